@@ -1,0 +1,250 @@
+package meter
+
+import "github.com/dugnad/dugnad/runtime/internal/wasm"
+
+// helper is a function that the meter adds to a module that needs it.
+type helper int
+
+const (
+	// helperGrow replaces memory.grow: (pages) → old size. It charges the
+	// pages that the memory grew by.
+	helperGrow helper = iota
+	// helperFill and helperCopy replace memory.fill and memory.copy: they
+	// charge by length, and split a long operation so that it can be stopped.
+	helperFill
+	helperCopy
+	// helperBytes and helperEntries charge for a length in bytes or table
+	// entries, which they return unchanged, before an operation that a
+	// segment or a table bounds.
+	helperBytes
+	helperEntries
+	helperKinds
+)
+
+var helperNames = [helperKinds]string{"memory_grow", "memory_fill", "memory_copy", "charge_bytes", "charge_entries"}
+
+// helpers keeps which helpers a module needs, in the order of their first use.
+type helpers struct {
+	typeVoid, typeTableGrow, typeUnary, typeBulk uint32
+	// first is the function index of the first helper.
+	first uint32
+	list  []helper
+}
+
+func (h *helpers) count() uint32 { return uint32(len(h.list)) }
+
+func (h *helpers) typeOf(k helper) uint32 {
+	if k == helperFill || k == helperCopy {
+		return h.typeBulk
+	}
+	return h.typeUnary
+}
+
+// index returns the function index of a helper, adding it at its first use.
+func (h *helpers) index(k helper) uint32 {
+	for i, have := range h.list {
+		if have == k {
+			return h.first + uint32(i)
+		}
+	}
+	h.list = append(h.list, k)
+	return h.first + h.count() - 1
+}
+
+// chunkBytes is how much of a bulk memory operation runs between two checks:
+// a few tens of microseconds.
+const chunkBytes = 256 << 10
+
+// lengthMax bounds a length that is charged before an operation which traps
+// for anything longer, so that the charge stays an int32: segments and tables
+// are far smaller.
+const lengthMax = 1 << 26
+
+func (w *rewriter) helperBodies(c *code) {
+	for _, k := range w.helpers.list {
+		var b code
+		switch k {
+		case helperGrow:
+			w.growBody(&b)
+		case helperFill, helperCopy:
+			w.bulkBody(&b, k)
+		case helperBytes:
+			w.chargeBody(&b, 3)
+		case helperEntries:
+			w.chargeBody(&b, 0)
+		}
+		c.u32(uint32(len(b)))
+		*c = append(*c, b...)
+	}
+}
+
+// chargeAndCheck subtracts the i64 on the stack from the state and asks the
+// host when the slice is used up. tmp is an i64 local.
+func (w *rewriter) chargeAndCheck(b *code, tmp uint32) {
+	b.opU32(wasm.OpLocalSet, tmp)
+	b.opU32(wasm.OpGlobalGet, w.state)
+	b.opU32(wasm.OpLocalGet, tmp)
+	b.op(wasm.OpI64Sub)
+	b.opU32(wasm.OpLocalTee, tmp)
+	b.opU32(wasm.OpGlobalSet, w.state)
+	b.opU32(wasm.OpLocalGet, tmp)
+	b.op(opI32WrapI)
+	b.i32Const(0)
+	b.op(opI32LtS, wasm.OpIf)
+	b.byte(blockVoid)
+	b.opU32(wasm.OpCall, w.refill())
+	b.op(wasm.OpEnd)
+}
+
+// growBody: r = memory.grow(n); if r ≠ -1, charge n pages, at most 65536.
+func (w *rewriter) growBody(b *code) {
+	const pages, old, tmp = 0, 1, 2
+	b.byte(2, 1, byte(wasm.I32), 1, byte(wasm.I64))
+	b.opU32(wasm.OpLocalGet, pages)
+	b.op(wasm.OpMemoryGrow)
+	b.byte(0)
+	b.opU32(wasm.OpLocalTee, old)
+	b.i32Const(-1)
+	b.op(opI32Eq, wasm.OpIf)
+	b.byte(blockVoid)
+	b.i32Const(-1)
+	b.op(wasm.OpReturn, wasm.OpEnd)
+	b.opU32(wasm.OpLocalGet, pages)
+	b.op(opI64ExtU)
+	b.i64Const(PageFuel)
+	b.op(wasm.OpI64Mul)
+	w.chargeAndCheck(b, tmp)
+	b.opU32(wasm.OpLocalGet, old)
+	b.op(wasm.OpEnd)
+}
+
+// chargeBody: charge min(n, lengthMax) >> shift, return n.
+func (w *rewriter) chargeBody(b *code, shift int32) {
+	const n, tmp = 0, 1
+	b.byte(1, 1, byte(wasm.I64))
+	b.opU32(wasm.OpLocalGet, n)
+	b.i32Const(lengthMax)
+	b.opU32(wasm.OpLocalGet, n)
+	b.i32Const(lengthMax)
+	b.op(opI32LtU, wasm.OpSelect)
+	b.i32Const(shift)
+	b.op(opI32ShrU, opI64ExtU)
+	w.chargeAndCheck(b, tmp)
+	b.opU32(wasm.OpLocalGet, n)
+	b.op(wasm.OpEnd)
+}
+
+// bulkBody is memory.fill(d, x, n) or memory.copy(d, x, n).
+//
+//	charge n/8 if n ≤ chunk, do it whole, return
+//	if it would trap, do it whole: it does
+//	forwards, or backwards where a copy's ranges overlap that way:
+//	  charge and do one chunk at a time
+func (w *rewriter) bulkBody(b *code, k helper) {
+	const dst, src, n, step, tmp = 0, 1, 2, 3, 4
+	b.byte(2, 1, byte(wasm.I32), 1, byte(wasm.I64))
+	whole := func() {
+		for _, x := range []uint32{dst, src, n} {
+			b.opU32(wasm.OpLocalGet, x)
+		}
+		w.bulkOp(b, k)
+		b.op(wasm.OpReturn, wasm.OpEnd)
+	}
+	charge := func(x uint32) {
+		b.opU32(wasm.OpLocalGet, x)
+		b.i32Const(3)
+		b.op(opI32ShrU, opI64ExtU)
+		w.chargeAndCheck(b, tmp)
+	}
+	b.opU32(wasm.OpLocalGet, n)
+	b.i32Const(chunkBytes)
+	b.op(opI32LeU, wasm.OpIf)
+	b.byte(blockVoid)
+	charge(n)
+	whole()
+
+	w.beyondMemory(b, dst, n)
+	whole()
+	if k == helperCopy {
+		w.beyondMemory(b, src, n)
+		whole()
+		// dst > src: from the end, so that a chunk is read before it is
+		// overwritten.
+		b.opU32(wasm.OpLocalGet, dst)
+		b.opU32(wasm.OpLocalGet, src)
+		b.op(opI32GtU, wasm.OpIf)
+		b.byte(blockVoid)
+		w.chunks(b, k, charge, true)
+		b.op(wasm.OpReturn, wasm.OpEnd)
+	}
+	w.chunks(b, k, charge, false)
+	b.op(wasm.OpEnd)
+}
+
+func (w *rewriter) bulkOp(b *code, k helper) {
+	if k == helperFill {
+		b.op(wasm.OpMemoryFill)
+		b.byte(0)
+		return
+	}
+	b.op(wasm.OpMemoryCopy)
+	b.byte(0, 0)
+}
+
+// beyondMemory opens an if for the case that at + n lies beyond the memory.
+func (w *rewriter) beyondMemory(b *code, at, n uint32) {
+	b.opU32(wasm.OpLocalGet, at)
+	b.op(opI64ExtU)
+	b.opU32(wasm.OpLocalGet, n)
+	b.op(opI64ExtU, wasm.OpI64Add, wasm.OpMemorySize)
+	b.byte(0)
+	b.op(opI64ExtU)
+	b.i64Const(16)
+	b.op(opI64Shl, opI64GtU, wasm.OpIf)
+	b.byte(blockVoid)
+}
+
+// chunks does the operation from one end, chunk by chunk, and consumes n.
+func (w *rewriter) chunks(b *code, k helper, charge func(uint32), backwards bool) {
+	const dst, src, n, step = 0, 1, 2, 3
+	b.op(wasm.OpLoop)
+	b.byte(blockVoid)
+	// step = min(n, chunk)
+	b.opU32(wasm.OpLocalGet, n)
+	b.i32Const(chunkBytes)
+	b.opU32(wasm.OpLocalGet, n)
+	b.i32Const(chunkBytes)
+	b.op(opI32LtU, wasm.OpSelect)
+	b.opU32(wasm.OpLocalSet, step)
+	charge(step)
+	add := func(x, y uint32, op wasm.Opcode) {
+		b.opU32(wasm.OpLocalGet, x)
+		b.opU32(wasm.OpLocalGet, y)
+		b.op(op)
+	}
+	add(n, step, wasm.OpI32Sub)
+	b.opU32(wasm.OpLocalSet, n)
+	for _, x := range []uint32{dst, src} {
+		switch {
+		case x == src && k == helperFill:
+			b.opU32(wasm.OpLocalGet, src) // the value
+		case backwards:
+			add(x, n, wasm.OpI32Add) // what is left lies before the chunk
+		default:
+			b.opU32(wasm.OpLocalGet, x)
+		}
+	}
+	b.opU32(wasm.OpLocalGet, step)
+	w.bulkOp(b, k)
+	if !backwards {
+		for _, x := range []uint32{dst, src} {
+			if x == dst || k == helperCopy {
+				add(x, step, wasm.OpI32Add)
+				b.opU32(wasm.OpLocalSet, x)
+			}
+		}
+	}
+	b.opU32(wasm.OpLocalGet, n)
+	b.opU32(wasm.OpBrIf, 0)
+	b.op(wasm.OpEnd)
+}

@@ -1,0 +1,203 @@
+package meter
+
+import (
+	"fmt"
+
+	"github.com/dugnad/dugnad/runtime/internal/wasm"
+)
+
+// shape is what the rewriter has to know of a function before it writes it.
+type shape struct {
+	// loops is set when the function has a loop: then its state is kept in a
+	// local while it runs.
+	loops bool
+	// calls is set when it calls a function of the module, directly or not.
+	calls bool
+	// fuel is the sum over all its instructions.
+	fuel uint64
+	// heightMax is the largest number of operands at the same time.
+	heightMax int
+	// vectors is set when it has vector instructions.
+	vectors bool
+}
+
+// The bounds that decide what a function has to check: see DESIGN.md.
+const (
+	// checkEvery bounds the fuel that is burnt between two checks within one
+	// function.
+	checkEvery = 4096
+	// afterCall bounds the fuel that is burnt between the return of a call
+	// and the next check: when a deep stack unwinds, each frame may burn it.
+	afterCall = 64
+	// leafFuel bounds the fuel of a function that need not check at all.
+	leafFuel = 64
+	// leafFrameBytes bounds the frame of a function that need not count it.
+	leafFrameBytes = 1024
+	// frameBytes is the part of a frame that every function has.
+	frameBytes = 96
+)
+
+// frame is an open block during a scan.
+type frame struct {
+	base            int
+	params, results int
+}
+
+// scanner walks over a body once, following operand heights in live code.
+type scanner struct {
+	*module
+	shape
+	height int
+	frames []frame
+	dead   bool
+	skip   int // blocks opened in dead code
+}
+
+// scanBody returns the shape of a body whose locals have been read.
+func (m *module) scanBody(r wasm.Reader, results int) (shape, error) {
+	s := scanner{module: m, frames: []frame{{results: results}}}
+	var in wasm.Instr
+	for r.Len() > 0 {
+		if err := r.Next(&in); err != nil {
+			return shape{}, err
+		}
+		if len(s.frames) == 0 {
+			return shape{}, fmt.Errorf("instruction behind the end at offset %#x", in.Start)
+		}
+		if err := s.step(&in); err != nil {
+			return shape{}, err
+		}
+	}
+	if len(s.frames) != 0 {
+		return shape{}, fmt.Errorf("%d blocks without an end", len(s.frames))
+	}
+	return s.shape, nil
+}
+
+func (s *scanner) step(in *wasm.Instr) error {
+	if s.dead && !s.revive(in.Op) {
+		return nil
+	}
+	s.fuel += uint64(costs[in.Op])
+	s.vectors = s.vectors || in.Op >= 0x200
+	if !in.Info.Special {
+		s.height += len(in.Info.Results) - len(in.Info.Params)
+	} else if err := s.special(in); err != nil {
+		return err
+	}
+	if s.height < 0 {
+		return fmt.Errorf("operand missing at offset %#x", in.Start)
+	}
+	s.heightMax = max(s.heightMax, s.height)
+	return nil
+}
+
+// revive skips dead code and reports whether op ends it.
+func (s *scanner) revive(op wasm.Opcode) bool {
+	switch op {
+	case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
+		s.skip++
+	case wasm.OpEnd:
+		if s.skip == 0 {
+			s.dead = false
+			return true
+		}
+		s.skip--
+	case wasm.OpElse:
+		if s.skip == 0 {
+			s.dead = false
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scanner) special(in *wasm.Instr) error {
+	switch in.Op {
+	case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
+		return s.open(in)
+	case wasm.OpElse, wasm.OpEnd:
+		return s.close(in.Op)
+	case wasm.OpUnreachable, wasm.OpBr, wasm.OpBrTable, wasm.OpReturn:
+		s.dead = true
+	case wasm.OpCall:
+		return s.call(in)
+	case wasm.OpCallIndirect:
+		if int(in.X) >= len(s.types) {
+			return fmt.Errorf("type %d of %d", in.X, len(s.types))
+		}
+		s.calls = true
+		s.apply(s.types[in.X], 1)
+	case wasm.OpLocalGet, wasm.OpGlobalGet, wasm.OpRefNull, wasm.OpRefFunc:
+		s.height++
+	case wasm.OpLocalSet, wasm.OpGlobalSet, wasm.OpDrop, wasm.OpBrIf, wasm.OpTableGrow:
+		s.height--
+	case wasm.OpSelect, wasm.OpSelectTyped, wasm.OpTableSet:
+		s.height -= 2
+	case wasm.OpTableFill:
+		s.height -= 3
+	}
+	return nil
+}
+
+// apply pops a call's operands and extra ones, and pushes its results.
+func (s *scanner) apply(t signature, extra int) {
+	s.height += len(t.results) - len(t.params) - extra
+}
+
+func (s *scanner) call(in *wasm.Instr) error {
+	if in.X < s.importedFuncs {
+		t, err := s.importedType(in.X)
+		s.apply(t, 0)
+		return err
+	}
+	own := in.X - s.importedFuncs
+	if int(own) >= len(s.functionTypes) {
+		return fmt.Errorf("function %d of %d", in.X, int(s.importedFuncs)+len(s.functionTypes))
+	}
+	s.calls = true
+	s.apply(s.types[s.functionTypes[own]], 0)
+	return nil
+}
+
+func (s *scanner) open(in *wasm.Instr) error {
+	s.loops = s.loops || in.Op == wasm.OpLoop
+	if in.Op == wasm.OpIf {
+		s.height--
+	}
+	f := frame{base: s.height}
+	switch in.BlockKind {
+	case wasm.BlockValue:
+		f.results = 1
+	case wasm.BlockIndex:
+		if int(in.X) >= len(s.types) {
+			return fmt.Errorf("type %d of %d", in.X, len(s.types))
+		}
+		t := s.types[in.X]
+		f.params, f.results = len(t.params), len(t.results)
+		f.base -= f.params
+	}
+	s.frames = append(s.frames, f)
+	return nil
+}
+
+func (s *scanner) close(op wasm.Opcode) error {
+	f := s.frames[len(s.frames)-1]
+	if op == wasm.OpElse {
+		s.height = f.base + f.params
+		return nil
+	}
+	s.height = f.base + f.results
+	s.frames = s.frames[:len(s.frames)-1]
+	return nil
+}
+
+// frameSize estimates the bytes of host stack that a call of the function
+// takes: each local and operand may be spilled, none takes more than one slot.
+func (s *shape) frameSize(locals uint64) uint64 {
+	slot := uint64(8)
+	if s.vectors {
+		slot = 16
+	}
+	return frameBytes + slot*(locals+uint64(s.heightMax))
+}
