@@ -20,7 +20,7 @@ import (
 // keeps a test short.
 var kernels = map[string]uint64{
 	"bulk": 20, "byteloop": 1, "compress": 1, "fib": 15, "indirect": 500, "interp": 20, "mandelbrot": 24,
-	"matrix": 1, "nbody": 50, "nqueens": 6, "quicksort": 300, "sha256": 3, "sieve": 1, "tree": 100,
+	"matrix": 1, "nbody": 50, "nqueens": 8, "quicksort": 300, "sha256": 3, "sieve": 5000, "tree": 100,
 }
 
 func kernel(t testing.TB, name string) []byte {

@@ -49,12 +49,12 @@ const (
 	BytesPerFuel = 8
 	// PageFuel is the cost of one 64 KiB page of linear memory, which the
 	// host has to clear before the guest touches it.
-	PageFuel = 4096
+	PageFuel = 16_384
 	// EntryFuel is the cost of one table entry that is written.
 	EntryFuel = 1
 	// InstanceFuel is the cost of making an instance of a module, before what
 	// its segments and its memory cost.
-	InstanceFuel = 20_000
+	InstanceFuel = 200_000
 )
 
 // costs holds the fuel of every instruction.

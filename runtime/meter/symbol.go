@@ -84,7 +84,8 @@ func (w *rewriter) functionNames(r wasm.Reader) []symbol {
 		if err != nil {
 			break
 		}
-		if f < end {
+		// A guest that names a function like a helper would hide it.
+		if f < end && !strings.HasPrefix(string(name), ReservedPrefix) {
 			symbols = append(symbols, symbol{w.shift(f), name})
 		}
 	}

@@ -1,0 +1,248 @@
+package lint
+
+import (
+	"math"
+
+	"github.com/dugnad/dugnad/runtime/internal/wasm"
+)
+
+// unknown stands on the operand stack for a value that code which is never
+// reached would have left there.
+const unknown = 0
+
+// frame is a control frame. Results and params share memory with the module
+// or with singles.
+type frame struct {
+	op      byte // of block, loop, if or else; 0 for the function
+	dead    bool // the rest of it is never reached
+	height  int  // of the operand stack at its beginning
+	params  []byte
+	results []byte
+}
+
+// label returns the types that a branch to f takes along.
+func (f *frame) label() []byte {
+	if f.op == byte(wasm.OpLoop) {
+		return f.params
+	}
+	return f.results
+}
+
+// body is the state of the algorithm in the appendix of the specification,
+// reused from function to function.
+type body struct {
+	ops    []byte // operand stack
+	ctrl   []frame
+	locals []byte
+	floor  int  // height of the innermost frame
+	dead   bool // the innermost frame's rest is never reached
+	high   int  // greatest height so far
+	pc     int
+	end    int
+	labels int // br_table targets so far
+	in     wasm.Instr
+	reader wasm.Reader // of the whole body
+	cursor wasm.Reader // of what is being decoded
+}
+
+// singles lets a single value type be a list of types.
+var singles = func() (t [256][1]byte) {
+	for i := range t {
+		t[i][0] = byte(i)
+	}
+	return t
+}()
+
+// readCode reads the code section.
+func (c *checker) readCode(r *wasm.Reader) error {
+	n, err := c.count(r, 3, "functions", c.limits.Functions, "function bodies")
+	if err != nil {
+		return err
+	}
+	if defined := uint32(len(c.funcs) - c.funcImports); n != defined {
+		return invalid(r.Offset(), "%d functions are declared, %d have a body", defined, n)
+	}
+	c.bodies = n
+	for i := range n {
+		c.function = c.funcImports + int(i)
+		at := r.Offset()
+		size, err := r.U32()
+		if err != nil {
+			return err
+		}
+		if err := c.atMost(at, "body_bytes", uint64(size), uint64(c.limits.BodyBytes), "the body is %d bytes long"); err != nil {
+			return err
+		}
+		sub, err := r.Sub(size)
+		if err != nil {
+			return err
+		}
+		if err := c.readBody(&sub); err != nil {
+			return err
+		}
+	}
+	c.function = -1
+	return nil
+}
+
+func (c *checker) readBody(r *wasm.Reader) error {
+	t := &c.types[c.funcs[c.function]]
+	at, size := r.Offset(), r.Len()
+	if err := c.readLocals(r, t); err != nil {
+		return err
+	}
+	b := &c.body
+	b.ops, b.high, b.labels = b.ops[:0], 0, 0
+	b.ctrl = append(b.ctrl[:0], frame{results: t.results})
+	b.floor, b.dead = 0, false
+	b.pc, b.end, b.reader = r.Offset(), r.End(), *r
+	c.cost.begin(c, len(b.locals))
+	if err := c.run(b); err != nil {
+		return err
+	}
+	if b.pc != b.end {
+		return invalid(b.pc, "the function ends %d bytes before its size says", b.end-b.pc)
+	}
+	_, err := r.Bytes(uint32(r.Len()))
+	c.report.CodeBytes += size
+	c.report.BodyBytesMax = max(c.report.BodyBytesMax, size)
+	c.report.OperandsMax = max(c.report.OperandsMax, b.high)
+	if err == nil {
+		err = c.cost.finish(c, at)
+	}
+	return err
+}
+
+// readLocals expands the declared locals behind the parameters.
+func (c *checker) readLocals(r *wasm.Reader, t *funcType) error {
+	b := &c.body
+	b.locals = append(b.locals[:0], t.params...)
+	n, err := c.count(r, 2, "locals", math.MaxUint32, "groups of locals")
+	if err != nil {
+		return err
+	}
+	for range n {
+		at := r.Offset()
+		k, err := r.U32()
+		if err != nil {
+			return err
+		}
+		found := uint64(len(b.locals)) + uint64(k)
+		if err := c.atMost(at, "locals", found, uint64(c.limits.Locals), "the function has %d locals"); err != nil {
+			return err
+		}
+		typ, err := valType(r)
+		if err != nil {
+			return err
+		}
+		for range k {
+			b.locals = append(b.locals, byte(typ))
+		}
+	}
+	c.report.LocalsMax = max(c.report.LocalsMax, len(b.locals))
+	c.report.LocalsTotal += len(b.locals)
+	return c.atMost(r.Offset(), "locals_total", uint64(c.report.LocalsTotal), uint64(c.limits.LocalsTotal), "the functions so far have %d locals")
+}
+
+// run checks the instructions of a body.
+func (c *checker) run(b *body) error {
+	buf, cost := c.module, &c.cost
+	most, instrs := int(c.limits.Operands), 0
+	for len(b.ctrl) > 0 {
+		at := b.pc
+		if at >= b.end {
+			return invalid(at, "the function has no end")
+		}
+		op := buf[at]
+		s := &signatures[op]
+		b.pc++
+		instrs++
+		ok := true
+		switch s.class {
+		case classPlain:
+			ok = b.apply(s)
+			cost.plain(s)
+		case classMemory:
+			if err := c.memoryAccess(b, at, s); err != nil {
+				return err
+			}
+			ok = b.apply(s)
+			cost.memory(s)
+		case classConst32:
+			ok = b.skip(buf, 5)
+			b.push(byte(wasm.I32))
+			cost.plain(s)
+		case classConst64:
+			ok = b.skip(buf, 10)
+			b.push(byte(wasm.I64))
+			cost.plain(s)
+		case classLocalGet:
+			x := b.index(buf)
+			if x >= uint32(len(b.locals)) {
+				return c.noLocal(b, at, x)
+			}
+			b.push(b.locals[x])
+			cost.get(int(x))
+		case classLocalSet:
+			x := b.index(buf)
+			if x >= uint32(len(b.locals)) {
+				return c.noLocal(b, at, x)
+			}
+			ok = b.pop(b.locals[x])
+			cost.set(int(x))
+		case classLocalTee:
+			x := b.index(buf)
+			if x >= uint32(len(b.locals)) {
+				return c.noLocal(b, at, x)
+			}
+			ok = b.pop(b.locals[x])
+			b.push(b.locals[x])
+			cost.set(int(x))
+		default:
+			if err := c.structured(b, at, s); err != nil {
+				return err
+			}
+		}
+		if !ok {
+			return c.mismatch(b, at)
+		}
+		if len(b.ops) > b.high {
+			if b.high = len(b.ops); b.high > most {
+				return over(at, "operands", uint64(b.high), uint64(most), "the operand stack is %d high")
+			}
+		}
+	}
+	c.report.Instructions += instrs
+	return nil
+}
+
+// structured checks the instructions that are not plain.
+func (c *checker) structured(b *body, at int, s *signature) error {
+	if c.cost.full {
+		return c.unaffordable(at, c.cost.budget+1e6)
+	}
+	buf := c.module
+	switch s.class {
+	case classGlobalGet, classGlobalSet:
+		return c.global(b, at, s.class == classGlobalSet)
+	case classBlock:
+		return c.block(b, at)
+	case classEnd:
+		return c.endBlock(b, at)
+	case classBr, classBrIf:
+		return c.branch(b, at, s.class == classBrIf)
+	case classCall:
+		x := b.index(buf)
+		if uint64(x) >= uint64(len(c.funcs)) {
+			return c.noIndex(b, at, "function", x, len(c.funcs))
+		}
+		t := &c.types[c.funcs[x]]
+		c.cost.call(t, false)
+		if !b.popAll(t.params) {
+			return c.mismatch(b, at)
+		}
+		b.pushAll(t.results)
+		return nil
+	}
+	return c.other(b, at)
+}
