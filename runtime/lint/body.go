@@ -167,7 +167,7 @@ func (c *checker) run(b *body) error {
 				return err
 			}
 			ok = b.apply(s)
-			cost.memory(s)
+			cost.memory()
 		case classConst32:
 			ok = b.skip(buf, 5)
 			b.push(byte(wasm.I32))

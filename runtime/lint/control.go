@@ -30,8 +30,10 @@ func (c *checker) next(r *wasm.Reader, in *wasm.Instr) error {
 		return c.named(at, err)
 	}
 	if b := c.module[at]; (b == 0xfc || b == 0xfd) && c.module[at+1] >= 0x80 && c.module[at+2] != 1 {
-		return &Refusal{Code: CodeFeature + "padded_opcode", Offset: at, Function: -1, Detail: fmt.Sprintf("the number of %s is padded with zero bits", in.Op),
-			Help: "write instruction numbers in their shortest form; any optimiser or `wasm-tools print` and `parse` does"}
+		return &Refusal{
+			Code: CodeFeature + "padded_opcode", Offset: at, Function: -1, Detail: fmt.Sprintf("the number of %s is padded with zero bits", in.Op),
+			Help: "write instruction numbers in their shortest form; any optimiser or `wasm-tools print` and `parse` does",
+		}
 	}
 	return nil
 }

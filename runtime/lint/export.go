@@ -74,7 +74,8 @@ func (c *checker) readExportKind(r *wasm.Reader) error {
 	if err != nil {
 		return err
 	}
-	count, what := 0, ""
+	var count int
+	var what string
 	switch kind {
 	case 0:
 		count, what = len(c.funcs), "function"

@@ -10,32 +10,58 @@ import (
 type featureInfo struct{ code, title, help string }
 
 var (
-	featThreads = &featureInfo{"threads", "threads (shared memory and atomics)",
-		"compile without -pthread, -matomics and shared memory"}
-	featExceptions = &featureInfo{"exceptions", "exception handling",
-		"compile with -fno-exceptions, or let exceptions abort (Rust: panic=abort; Emscripten: -sDISABLE_EXCEPTION_CATCHING)"}
-	featTailCall = &featureInfo{"tail_call", "tail calls",
-		"compile without -mtail-call"}
-	featTypedRefs = &featureInfo{"typed_references", "typed function references",
-		"compile for WebAssembly 2.0 without typed function references"}
-	featGC = &featureInfo{"gc", "garbage-collected types",
-		"use a toolchain that manages its own memory in linear memory"}
-	featMemory64 = &featureInfo{"memory64", "the memory64 feature",
-		"compile for wasm32 instead of wasm64"}
-	featMultiMemory = &featureInfo{"multi_memory", "the multi-memory feature",
-		"keep everything in one memory (`wasm-opt --multi-memory-lowering` does it for a finished module)"}
-	featPageSize = &featureInfo{"custom_page_sizes", "the custom-page-sizes feature",
-		"use the standard page size of 64 KiB"}
-	featRelaxedSIMD = &featureInfo{"relaxed_simd", "relaxed SIMD",
-		"compile with -msimd128 but without -mrelaxed-simd: its results differ between machines"}
-	featWide = &featureInfo{"wide_arithmetic", "wide arithmetic",
-		"compile without -mwide-arithmetic"}
-	featStackSwitching = &featureInfo{"stack_switching", "stack switching",
-		"compile without stack switching"}
-	featMemoryControl = &featureInfo{"memory_control", "memory control",
-		"compile without memory control instructions"}
-	featStringRef = &featureInfo{"stringref", "string references",
-		"keep strings in linear memory"}
+	featThreads = &featureInfo{
+		"threads", "threads (shared memory and atomics)",
+		"compile without -pthread, -matomics and shared memory",
+	}
+	featExceptions = &featureInfo{
+		"exceptions", "exception handling",
+		"compile with -fno-exceptions, or let exceptions abort (Rust: panic=abort; Emscripten: -sDISABLE_EXCEPTION_CATCHING)",
+	}
+	featTailCall = &featureInfo{
+		"tail_call", "tail calls",
+		"compile without -mtail-call",
+	}
+	featTypedRefs = &featureInfo{
+		"typed_references", "typed function references",
+		"compile for WebAssembly 2.0 without typed function references",
+	}
+	featGC = &featureInfo{
+		"gc", "garbage-collected types",
+		"use a toolchain that manages its own memory in linear memory",
+	}
+	featMemory64 = &featureInfo{
+		"memory64", "the memory64 feature",
+		"compile for wasm32 instead of wasm64",
+	}
+	featMultiMemory = &featureInfo{
+		"multi_memory", "the multi-memory feature",
+		"keep everything in one memory (`wasm-opt --multi-memory-lowering` does it for a finished module)",
+	}
+	featPageSize = &featureInfo{
+		"custom_page_sizes", "the custom-page-sizes feature",
+		"use the standard page size of 64 KiB",
+	}
+	featRelaxedSIMD = &featureInfo{
+		"relaxed_simd", "relaxed SIMD",
+		"compile with -msimd128 but without -mrelaxed-simd: its results differ between machines",
+	}
+	featWide = &featureInfo{
+		"wide_arithmetic", "wide arithmetic",
+		"compile without -mwide-arithmetic",
+	}
+	featStackSwitching = &featureInfo{
+		"stack_switching", "stack switching",
+		"compile without stack switching",
+	}
+	featMemoryControl = &featureInfo{
+		"memory_control", "memory control",
+		"compile without memory control instructions",
+	}
+	featStringRef = &featureInfo{
+		"stringref", "string references",
+		"keep strings in linear memory",
+	}
 )
 
 func between(b, lo, hi uint32) bool { return b >= lo && b <= hi }

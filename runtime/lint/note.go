@@ -12,7 +12,7 @@ func (k *cost) plain(s *signature) {
 	k.f.instrs += float64(1 + s.slow)
 }
 
-func (k *cost) memory(s *signature) {
+func (k *cost) memory() {
 	prev := k.prev
 	k.prev = -1
 	if k.dead {

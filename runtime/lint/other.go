@@ -71,8 +71,10 @@ func (b *body) choose(in *wasm.Instr) bool {
 	}
 	if in.Op == wasm.OpSelectTyped {
 		t := byte(in.X)
-		if !b.pop(t) || !b.pop(t) {
-			return false
+		for range 2 {
+			if !b.pop(t) {
+				return false
+			}
 		}
 		b.push(t)
 		return true
@@ -97,7 +99,7 @@ func (c *checker) memoryOp(b *body, at int) error {
 		if in.X > uint32(signatures[in.Op].align) {
 			return c.misaligned(b, at, in.X)
 		}
-		c.cost.memory(&signatures[in.Op])
+		c.cost.memory()
 	case wasm.ImmMemory, wasm.ImmMemory2:
 		c.cost.forget()
 	case wasm.ImmMemoryInit, wasm.ImmData:

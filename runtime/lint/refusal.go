@@ -73,20 +73,26 @@ func (r *Refusal) Error() string {
 
 // invalid refuses bytes that break the specification.
 func invalid(at int, format string, args ...any) error {
-	return &Refusal{Code: CodeInvalid, Offset: at, Function: -1, Detail: fmt.Sprintf(format, args...),
-		Help: "the file is damaged or what built it is at fault; build it again and check it with `wasm-tools validate`"}
+	return &Refusal{
+		Code: CodeInvalid, Offset: at, Function: -1, Detail: fmt.Sprintf(format, args...),
+		Help: "the file is damaged or what built it is at fault; build it again and check it with `wasm-tools validate`",
+	}
 }
 
 // over refuses a value beyond a limit. The format takes found.
 func over(at int, limit string, found, most uint64, format string) error {
-	return &Refusal{Code: CodeLimit, Limit: limit, Found: found, Max: most, Offset: at, Function: -1,
-		Detail: fmt.Sprintf(format, found), Help: limitHelp[limit]}
+	return &Refusal{
+		Code: CodeLimit, Limit: limit, Found: found, Max: most, Offset: at, Function: -1,
+		Detail: fmt.Sprintf(format, found), Help: limitHelp[limit],
+	}
 }
 
 // feature refuses what the accepted set leaves out.
 func feature(at int, f *featureInfo, what string) error {
-	return &Refusal{Code: CodeFeature + f.code, Offset: at, Function: -1,
-		Detail: fmt.Sprintf("%s needs %s", what, f.title), Help: f.help}
+	return &Refusal{
+		Code: CodeFeature + f.code, Offset: at, Function: -1,
+		Detail: fmt.Sprintf("%s needs %s", what, f.title), Help: f.help,
+	}
 }
 
 // refusal completes err with the place that the checker has reached.

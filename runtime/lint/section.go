@@ -93,8 +93,10 @@ func (c *checker) readImport(r *wasm.Reader) error {
 		return err
 	}
 	if len(module) == 0 {
-		return &Refusal{Code: CodeFeature + "empty_module_name", Offset: at, Function: -1,
-			Detail: "an import names no module", Help: "name the module that is imported from"}
+		return &Refusal{
+			Code: CodeFeature + "empty_module_name", Offset: at, Function: -1,
+			Detail: "an import names no module", Help: "name the module that is imported from",
+		}
 	}
 	if reserved(module) {
 		return reservedName(at, "imports from", module)
@@ -128,9 +130,11 @@ func (c *checker) readImport(r *wasm.Reader) error {
 }
 
 func reservedName(at int, verb string, name []byte) error {
-	return &Refusal{Code: CodeReserved, Offset: at, Function: -1,
+	return &Refusal{
+		Code: CodeReserved, Offset: at, Function: -1,
 		Detail: fmt.Sprintf("the module %s %q", verb, clip(name)),
-		Help:   fmt.Sprintf("names that begin with %q belong to the meter, which takes modules as they were compiled", ReservedPrefix)}
+		Help:   fmt.Sprintf("names that begin with %q belong to the meter, which takes modules as they were compiled", ReservedPrefix),
+	}
 }
 
 // clip shortens a name for a message.

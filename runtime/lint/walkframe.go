@@ -4,8 +4,10 @@ import "github.com/dugnad/dugnad/runtime/internal/wasm"
 
 // openFrame notes a block, loop or if.
 func (w *walker) openFrame(op byte, params, results int32) {
-	f := walkFrame{op: op, params: params, results: results, height: int32(len(w.b.ops)) - params,
-		startJoin: w.joins(), startBlock: w.blk, cum: w.cum, logStart: int32(len(w.logs))}
+	f := walkFrame{
+		op: op, params: params, results: results, height: int32(len(w.b.ops)) - params,
+		startJoin: w.joins(), startBlock: w.blk, cum: w.cum, logStart: int32(len(w.logs)),
+	}
 	switch wasm.Opcode(op) {
 	case wasm.OpBlock:
 		w.f.blocks += 0.3

@@ -256,8 +256,15 @@ func TestGrowth(t *testing.T) {
 		want      int32
 		fuelLeast int64
 	}{
-		{"memory", 4, 1, 4 * meter.PageFuel}, {"memory", 6, -1, 0}, {"memory", 0xffffffff, -1, 0}, {"memory", 0, 5, 0},
-		{"table", 5, 3, 0}, {"table", 2000, -1, 0}, {"table", 992, 8, 0}, {"table", 1, -1, 0}, {"table", 0xffffffff, -1, 0},
+		{"memory", 4, 1, 4 * meter.PageFuel},
+		{"memory", 6, -1, 0},
+		{"memory", 0xffffffff, -1, 0},
+		{"memory", 0, 5, 0},
+		{"table", 5, 3, 0},
+		{"table", 2000, -1, 0},
+		{"table", 992, 8, 0},
+		{"table", 1, -1, 0},
+		{"table", 0xffffffff, -1, 0},
 	} {
 		got, fuel, err := h.call(c.name, c.n)
 		if err != nil || int32(got[0]) != c.want || fuel < c.fuelLeast || fuel > c.fuelLeast+500 {

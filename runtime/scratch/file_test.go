@@ -87,10 +87,15 @@ func TestSeekAndAppend(t *testing.T) {
 		want   int64
 		errno  sys.Errno
 	}{
-		{0, io.SeekCurrent, 5, 0}, {-2, io.SeekEnd, 3, 0}, {1, io.SeekCurrent, 4, 0},
-		{-5, io.SeekCurrent, 0, sys.EINVAL}, {0, 3, 0, sys.EINVAL},
-		{math.MaxInt64, io.SeekStart, math.MaxInt64, 0}, {1, io.SeekCurrent, 0, sys.EINVAL},
-		{math.MinInt64, io.SeekEnd, 0, sys.EINVAL}, {1, io.SeekStart, 1, 0},
+		{0, io.SeekCurrent, 5, 0},
+		{-2, io.SeekEnd, 3, 0},
+		{1, io.SeekCurrent, 4, 0},
+		{-5, io.SeekCurrent, 0, sys.EINVAL},
+		{0, 3, 0, sys.EINVAL},
+		{math.MaxInt64, io.SeekStart, math.MaxInt64, 0},
+		{1, io.SeekCurrent, 0, sys.EINVAL},
+		{math.MinInt64, io.SeekEnd, 0, sys.EINVAL},
+		{1, io.SeekStart, 1, 0},
 	} {
 		if got, errno := h.Seek(c.off, c.whence); got != c.want || errno != c.errno {
 			t.Errorf("Seek(%d, %d) = %d, %s", c.off, c.whence, got, errnoName(errno))
@@ -291,11 +296,16 @@ func TestOtherMethods(t *testing.T) {
 		got, want sys.Errno
 	}{
 		{"Readdir of a file", readdir, sys.EBADF},
-		{"Read of a folder", read, sys.EISDIR}, {"Pread of a folder", pread, sys.EISDIR},
-		{"Write of a folder", write, sys.EISDIR}, {"Pwrite of a folder", pwrite, sys.EISDIR},
-		{"Truncate of a folder", d.Truncate(0), sys.EISDIR}, {"SetAppend of a folder", d.SetAppend(true), sys.EISDIR},
-		{"Sync", h.Sync(), 0}, {"Datasync", d.Datasync(), 0},
-		{"Utimens", d.Utimens(1, 2), 0}, {"SetNonblock", h.SetNonblock(true), 0},
+		{"Read of a folder", read, sys.EISDIR},
+		{"Pread of a folder", pread, sys.EISDIR},
+		{"Write of a folder", write, sys.EISDIR},
+		{"Pwrite of a folder", pwrite, sys.EISDIR},
+		{"Truncate of a folder", d.Truncate(0), sys.EISDIR},
+		{"SetAppend of a folder", d.SetAppend(true), sys.EISDIR},
+		{"Sync", h.Sync(), 0},
+		{"Datasync", d.Datasync(), 0},
+		{"Utimens", d.Utimens(1, 2), 0},
+		{"SetNonblock", h.SetNonblock(true), 0},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %s, want %s", c.what, errnoName(c.got), errnoName(c.want))

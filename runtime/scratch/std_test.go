@@ -68,7 +68,7 @@ func (s *stdFile) Read(b []byte) (int, error) {
 }
 
 func (s *stdFile) ReadDir(n int) ([]fs.DirEntry, error) {
-	list, errno := s.File.Readdir(n)
+	list, errno := s.Readdir(n)
 	if errno != 0 {
 		return nil, errno
 	}

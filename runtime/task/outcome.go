@@ -34,8 +34,10 @@ const (
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{Exited, Trapped, OutOfFuel, DeadlineExceeded, Cancelled,
-		OutputLimit, ScratchLimit, MemoryLimit, Refused, WorkerLost}
+	return []Kind{
+		Exited, Trapped, OutOfFuel, DeadlineExceeded, Cancelled,
+		OutputLimit, ScratchLimit, MemoryLimit, Refused, WorkerLost,
+	}
 }
 
 // Outcome tells how one attempt ended.

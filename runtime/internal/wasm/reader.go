@@ -239,8 +239,10 @@ const (
 	SectionDataCount
 )
 
-var sectionNames = [...]string{"custom", "type", "import", "function", "table", "memory", "global",
-	"export", "start", "element", "code", "data", "data count"}
+var sectionNames = [...]string{
+	"custom", "type", "import", "function", "table", "memory", "global",
+	"export", "start", "element", "code", "data", "data count",
+}
 
 // String returns the section's name.
 func (id SectionID) String() string {

@@ -113,7 +113,7 @@ func (a *assembler) line(w []string) error {
 			mutable, w = "\x01", w[1:]
 		}
 		t := valType(w[1])
-		a.add(wasm.SectionGlobal, string(t)+mutable+constant(t, w[2])+"\x0b")
+		a.add(wasm.SectionGlobal, t+mutable+constant(t, w[2])+"\x0b")
 	case "elem":
 		item := "\x00" + constant("\x7f", w[1]) + "\x0b" + u32(uint32(len(w)-2))
 		for _, f := range w[2:] {
@@ -197,9 +197,11 @@ func (a *assembler) encode() []byte {
 	if n := len(a.sections[wasm.SectionData]); n > 0 {
 		a.sections[wasm.SectionDataCount] = []string{}
 	}
-	order := []wasm.SectionID{wasm.SectionType, wasm.SectionImport, wasm.SectionFunction, wasm.SectionTable,
+	order := []wasm.SectionID{
+		wasm.SectionType, wasm.SectionImport, wasm.SectionFunction, wasm.SectionTable,
 		wasm.SectionMemory, wasm.SectionGlobal, wasm.SectionExport, wasm.SectionStart, wasm.SectionElement,
-		wasm.SectionDataCount, wasm.SectionCode, wasm.SectionData}
+		wasm.SectionDataCount, wasm.SectionCode, wasm.SectionData,
+	}
 	for _, id := range order {
 		items, ok := a.sections[id]
 		if !ok {
