@@ -1,0 +1,40 @@
+package sandbox
+
+// The prices of host calls, in fuel: FuelPerNano for about a nanosecond of the
+// host's work. Receipts depend on them: a change is a new version of metering.
+const (
+	// priceCall is for calls that touch only the run's own state.
+	priceCall = 500
+	// priceStream is for calls that move bytes or change a descriptor.
+	priceStream = 2_000
+	// pricePath is for calls that resolve a path.
+	pricePath = 8_000
+	// pricePoll is for poll_oneoff, pricePollEach for each subscription.
+	pricePoll     = 4_000
+	pricePollEach = 400
+	// priceIovec is for each buffer of a vector.
+	priceIovec = 50
+	// bytesPerFuel is how many bytes are copied for one unit.
+	bytesPerFuel = 8
+	// priceRandom is for each random byte.
+	priceRandom = 4
+)
+
+// priceOf returns the base price of a WASI function.
+func priceOf(name string) uint64 {
+	switch name {
+	case "args_get", "args_sizes_get", "environ_get", "environ_sizes_get",
+		"clock_res_get", "clock_time_get", "proc_exit", "proc_raise", "sched_yield", "random_get":
+		return priceCall
+	case "poll_oneoff":
+		return pricePoll
+	case "path_create_directory", "path_filestat_get", "path_filestat_set_times", "path_link",
+		"path_open", "path_readlink", "path_remove_directory", "path_rename", "path_symlink",
+		"path_unlink_file", "fd_readdir":
+		return pricePath
+	}
+	return priceStream
+}
+
+// priceBytes returns the price of moving n bytes.
+func priceBytes(n uint64) uint64 { return n / bytesPerFuel }
