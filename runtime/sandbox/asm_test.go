@@ -3,7 +3,7 @@ package sandbox
 // asm builds small modules. Every function has its own type; code is given in
 // bytes without the final end.
 type asm struct {
-	types, imports, functions, tables, memories, globals, exports, elements, codes, datas []byte
+	types, imports, functions, tables, memories, exports, elements, codes, datas []byte
 
 	typeCount, importCount, functionCount, tableCount, exportCount, dataCount, elementCount byte
 

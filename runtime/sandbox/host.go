@@ -71,7 +71,7 @@ func (e *Engine) wasi(ctx context.Context) (map[string]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer compiled.Close(ctx)
+	defer func() { _ = compiled.Close(ctx) }()
 	all := map[string]entry{}
 	for name, def := range compiled.ExportedFunctions() {
 		fn, ok := def.GoFunction().(api.GoModuleFunction)

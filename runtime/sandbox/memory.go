@@ -31,9 +31,9 @@ type memory struct {
 
 var errReserve = errors.New("no address space")
 
-// reserve takes address space for at most max bytes of linear memory.
-func (m *memory) reserve(max uint64) error {
-	size := min(max, m.limit) &^ (PageBytes - 1)
+// reserve takes address space for at most most bytes of linear memory.
+func (m *memory) reserve(most uint64) error {
+	size := min(most, m.limit) &^ (PageBytes - 1)
 	if size == 0 {
 		return nil
 	}

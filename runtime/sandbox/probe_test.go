@@ -129,7 +129,7 @@ type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
-type ownPace struct{ err error }
+type ownPace struct{}
 
 func (ownPace) WriteContext(ctx context.Context, _ []byte) (int, error) {
 	<-ctx.Done()

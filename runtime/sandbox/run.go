@@ -288,13 +288,13 @@ func (r *run) await(ready <-chan struct{}) {
 }
 
 // hit notes that the guest ran into a limit, once for each name.
-func (r *run) hit(name string, max uint64) {
+func (r *run) hit(name string, limit uint64) {
 	for _, h := range r.hits {
 		if h.Name == name {
 			return
 		}
 	}
-	r.hits = append(r.hits, task.LimitHit{Name: name, Max: max})
+	r.hits = append(r.hits, task.LimitHit{Name: name, Max: limit})
 }
 
 func asError(v any) error {

@@ -145,7 +145,7 @@ func scanImport(r *wasm.Reader, types []string) (w wanted, err error) {
 // noMax stands for a missing maximum.
 const noMax = 1 << 32
 
-func scanLimits(r *wasm.Reader) (min, max uint64, err error) {
+func scanLimits(r *wasm.Reader) (low, high uint64, err error) {
 	flags, err := r.Byte()
 	if err != nil {
 		return 0, 0, err

@@ -19,31 +19,29 @@ const (
 )
 
 // vector wraps functions that move bytes through a vector of buffers, whose
-// address is argument at and whose length is the next.
-func vector(at int) func(hostFunc) hostFunc {
-	return func(next hostFunc) hostFunc {
-		return func(r *run, m api.Module, stack []uint64) {
-			iovecs, errno := readVector(m.Memory(), uint32(stack[at]), uint32(stack[at+1]))
-			if errno != errnoSuccess {
-				stack[0] = uint64(errno)
-				return
-			}
-			total := uint64(0)
-			for i := 0; i < len(iovecs); i += 8 {
-				n := le.Uint32(iovecs[i+4:])
-				if total+uint64(n) >= transferMax {
-					// Only this call sees the shorter buffer.
-					defer le.PutUint32(iovecs[i+4:], n)
-					le.PutUint32(iovecs[i+4:], uint32(transferMax-total))
-					stack[at+1] = uint64(i/8 + 1)
-					total = transferMax
-					break
-				}
-				total += uint64(n)
-			}
-			r.charge(priceBytes(total) + uint64(len(iovecs)/8)*priceIovec)
-			next(r, m, stack)
+// address is argument 1 and whose length is argument 2.
+func vector(next hostFunc) hostFunc {
+	return func(r *run, m api.Module, stack []uint64) {
+		iovecs, errno := readVector(m.Memory(), uint32(stack[1]), uint32(stack[2]))
+		if errno != errnoSuccess {
+			stack[0] = uint64(errno)
+			return
 		}
+		total := uint64(0)
+		for i := 0; i < len(iovecs); i += 8 {
+			n := le.Uint32(iovecs[i+4:])
+			if total+uint64(n) >= transferMax {
+				// Only this call sees the shorter buffer.
+				defer le.PutUint32(iovecs[i+4:], n)
+				le.PutUint32(iovecs[i+4:], uint32(transferMax-total))
+				stack[2] = uint64(i/8 + 1)
+				total = transferMax
+				break
+			}
+			total += uint64(n)
+		}
+		r.charge(priceBytes(total) + uint64(len(iovecs)/8)*priceIovec)
+		next(r, m, stack)
 	}
 }
 
