@@ -71,7 +71,6 @@ func open(t testing.TB, change func(*Config)) *Engine {
 	return e
 }
 
-
 // load loads a module that is closed at the test's end.
 func load(t testing.TB, e *Engine, image Image) *Module {
 	t.Helper()

@@ -1,0 +1,71 @@
+# Dugnad is built with GNU make and Go, nothing else. `make` lists the targets.
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME  ?= 30s
+BENCH     ?= .
+BENCHTIME ?= 1s
+
+BIN      := bin/dugnad
+LDFLAGS  := -s -w -X github.com/dugnad/dugnad/node/cli.version=$(VERSION)
+TOOL     := $(GO) tool -modfile=.ci/tools/go.mod
+SOURCES  := node runtime examples
+EXAMPLES := hello wordcount primes spin
+# Packages with goroutines or shared state; the rest is plain computation.
+RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/...
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint fmt check fuzz bench examples demo tools clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(BIN) ## build bin/dugnad, static
+
+$(BIN): FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./node/cmd/dugnad
+
+test: ## run all tests
+	$(GO) vet ./...
+	$(GO) test -timeout 20m ./...
+
+race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
+	@command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null || { echo "make race needs a C compiler, such as gcc, for Go's race detector"; exit 1; }
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
+
+lint: ## check format (gofumpt) and code (go vet, golangci-lint)
+	@unformatted=$$($(TOOL) gofumpt -l $(SOURCES)); \
+	if [ -n "$$unformatted" ]; then echo "not formatted as gofumpt has it, run make fmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format the code with gofumpt
+	$(TOOL) gofumpt -w $(SOURCES)
+
+check: lint test race ## everything that must hold before a commit
+
+fuzz: ## run every fuzz target for FUZZTIME (30s) each
+	@grep -rEHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(SOURCES) | sort | while IFS=: read -r file func; do \
+		name=$${func#func }; folder=$$(dirname "$$file"); \
+		echo "fuzz $$folder $$name for $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
+	done
+
+bench: ## run the benchmarks that match BENCH for BENCHTIME each
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 2h ./...
+
+examples: $(EXAMPLES:%=bin/examples/%.wasm) ## build the example guests to bin/examples
+
+bin/examples/%.wasm: FORCE
+	GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o $@ ./examples/$*
+
+demo: build examples ## run the examples, show how each ended, and check the results
+	$(GO) run ./examples/demo -dugnad $(BIN) -guests bin/examples
+
+tools: ## build the tools of make lint to bin/tools
+	$(GO) build -modfile=.ci/tools/go.mod -o bin/tools/ tool
+
+clean: ## remove what was built
+	rm -rf bin
+
+FORCE:

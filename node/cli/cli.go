@@ -1,0 +1,169 @@
+// Package cli is dugnad's command line: it reads flags, environment and
+// configuration file, calls the parts that do the work, and turns what
+// happened into messages and exit codes. It is the only package that reads
+// them, and the only one that writes to a terminal.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Stdio is what a process has from its caller.
+type Stdio struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+	// Environ are NAME=value pairs.
+	Environ []string
+}
+
+// Main runs the command that args name (args[0] is the program) and returns
+// the process's exit code: see exitTable. SIGINT, SIGTERM and SIGHUP end the
+// running attempts in good order; a second one ends the process at once.
+func Main(ctx context.Context, args []string, stdio Stdio) int {
+	ctx, stop := withSignals(ctx)
+	defer stop()
+	return (&app{Stdio: stdio, open: openLocal}).run(ctx, args)
+}
+
+// app is what the commands share.
+type app struct {
+	Stdio
+	open opener
+	// dataDir and config are persistent flags.
+	dataDir string
+	config  string
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args[1:])
+	err := root.ExecuteContext(ctx)
+	code := exitOK
+	if err != nil {
+		code = exitFailure
+	}
+	var coded *exitError
+	if errors.As(err, &coded) {
+		code, err = coded.code, coded.err
+	}
+	var sig signalError
+	if errors.As(context.Cause(ctx), &sig) && code != exitOK {
+		a.say("stopped by %s", sig)
+		return exitSignal + int(sig.signal)
+	}
+	if err != nil {
+		a.say("%s", err)
+	}
+	return code
+}
+
+// say writes one message for people to stderr.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.Err, "dugnad: "+format+"\n", args...)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dugnad",
+		Short: "Run WebAssembly modules that strangers wrote, within limits",
+		Long: "Dugnad runs WebAssembly modules that strangers wrote, each in a sandbox with limits\n" +
+			"on fuel, memory, time and output, and tells exactly how each ended and what it used.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return configure(cmd, a.Environ)
+		},
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			return usageError("there is no command %q%s: see dugnad --help", args[0], didYouMean(args[0], "", names))
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(flagError)
+	fs := root.PersistentFlags()
+	fs.StringVar(&a.dataDir, "data-dir", "", "`folder` for the cache of compiled modules (default $XDG_CACHE_HOME/dugnad or ~/.cache/dugnad)")
+	fs.StringVar(&a.config, "config", "", "configuration `file` (default ~/.config/dugnad/config.yaml)")
+	setting(fs, "data-dir")
+	root.AddCommand(a.runCommand(), a.doctorCommand(), a.versionCommand())
+	return root
+}
+
+// flagError adds to pflag's message what the caller may have meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || errors.Is(err, pflag.ErrHelp) {
+		return &exitError{code: exitFailure, err: err}
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	hint := ""
+	if name := unknown.GetSpecifiedName(); len(name) > 1 {
+		hint = didYouMean(name, "--", names)
+	}
+	if cmd.Name() == "run" {
+		hint += ": arguments for the guest go after --"
+	}
+	return usageError("%w%s", err, hint)
+}
+
+// signalError is the cause of a context that a signal ended.
+type signalError struct{ signal syscall.Signal }
+
+func (s signalError) Error() string { return s.signal.String() }
+
+// withSignals returns a context that the first signal ends, with a signalError
+// as its cause. After that, signals have their usual effect again.
+func withSignals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	received := make(chan os.Signal, 1)
+	wanted := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		wanted = append(wanted, syscall.SIGHUP)
+	}
+	signal.Notify(received, wanted...)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case s := <-received:
+			signal.Stop(received)
+			if n, ok := s.(syscall.Signal); ok {
+				cancel(signalError{n})
+			}
+		case <-ctx.Done():
+			signal.Stop(received)
+		}
+	}()
+	return ctx, func() {
+		cancel(context.Canceled)
+		<-done
+	}
+}
+
+// plural gives "1 task", "2 tasks".
+func plural(n uint64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, strings.TrimSuffix(noun, "s"))
+}

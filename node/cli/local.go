@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dugnad/dugnad/runtime/lint"
+	"github.com/dugnad/dugnad/runtime/task"
+	"github.com/dugnad/dugnad/runtime/worker"
+)
+
+// workerSpareBytes is what a worker process may use beyond its guests' memory.
+const workerSpareBytes = 1 << 30
+
+// local is the runner of dugnad run: the user's code cache and a worker
+// process of its own.
+type local struct {
+	cache  *worker.Cache
+	config worker.Config
+	module []byte
+	// opened is closed when the first worker is there or openErr is set.
+	opened  chan struct{}
+	openErr error
+	// giveUp ends the opening of the first worker, if it still goes on.
+	giveUp context.CancelFunc
+
+	mu     sync.Mutex
+	worker *worker.Worker
+	image  worker.Image
+}
+
+// openLocal opens the cache in cfg.DataDir and begins to start the worker
+// process.
+func openLocal(ctx context.Context, cfg runnerConfig) (runner, error) {
+	cacheConfig := worker.DefaultCache()
+	cacheConfig.Dir = filepath.Join(cfg.DataDir, "cache")
+	cache, err := worker.OpenCache(ctx, cacheConfig)
+	if err != nil {
+		return nil, err
+	}
+	config := worker.Default()
+	config.Dir, config.ReadOnly, config.TasksMax = cache.TempDir(), cfg.ReadOnly, cfg.Parallel
+	config.MemoryBytes = max(config.MemoryBytes, uint64(cfg.Parallel)*cfg.MemoryBytes+workerSpareBytes)
+	ctx, cancel := context.WithCancel(ctx)
+	l := &local{cache: cache, config: config, opened: make(chan struct{}), giveUp: cancel}
+	go func() {
+		defer close(l.opened)
+		l.worker, l.openErr = worker.Open(ctx, config)
+	}()
+	return l, nil
+}
+
+func (l *local) Prepare(ctx context.Context, module []byte, compiling func(time.Duration)) error {
+	l.module = module
+	image, err := l.cache.Image(ctx, module, func(p worker.Progress) {
+		if p.Phase == worker.PhaseCompile {
+			compiling(p.Estimate)
+		}
+	})
+	if err != nil {
+		return refusalError(err)
+	}
+	l.image = image
+	<-l.opened
+	return l.openErr
+}
+
+func (l *local) Run(ctx context.Context, spec task.Spec, s streams) task.Outcome {
+	w, image, err := l.current(ctx)
+	if err != nil {
+		return task.Outcome{Kind: task.WorkerLost, Message: fmt.Sprintf("starting another worker process: %v", err)}
+	}
+	return w.Run(ctx, image, spec, worker.Streams{Stdin: s.In, Stdout: s.Out, Stderr: s.Err})
+}
+
+// current returns the worker, a new one when the last has died, so that one
+// bad task of many costs only those that ran beside it.
+func (l *local) current(ctx context.Context) (*worker.Worker, worker.Image, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.worker.Gone():
+	default:
+		return l.worker, l.image, nil
+	}
+	image, err := l.cache.Image(ctx, l.module, nil)
+	if err != nil {
+		return nil, worker.Image{}, err
+	}
+	w, err := worker.Open(ctx, l.config)
+	if err != nil {
+		return nil, worker.Image{}, err
+	}
+	err = l.worker.Close()
+	l.worker, l.image = w, image
+	return w, image, err
+}
+
+func (l *local) Close() error {
+	l.giveUp()
+	<-l.opened
+	if l.worker == nil {
+		return l.cache.Close()
+	}
+	return errors.Join(l.worker.Close(), l.cache.Close())
+}
+
+// refusalError makes a *refusedError of an error that blames the module.
+func refusalError(err error) error {
+	var r *lint.Refusal
+	switch {
+	case errors.As(err, &r):
+		out := &refusal{
+			Code: r.Code, Limit: r.Limit, Found: r.Found, Max: r.Max, Section: r.Section, Offset: r.Offset, Help: r.Help,
+		}
+		if r.Function >= 0 {
+			out.Function = &r.Function
+		}
+		return &refusedError{err: r, detail: out}
+	case errors.Is(err, worker.ErrInvalid):
+		return &refusedError{err: err, detail: &refusal{Code: "engine"}}
+	case errors.Is(err, worker.ErrCompileTimeout), errors.Is(err, worker.ErrCompileMemory):
+		return &refusedError{err: err, detail: &refusal{Code: "compile_limit"}}
+	}
+	return err
+}

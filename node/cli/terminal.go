@@ -1,0 +1,19 @@
+package cli
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// isTerminal says whether w writes to a terminal that understands a carriage
+// return.
+func isTerminal(w io.Writer, environ []string) bool {
+	f, ok := w.(*os.File)
+	if !ok || lookup(environ, "TERM") == "dumb" {
+		return false
+	}
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}

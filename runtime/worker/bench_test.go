@@ -1,0 +1,189 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dugnad/dugnad/runtime/task"
+)
+
+// guestEnv names a module for BenchmarkWarmGuest and BenchmarkColdGuest, such
+// as a Go program of 2.5 MB.
+const guestEnv = "DUGNAD_BENCH_MODULE"
+
+// median reports the median of the measured times besides the mean.
+func median(b *testing.B, times []time.Duration) {
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Microseconds()), "median-µs")
+	b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
+}
+
+func measure(b *testing.B, f func()) {
+	var times []time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		f()
+		times = append(times, time.Since(begin))
+	}
+	median(b, times)
+}
+
+// BenchmarkWarmStart is a task of a loaded tiny module: task in to outcome out.
+func BenchmarkWarmStart(b *testing.B) {
+	cache := openTestCache(b, nil)
+	w := openTestWorker(b, cache, nil)
+	for _, name := range []string{"tiny", "hello"} {
+		img := testImage(b, cache, name)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			measure(b, func() {
+				var out bytes.Buffer
+				if o := w.Run(context.Background(), img, task.Spec{}, Streams{Stdout: &out}); o.Kind != task.Exited {
+					b.Fatalf("%+v", o)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkWarmStartParallel is the same from several goroutines.
+func BenchmarkWarmStartParallel(b *testing.B) {
+	cache := openTestCache(b, nil)
+	w := openTestWorker(b, cache, nil)
+	img := testImage(b, cache, "tiny")
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if o := w.Run(context.Background(), img, task.Spec{}, Streams{}); o.Kind != task.Exited {
+				b.Errorf("%+v", o)
+			}
+		}
+	})
+}
+
+// BenchmarkOpen is the start of a child.
+func BenchmarkOpen(b *testing.B) {
+	cache := openTestCache(b, nil)
+	measure(b, func() {
+		c := Default()
+		c.Dir = cache.TempDir()
+		w, err := Open(context.Background(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+func benchGuest(b *testing.B) []byte {
+	path := os.Getenv(guestEnv)
+	if path == "" {
+		b.Skip(guestEnv, "names no module")
+	}
+	module, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return module
+}
+
+// BenchmarkGuest runs a real program: loaded, from the cache into a new child,
+// and its look-up in the cache alone.
+func BenchmarkGuest(b *testing.B) {
+	module := benchGuest(b)
+	cache := openTestCache(b, nil)
+	img, err := cache.Image(context.Background(), module, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("compiled in %s with %d MiB, %d KiB of code", img.CompileTime, img.CompileMemoryBytes>>20, img.CodeBytes>>10)
+	run := func(b *testing.B, w *Worker, img Image) {
+		if o := w.Run(context.Background(), img, task.Spec{}, Streams{}); o.Kind != task.Exited {
+			b.Fatalf("%+v", o)
+		}
+	}
+	b.Run("look up", func(b *testing.B) {
+		measure(b, func() {
+			if img, err = cache.Image(context.Background(), module, nil); err != nil || !img.Cached {
+				b.Fatal(err)
+			}
+		})
+	})
+	b.Run("warm", func(b *testing.B) {
+		w := openTestWorker(b, cache, nil)
+		run(b, w, img)
+		measure(b, func() { run(b, w, img) })
+	})
+	b.Run("cold", func(b *testing.B) {
+		measure(b, func() {
+			c := Default()
+			c.Dir = cache.TempDir()
+			opened := make(chan *Worker)
+			go func() {
+				w, err := Open(context.Background(), c)
+				if err != nil {
+					b.Error(err)
+				}
+				opened <- w
+			}()
+			img, err := cache.Image(context.Background(), module, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			w := <-opened
+			run(b, w, img)
+			if err := w.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+}
+
+// BenchmarkTicker tells how long a ticker of a millisecond in this process
+// waits at most while as many guests spin as there are cores.
+func BenchmarkTicker(b *testing.B) {
+	cache := openTestCache(b, nil)
+	w := openTestWorker(b, cache, nil)
+	img := testImage(b, cache, "spin")
+	ctx, cancel := context.WithCancel(context.Background())
+	var guests sync.WaitGroup
+	var spinning atomic.Int32
+	for range runtime.NumCPU() {
+		out := newFirstWrite()
+		guests.Go(func() { w.Run(ctx, img, task.Spec{}, Streams{Stdout: out}) })
+		<-out.happened
+		spinning.Add(1)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	last, worst := time.Now(), time.Duration(0)
+	for b.Loop() {
+		<-tick.C
+		now := time.Now()
+		worst = max(worst, now.Sub(last))
+		last = now
+	}
+	b.ReportMetric(float64(worst.Microseconds()), "worst-gap-µs")
+	// A task beside the spinning ones: does the child still serve?
+	tiny := testImage(b, cache, "tiny")
+	var times []time.Duration
+	for range 100 {
+		begin := time.Now()
+		if o := w.Run(ctx, tiny, task.Spec{}, Streams{}); o.Kind != task.Exited {
+			b.Fatalf("%+v", o)
+		}
+		times = append(times, time.Since(begin))
+	}
+	median(b, times)
+	cancel()
+	guests.Wait()
+}

@@ -1,0 +1,31 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/dugnad/dugnad/runtime/sandbox"
+)
+
+// engineConfig is what a child asks of its engine.
+type engineConfig struct {
+	codeDir   string
+	sliceFuel uint64
+	// compile lets the engine compile; otherwise all code comes from codeDir.
+	compile bool
+	workers int
+}
+
+func openEngine(ctx context.Context, c engineConfig) (*sandbox.Engine, error) {
+	sc := sandbox.Default()
+	sc.CodeDir, sc.CodeOnly, sc.CompileWorkers = c.codeDir, !c.compile, c.workers
+	if c.sliceFuel != 0 {
+		sc.SliceFuel = c.sliceFuel
+	}
+	return sandbox.Open(ctx, sc)
+}
+
+// loadModule loads a metered module, or its skeleton where the machine code is
+// in the code folder.
+func loadModule(ctx context.Context, e *sandbox.Engine, module []byte, t Traits) (*sandbox.Module, error) {
+	return e.Load(ctx, sandbox.Image{Wasm: module, FunctionShift: t.FunctionShift, StartFuel: t.StartFuel})
+}

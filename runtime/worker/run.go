@@ -1,0 +1,289 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dugnad/dugnad/runtime/task"
+)
+
+// reasons why a child was killed on behalf of a task.
+const (
+	stayed int32 = iota
+	stayedPastDeadline
+	stayedPastCancel
+)
+
+// errOverstayed is why the child is killed when a task does not end.
+var errOverstayed = errors.New("a task did not end when it should")
+
+// run is one task in the parent.
+type run struct {
+	worker  *Worker
+	id      uint32
+	begin   time.Time
+	limits  task.Limits
+	outputs [2]outlet // stdout, stderr
+	input   *inlet    // nil without stdin
+	output  uint64    // bytes of output so far; the reading goroutine's own
+	// stayed tells that the child was killed because this task did not end.
+	stayed             atomic.Int32
+	mu                 sync.Mutex
+	started, cancelled bool
+	// done is closed when outcome is set.
+	done    chan struct{}
+	outcome task.Outcome
+}
+
+// Run runs the image as one task and returns when its outcome is known and
+// its output has been passed on. It never fails in another way than by its
+// outcome; a child that is lost is an outcome of kind WorkerLost.
+func (w *Worker) Run(ctx context.Context, image Image, spec task.Spec, streams Streams) task.Outcome {
+	o := w.run(ctx, image, spec, streams)
+	w.metrics.outcome(&o)
+	return o
+}
+
+func (w *Worker) run(ctx context.Context, image Image, spec task.Spec, streams Streams) task.Outcome {
+	if err := spec.Validate(); err != nil {
+		return task.Outcome{Kind: task.Refused, Message: err.Error()}
+	}
+	if err := w.takeSlot(ctx); err != nil {
+		return w.waitOutcome(err, "waiting for one of %d task slots", w.config.TasksMax)
+	}
+	defer func() { <-w.slots }()
+	img, err := w.acquire(ctx, image)
+	if err != nil {
+		return w.waitOutcome(err, "waiting for one of %d image slots", w.config.ImagesMax)
+	}
+	defer w.images.release(img)
+	r, err := w.register(spec, streams)
+	if err != nil {
+		return w.waitOutcome(err, "starting the task")
+	}
+	// What ends the task is set up before it starts: sending may block when
+	// the child does not read.
+	stop := context.AfterFunc(ctx, r.cancel)
+	defer stop()
+	if err := r.start(start{Image: img.id, Stdin: r.input != nil, Spec: spec}); err != nil {
+		return task.Outcome{Kind: task.Refused, Message: err.Error()}
+	}
+	if err := img.wait(r.done); err != nil {
+		w.process.killFor(err)
+	}
+	overdue := time.AfterFunc(r.limits.Timeout+grace, func() { r.overstay(stayedPastDeadline) })
+	<-r.done
+	overdue.Stop()
+	r.drain(ctx)
+	return r.outcome
+}
+
+// takeSlot waits for room for one more task.
+func (w *Worker) takeSlot(ctx context.Context) error {
+	w.mu.Lock()
+	closed := w.closed
+	w.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	select {
+	case w.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	w.metrics.limitReached("tasks")
+	select {
+	case w.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-w.gone:
+		return w.lostErr
+	}
+}
+
+// waitOutcome is the outcome of a task that did not start.
+func (w *Worker) waitOutcome(err error, format string, args ...any) task.Outcome {
+	var lost *LostError
+	doing := fmt.Sprintf(format, args...)
+	switch {
+	case errors.Is(err, errImage):
+		return task.Outcome{Kind: task.Refused, Message: err.Error()}
+	case errors.As(err, &lost), errors.Is(err, ErrClosed):
+		return task.Outcome{Kind: task.WorkerLost, Message: err.Error()}
+	default:
+		return task.Outcome{Kind: task.Cancelled, Message: "cancelled while " + doing}
+	}
+}
+
+// register gives the task an id and a place in the table.
+func (w *Worker) register(spec task.Spec, s Streams) (*run, error) {
+	r := &run{worker: w, begin: time.Now(), limits: spec.Limits.WithDefaults(), done: make(chan struct{})}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lostErr != nil {
+		return nil, w.lostErr
+	}
+	for taken := true; taken; {
+		w.nextID++
+		_, taken = w.tasks[w.nextID]
+	}
+	r.id = w.nextID
+	r.outputs[0].init(r, frameStdoutCredit, frameStdoutGone, s.Stdout)
+	r.outputs[1].init(r, frameStderrCredit, frameStderrGone, s.Stderr)
+	if s.Stdin != nil {
+		r.input = newInlet(r, s.Stdin)
+	}
+	w.tasks[r.id] = r
+	return r, nil
+}
+
+// handle takes one frame of this task; an error means that the child lies.
+func (r *run) handle(f frame) error {
+	switch f.kind {
+	case frameStdout, frameStderr:
+		if r.output += uint64(len(f.payload)); r.output > r.limits.OutputBytes {
+			return fmt.Errorf("%w: task %d wrote %d bytes, its limit is %d", ErrProtocol, f.id, r.output, r.limits.OutputBytes)
+		}
+		return r.outputs[f.kind-frameStdout].arrive(f.payload)
+	case frameStdinCredit:
+		n, err := f.credit()
+		if err != nil {
+			return err
+		}
+		if r.input == nil || !r.input.grant(n) {
+			return fmt.Errorf("%w: task %d asks for more stdin than a window", ErrProtocol, f.id)
+		}
+	case frameOutcome:
+		var o task.Outcome
+		if err := f.decode(&o); err != nil {
+			return err
+		}
+		if !slices.Contains(task.Kinds(), o.Kind) || o.Usage.WallTime < 0 || o.Usage.CPUTime < 0 {
+			return fmt.Errorf("%w: task %d has an outcome that makes no sense", ErrProtocol, f.id)
+		}
+		r.finish(o)
+	}
+	return nil
+}
+
+// finish sets the outcome. It is called once.
+func (r *run) finish(o task.Outcome) {
+	r.outcome = o
+	close(r.done)
+	if r.input != nil {
+		r.input.stop()
+	}
+}
+
+// errStart is returned by start when the task does not fit.
+var errStart = errors.New("task is too large")
+
+// start sends the task to the child. After an error the task is not there.
+func (r *run) start(st start) error {
+	payload, err := json.Marshal(st)
+	if err == nil && len(payload) > startBytesMax {
+		r.worker.metrics.limitReached("start-bytes")
+		err = fmt.Errorf("%w: arguments, environment and inputs take %d bytes, at most %d", errStart, len(payload), startBytesMax)
+	}
+	if err != nil {
+		r.worker.mu.Lock()
+		delete(r.worker.tasks, r.id)
+		r.worker.mu.Unlock()
+		close(r.done)
+		return err
+	}
+	out := r.worker.process.out
+	for err == nil && len(payload) > FrameBytesMax {
+		err = out.send(frameStartPart, r.id, payload[:FrameBytesMax])
+		payload = payload[FrameBytesMax:]
+	}
+	if err == nil {
+		err = out.send(frameStart, r.id, payload)
+	}
+	if err != nil {
+		// The task gets its outcome with the others.
+		r.worker.process.killFor(err)
+		return nil
+	}
+	r.mu.Lock()
+	r.started = true
+	cancelled := r.cancelled
+	r.mu.Unlock()
+	if cancelled {
+		_ = out.send(frameCancel, r.id, nil)
+	}
+	return nil
+}
+
+// cancel asks the child to end the task and kills it when that takes too long.
+func (r *run) cancel() {
+	time.AfterFunc(grace, func() { r.overstay(stayedPastCancel) })
+	r.mu.Lock()
+	started := r.started
+	r.cancelled = true
+	r.mu.Unlock()
+	if started {
+		// An error means that the child is gone, which ends the task as well.
+		_ = r.worker.process.out.send(frameCancel, r.id, nil)
+	}
+}
+
+// overstay kills the child unless the task has ended.
+func (r *run) overstay(why int32) {
+	select {
+	case <-r.done:
+	default:
+		r.stayed.CompareAndSwap(stayed, why)
+		r.worker.process.killFor(errOverstayed)
+	}
+}
+
+// lostOutcome is the outcome of a task whose child has died.
+func (r *run) lostOutcome(cause error) task.Outcome {
+	o := task.Outcome{Kind: task.WorkerLost, Message: cause.Error()}
+	o.Usage.WallTime = time.Since(r.begin)
+	o.Usage.OutputBytes = r.output
+	switch r.stayed.Load() {
+	case stayedPastDeadline:
+		o.Kind = task.DeadlineExceeded
+		o.Message = fmt.Sprintf("the timeout of %s passed; the worker process did not stop the task and was killed", r.limits.Timeout)
+	case stayedPastCancel:
+		o.Kind = task.Cancelled
+		o.Message = "cancelled; the worker process did not stop the task and was killed"
+	}
+	return o
+}
+
+// drain waits until what the guest wrote is written, as long as that makes
+// sense: see Streams.
+func (r *run) drain(ctx context.Context) {
+	for i := range r.outputs {
+		idle := r.outputs[i].idle()
+		if idle == nil {
+			continue
+		}
+		switch r.outcome.Kind {
+		case task.DeadlineExceeded, task.Cancelled, task.WorkerLost:
+		default:
+			select {
+			case <-idle:
+				continue
+			case <-ctx.Done():
+			}
+		}
+		timer := time.NewTimer(grace)
+		select {
+		case <-idle:
+		case <-timer.C:
+			r.worker.metrics.limitReached("drain")
+		}
+		timer.Stop()
+	}
+}

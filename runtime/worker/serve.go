@@ -1,0 +1,267 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"syscall"
+
+	"github.com/dugnad/dugnad/runtime/sandbox"
+	"github.com/dugnad/dugnad/runtime/task"
+)
+
+// gcPercent is the garbage collector's setting in a child once a module is
+// loaded: most of a task's memory is not on the Go heap.
+const gcPercent = 400
+
+// server is the child's side of a worker.
+type server struct {
+	dir    string
+	in     *frameReader
+	out    *sender
+	engine *sandbox.Engine
+	// parts are pieces of starts; the reading goroutine's own.
+	parts map[uint32][]byte
+
+	mu      sync.Mutex
+	images  map[uint32]*childImage
+	tasks   map[uint32]*childTask
+	loading int
+	work    sync.WaitGroup
+}
+
+// childImage is a module that is loaded or being loaded.
+type childImage struct {
+	// ready is closed when program or err is set.
+	ready   chan struct{}
+	program *sandbox.Module
+	err     error
+}
+
+// childTask is a task that has not sent its outcome.
+type childTask struct {
+	cancel         context.CancelFunc
+	stdin          *childIn
+	stdout, stderr *childOut
+}
+
+// serve reads frames until the parent closes the connection. It never waits
+// for a task or for the engine.
+func (s *server) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.work.Wait()
+	defer cancel()
+	for {
+		f, err := s.in.next()
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.handle(ctx, f); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *server) handle(ctx context.Context, f frame) error {
+	switch f.kind {
+	case frameStartPart:
+		return s.part(f)
+	case frameLoad:
+		return s.load(ctx, f)
+	case frameUnload:
+		return s.unload(f.id)
+	case frameStart:
+		return s.start(ctx, f)
+	}
+	s.mu.Lock()
+	t := s.tasks[f.id]
+	s.mu.Unlock()
+	if t == nil {
+		// The outcome and this frame have crossed.
+		return nil
+	}
+	switch f.kind {
+	case frameCancel:
+		t.cancel()
+	case frameStdin:
+		return t.stdin.arrive(f.payload)
+	case frameStdinEnd:
+		t.stdin.end()
+	case frameStdoutGone:
+		t.stdout.close()
+	case frameStderrGone:
+		t.stderr.close()
+	case frameStdoutCredit, frameStderrCredit:
+		n, err := f.credit()
+		if err != nil {
+			return err
+		}
+		to := t.stdout
+		if f.kind == frameStderrCredit {
+			to = t.stderr
+		}
+		if !to.grant(n) {
+			return fmt.Errorf("%w: task %d has more credit than a window", ErrProtocol, f.id)
+		}
+	default:
+		return fmt.Errorf("%w: frame of type %d is not for a child that runs tasks", ErrProtocol, f.kind)
+	}
+	return nil
+}
+
+func (s *server) load(ctx context.Context, f frame) error {
+	var l load
+	if err := f.decode(&l); err != nil {
+		return err
+	}
+	img := &childImage{ready: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.images[f.id] != nil {
+		return fmt.Errorf("%w: image %d is loaded twice", ErrProtocol, f.id)
+	}
+	s.images[f.id] = img
+	if s.loading++; s.loading == 1 {
+		debug.SetGCPercent(-1)
+	}
+	s.work.Go(func() { s.loadImage(ctx, f.id, img, l) })
+	return nil
+}
+
+// loadImage loads with the garbage collector off: decoding a module of a few
+// megabytes makes little garbage and takes a few milliseconds.
+func (s *server) loadImage(ctx context.Context, id uint32, img *childImage, l load) {
+	img.program, img.err = s.open(ctx, l)
+	close(img.ready)
+	var err error
+	if img.err != nil {
+		s.mu.Lock()
+		delete(s.images, id)
+		s.mu.Unlock()
+		err = s.out.sendJSON(frameRefused, id, refusal{Message: shorten(img.err.Error())})
+	} else {
+		err = s.out.send(frameLoaded, id, nil)
+	}
+	s.mu.Lock()
+	if s.loading--; s.loading == 0 {
+		debug.SetGCPercent(gcPercent)
+	}
+	s.mu.Unlock()
+	s.noteSendError(err)
+}
+
+func (s *server) open(ctx context.Context, l load) (*sandbox.Module, error) {
+	if filepath.Base(l.File) != l.File {
+		return nil, fmt.Errorf("%w: %q is not a file name", ErrProtocol, l.File)
+	}
+	module, err := os.ReadFile(filepath.Join(s.dir, l.File))
+	if err != nil {
+		return nil, fmt.Errorf("read module: %w", err)
+	}
+	return loadModule(ctx, s.engine, module, l.Traits)
+}
+
+func (s *server) unload(id uint32) error {
+	s.mu.Lock()
+	img := s.images[id]
+	delete(s.images, id)
+	s.mu.Unlock()
+	if img == nil {
+		return nil
+	}
+	s.work.Go(func() {
+		if <-img.ready; img.program != nil {
+			// The memory is lost to this worker if this fails, nothing else.
+			_ = img.program.Close()
+		}
+	})
+	return nil
+}
+
+// part keeps a piece of a start.
+func (s *server) part(f frame) error {
+	if len(s.parts[f.id])+len(f.payload) > startBytesMax {
+		return fmt.Errorf("%w: start of task %d is longer than %d bytes", ErrProtocol, f.id, startBytesMax)
+	}
+	s.parts[f.id] = append(s.parts[f.id], f.payload...)
+	return nil
+}
+
+func (s *server) start(ctx context.Context, f frame) error {
+	if whole := s.parts[f.id]; whole != nil {
+		delete(s.parts, f.id)
+		f.payload = append(whole, f.payload...)
+	}
+	var st start
+	if err := f.decode(&st); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	t := &childTask{
+		cancel: cancel,
+		stdin:  newChildIn(s.out, f.id),
+		stdout: newChildOut(s.out, frameStdout, f.id),
+		stderr: newChildOut(s.out, frameStderr, f.id),
+	}
+	if !st.Stdin {
+		t.stdin.end()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tasks[f.id] != nil {
+		cancel()
+		return fmt.Errorf("%w: task %d is started twice", ErrProtocol, f.id)
+	}
+	s.tasks[f.id] = t
+	img := s.images[st.Image]
+	s.work.Go(func() {
+		defer cancel()
+		s.run(ctx, f.id, t, img, &st)
+	})
+	return nil
+}
+
+// run runs a task and sends its outcome.
+func (s *server) run(ctx context.Context, id uint32, t *childTask, img *childImage, st *start) {
+	o := img.run(ctx, t, st)
+	t.stdout.close()
+	t.stderr.close()
+	t.stdin.end()
+	s.mu.Lock()
+	delete(s.tasks, id)
+	s.mu.Unlock()
+	o.Message = shorten(o.Message)
+	s.noteSendError(s.out.sendJSON(frameOutcome, id, o))
+}
+
+// run waits until the image is loaded and runs the task.
+func (img *childImage) run(ctx context.Context, t *childTask, st *start) task.Outcome {
+	if img == nil {
+		return task.Outcome{Kind: task.Refused, Message: "the image is not loaded"}
+	}
+	select {
+	case <-img.ready:
+	case <-ctx.Done():
+		return task.Outcome{Kind: task.Cancelled, Message: "cancelled while the module was loaded"}
+	}
+	if img.err != nil {
+		return task.Outcome{Kind: task.Refused, Message: img.err.Error()}
+	}
+	return img.program.Run(ctx, st.Spec, sandbox.Streams{Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr})
+}
+
+// noteSendError reports what cannot be told to the parent; the reader will see
+// the end of the connection and stop.
+func (s *server) noteSendError(err error) {
+	if err != nil && !errors.Is(err, syscall.EPIPE) {
+		fmt.Fprintln(os.Stderr, "dugnad worker: send:", err)
+	}
+}
