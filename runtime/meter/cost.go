@@ -93,7 +93,13 @@ func costOf(op wasm.Opcode, name string) uint8 {
 	}
 	switch {
 	case strings.HasPrefix(verb, "div") || strings.HasPrefix(verb, "rem"):
-		return map[string]uint8{"i32": costDiv32, "i64": costDiv64, "f32": costFloatDiv, "f64": costFloatDiv}[shape]
+		switch shape {
+		case "i32":
+			return costDiv32
+		case "i64":
+			return costDiv64
+		}
+		return costFloatDiv
 	case verb == "sqrt":
 		return costFloatSqrt
 	case verb == "min" || verb == "max":

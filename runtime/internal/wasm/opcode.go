@@ -170,9 +170,23 @@ func table() *[opcodeCount]Op {
 }
 
 func valTypes(s string) []ValType {
-	var ts []ValType
-	for _, c := range s {
-		ts = append(ts, map[rune]ValType{'i': I32, 'I': I64, 'f': F32, 'F': F64, 'v': V128}[c])
+	if s == "" {
+		return nil
+	}
+	ts := make([]ValType, len(s))
+	for i := range s {
+		switch s[i] {
+		case 'i':
+			ts[i] = I32
+		case 'I':
+			ts[i] = I64
+		case 'f':
+			ts[i] = F32
+		case 'F':
+			ts[i] = F64
+		case 'v':
+			ts[i] = V128
+		}
 	}
 	return ts
 }
@@ -197,5 +211,11 @@ func widthOf(imm Imm, name string) uint8 {
 	case strings.HasPrefix(access, "64"):
 		return 8
 	}
-	return map[string]uint8{"i32": 4, "f32": 4, "i64": 8, "f64": 8, "v128": 16}[kind]
+	switch kind {
+	case "i32", "f32":
+		return 4
+	case "i64", "f64":
+		return 8
+	}
+	return 16
 }
