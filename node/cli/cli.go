@@ -10,13 +10,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
+
+// helpColumns is the width of --help.
+const helpColumns = 80
 
 // Stdio is what a process has from its caller.
 type Stdio struct {
@@ -29,10 +31,18 @@ type Stdio struct {
 
 // Main runs the command that args name (args[0] is the program) and returns
 // the process's exit code: see exitTable. SIGINT, SIGTERM and SIGHUP end the
-// running attempts in good order; a second one ends the process at once.
+// running attempts in good order, and so does a pipe at Stdio.Out or Err that
+// nobody reads any more; a second signal ends the process at once.
 func Main(ctx context.Context, args []string, stdio Stdio) int {
+	defer survivePipes()()
 	ctx, stop := withSignals(ctx)
 	defer stop()
+	if f, ok := stdio.Out.(*os.File); ok {
+		stdio.Out = outlet{f}
+	}
+	if f, ok := stdio.Err.(*os.File); ok {
+		stdio.Err = outlet{f}
+	}
 	return (&app{Stdio: stdio, open: openLocal}).run(ctx, args)
 }
 
@@ -62,6 +72,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 		a.say("stopped by %s", sig)
 		return exitSignal + int(sig.signal)
 	}
+	if errors.Is(err, errReaderGone) {
+		return exitSignal + int(syscall.SIGPIPE)
+	}
 	if err != nil {
 		a.say("%s", err)
 	}
@@ -77,8 +90,9 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dugnad",
 		Short: "Run WebAssembly modules that strangers wrote, within limits",
-		Long: "Dugnad runs WebAssembly modules that strangers wrote, each in a sandbox with limits\n" +
-			"on fuel, memory, time and output, and tells exactly how each ended and what it used.",
+		Long: "Dugnad runs WebAssembly modules that strangers wrote, each in a sandbox with\n" +
+			"limits on fuel, memory, time and output, and tells exactly how each ended and\n" +
+			"what it used.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -100,8 +114,9 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpColumns)))
 	fs := root.PersistentFlags()
-	fs.StringVar(&a.dataDir, "data-dir", "", "`folder` for the cache of compiled modules (default $XDG_CACHE_HOME/dugnad or ~/.cache/dugnad)")
+	fs.StringVar(&a.dataDir, "data-dir", "", "* `folder` for compiled modules (default ~/.cache/dugnad)")
 	fs.StringVar(&a.config, "config", "", "configuration `file` (default ~/.config/dugnad/config.yaml)")
 	setting(fs, "data-dir")
 	root.AddCommand(a.runCommand(), a.doctorCommand(), a.versionCommand())
@@ -110,6 +125,10 @@ func (a *app) root() *cobra.Command {
 
 // flagError adds to pflag's message what the caller may have meant.
 func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usageError("--%s: %q %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || errors.Is(err, pflag.ErrHelp) {
 		return &exitError{code: exitFailure, err: err}
@@ -124,40 +143,6 @@ func flagError(cmd *cobra.Command, err error) error {
 		hint += ": arguments for the guest go after --"
 	}
 	return usageError("%w%s", err, hint)
-}
-
-// signalError is the cause of a context that a signal ended.
-type signalError struct{ signal syscall.Signal }
-
-func (s signalError) Error() string { return s.signal.String() }
-
-// withSignals returns a context that the first signal ends, with a signalError
-// as its cause. After that, signals have their usual effect again.
-func withSignals(parent context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(parent)
-	received := make(chan os.Signal, 1)
-	wanted := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
-		wanted = append(wanted, syscall.SIGHUP)
-	}
-	signal.Notify(received, wanted...)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case s := <-received:
-			signal.Stop(received)
-			if n, ok := s.(syscall.Signal); ok {
-				cancel(signalError{n})
-			}
-		case <-ctx.Done():
-			signal.Stop(received)
-		}
-	}()
-	return ctx, func() {
-		cancel(context.Canceled)
-		<-done
-	}
 }
 
 // plural gives "1 task", "2 tasks".

@@ -157,6 +157,9 @@ func (j *job) openStdin(own io.Reader) (io.ReadCloser, error) {
 	case "":
 		return io.NopCloser(strings.NewReader("")), nil
 	case "-":
+		if f, ok := own.(*os.File); ok {
+			return borrowed{f}, nil
+		}
 		return io.NopCloser(own), nil
 	default:
 		f, err := os.Open(j.stdin)
@@ -165,4 +168,22 @@ func (j *job) openStdin(own io.Reader) (io.ReadCloser, error) {
 		}
 		return f, nil
 	}
+}
+
+// borrowed is a file that somebody else closes.
+type borrowed struct{ *os.File }
+
+func (borrowed) Close() error { return nil }
+
+// arrives says whether r is a terminal, pipe or socket, whose data arrives in
+// pieces. Somebody may wait for an answer before sending the next one, so a
+// read has to return what is there. A file is read as much as was asked for:
+// neither results nor fuel depend on how that was cut.
+func arrives(r io.Reader) bool {
+	f, ok := r.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && !info.Mode().IsRegular()
 }

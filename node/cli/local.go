@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,7 +22,9 @@ const workerSpareBytes = 1 << 30
 type local struct {
 	cache  *worker.Cache
 	config worker.Config
-	module []byte
+	// compilers is how many functions are compiled at the same time.
+	compilers int
+	module    []byte
 	// opened is closed when the first worker is there or openErr is set.
 	opened  chan struct{}
 	openErr error
@@ -46,7 +49,7 @@ func openLocal(ctx context.Context, cfg runnerConfig) (runner, error) {
 	config.Dir, config.ReadOnly, config.TasksMax = cache.TempDir(), cfg.ReadOnly, cfg.Parallel
 	config.MemoryBytes = max(config.MemoryBytes, uint64(cfg.Parallel)*cfg.MemoryBytes+workerSpareBytes)
 	ctx, cancel := context.WithCancel(ctx)
-	l := &local{cache: cache, config: config, opened: make(chan struct{}), giveUp: cancel}
+	l := &local{cache: cache, config: config, compilers: cacheConfig.CompileWorkers, opened: make(chan struct{}), giveUp: cancel}
 	go func() {
 		defer close(l.opened)
 		l.worker, l.openErr = worker.Open(ctx, config)
@@ -58,7 +61,8 @@ func (l *local) Prepare(ctx context.Context, module []byte, compiling func(time.
 	l.module = module
 	image, err := l.cache.Image(ctx, module, func(p worker.Progress) {
 		if p.Phase == worker.PhaseCompile {
-			compiling(p.Estimate)
+			// The estimate is processor time.
+			compiling(p.Estimate / time.Duration(min(l.compilers, runtime.NumCPU())))
 		}
 	})
 	if err != nil {
@@ -74,7 +78,7 @@ func (l *local) Run(ctx context.Context, spec task.Spec, s streams) task.Outcome
 	if err != nil {
 		return task.Outcome{Kind: task.WorkerLost, Message: fmt.Sprintf("starting another worker process: %v", err)}
 	}
-	return w.Run(ctx, image, spec, worker.Streams{Stdin: s.In, Stdout: s.Out, Stderr: s.Err})
+	return w.Run(ctx, image, spec, worker.Streams{Stdin: s.In, Stdout: s.Out, Stderr: s.Err, Interactive: s.Interactive})
 }
 
 // current returns the worker, a new one when the last has died, so that one
@@ -109,9 +113,13 @@ func (l *local) Close() error {
 	return errors.Join(l.worker.Close(), l.cache.Close())
 }
 
+// compileHelp is what to do about a module that takes too much to compile.
+const compileHelp = "build it with less inlining, or split its largest functions"
+
 // refusalError makes a *refusedError of an error that blames the module.
 func refusalError(err error) error {
 	var r *lint.Refusal
+	var invalid *worker.InvalidError
 	switch {
 	case errors.As(err, &r):
 		out := &refusal{
@@ -121,10 +129,13 @@ func refusalError(err error) error {
 			out.Function = &r.Function
 		}
 		return &refusedError{err: r, detail: out}
-	case errors.Is(err, worker.ErrInvalid):
-		return &refusedError{err: err, detail: &refusal{Code: "engine"}}
+	case errors.As(err, &invalid):
+		return &refusedError{err: errors.New(invalid.Message), detail: &refusal{Code: "engine"}}
 	case errors.Is(err, worker.ErrCompileTimeout), errors.Is(err, worker.ErrCompileMemory):
-		return &refusedError{err: err, detail: &refusal{Code: "compile_limit"}}
+		return &refusedError{
+			err:    fmt.Errorf("%w: %s", err, compileHelp),
+			detail: &refusal{Code: "compile_limit", Help: compileHelp},
+		}
 	}
 	return err
 }

@@ -1,8 +1,16 @@
 package cli
 
-// nearest returns the name closest to word, or "" when none is close enough
-// to be a slip of the hand: a third of word's letters, at least two.
+import "strings"
+
+// nearest returns the first name that begins with word, or else the name
+// closest to it, or "" when none is close enough to be a slip of the hand: a
+// third of word's letters, at least two.
 func nearest(word string, names []string) string {
+	for _, name := range names {
+		if len(word) >= 2 && strings.HasPrefix(name, word) {
+			return name
+		}
+	}
 	best, bestDistance := "", max(2, len(word)/3)+1
 	for _, name := range names {
 		if d := distance(word, name); d < bestDistance {

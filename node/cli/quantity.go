@@ -91,14 +91,19 @@ func parseQuantity(s string, units []unit) (uint64, error) {
 
 // quantityValue is a pflag.Value for a positive amount.
 type quantityValue struct {
-	to     *uint64
-	kind   string
-	units  func() []unit
-	format func(uint64) string
+	to   *uint64
+	kind string
+	// example ends the message about a value that cannot be read.
+	example string
+	units   func() []unit
+	format  func(uint64) string
 }
 
 func (q quantityValue) Set(s string) error {
 	n, err := parseQuantity(s, q.units())
+	if errors.Is(err, errQuantity) {
+		return fmt.Errorf("%w, such as %s", err, q.example)
+	}
 	if err != nil {
 		return err
 	}
@@ -116,15 +121,18 @@ func (q quantityValue) String() string {
 }
 
 func fuelValue(to *uint64) quantityValue {
-	return quantityValue{to: to, kind: "N", units: fuelUnits, format: formatFuel}
+	return quantityValue{to: to, kind: "N", example: "500M", units: fuelUnits, format: formatFuel}
 }
 
 func bytesValue(to *uint64) quantityValue {
-	return quantityValue{to: to, kind: "SIZE", units: byteUnits, format: formatBytes}
+	return quantityValue{to: to, kind: "SIZE", example: "64MiB", units: byteUnits, format: formatBytes}
 }
 
 func countValue(to *uint64) quantityValue {
-	return quantityValue{to: to, kind: "N", units: fuelUnits, format: func(n uint64) string { return strconv.FormatUint(n, 10) }}
+	return quantityValue{
+		to: to, kind: "N", example: "100", units: fuelUnits,
+		format: func(n uint64) string { return strconv.FormatUint(n, 10) },
+	}
 }
 
 // durationValue is a pflag.Value for a positive time; a bare number is seconds.

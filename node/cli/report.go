@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -78,21 +79,18 @@ func (s *series) explain(at *attempt) {
 	if at.err == nil && o.Kind != task.Cancelled {
 		if line := explainKind(who, o, s.job.spec.Limits); line != "" {
 			s.say("%s", line)
+		} else if s.job.count > 1 && o.ExitCode != 0 {
+			s.say("%s exited with %d", who, o.ExitCode)
 		}
 	}
 	if o.Kind == task.Trapped {
-		for _, f := range o.Stack[:min(len(o.Stack), framesMax)] {
-			fmt.Fprintf(s.Err, "    at %s\n", f.Function)
-		}
-		if more := len(o.Stack) - framesMax; more > 0 {
-			fmt.Fprintf(s.Err, "    and %s more\n", plural(uint64(more), "call"))
-		}
+		s.printStack(o.Stack)
 	}
 	if exitCode(o) == exitOK {
 		return
 	}
 	for _, hit := range o.LimitsHit {
-		if line := explainHit(who, hit, o.Kind); line != "" {
+		if line := explainHit(who, hit, o); line != "" {
 			s.say("%s", line)
 		}
 	}
@@ -108,11 +106,7 @@ func explainKind(who string, o task.Outcome, l task.Limits) string {
 		}
 		return ""
 	case task.Trapped:
-		what := o.Message
-		if o.Trap != nil && what == "" {
-			what = o.Trap.Message
-		}
-		return fmt.Sprintf("%s trapped: %s", who, what)
+		return fmt.Sprintf("%s trapped: %s", who, explainTrap(o, l))
 	case task.OutOfFuel:
 		return fmt.Sprintf("%s ran out of fuel: it used up all %s: raise it with --fuel", who, formatFuel(l.Fuel))
 	case task.DeadlineExceeded:
@@ -125,7 +119,7 @@ func explainKind(who string, o task.Outcome, l task.Limits) string {
 	case task.MemoryLimit:
 		return fmt.Sprintf("%s needs more than %s of memory to start: raise it with --memory", who, formatBytes(l.MemoryBytes))
 	case task.Refused:
-		return fmt.Sprintf("%s was refused: %s", who, o.Message)
+		return fmt.Sprintf("module %s refused: %s", who, o.Message)
 	case task.WorkerLost:
 		return fmt.Sprintf("%s was running when its worker process died: %s", who, o.Message)
 	case task.Cancelled:
@@ -135,15 +129,52 @@ func explainKind(who string, o task.Outcome, l task.Limits) string {
 	}
 }
 
+// explainTrap says what rule the guest broke.
+func explainTrap(o task.Outcome, l task.Limits) string {
+	switch {
+	case o.Trap != nil && o.Trap.Kind == task.TrapStack:
+		return fmt.Sprintf("its calls nest deeper than %s of stack: raise it with --stack, or look for recursion without end", formatBytes(l.StackBytes))
+	case o.Message == "" && o.Trap != nil:
+		return o.Trap.Message
+	}
+	return o.Message
+}
+
+// printStack shows the guest's calls, the innermost first; a function that
+// called itself is shown once.
+func (s *series) printStack(frames []task.Frame) {
+	lines := 0
+	for len(frames) > 0 && lines < framesMax {
+		same := 1
+		for same < len(frames) && frames[same] == frames[0] {
+			same++
+		}
+		times := ""
+		if same > 1 {
+			times = fmt.Sprintf(" (%d times)", same)
+		}
+		at := "at "
+		if strings.HasPrefix(frames[0].Function, "…") {
+			at = ""
+		}
+		fmt.Fprintf(s.Err, "    %s%s%s\n", at, frames[0].Function, times)
+		frames = frames[same:]
+		lines++
+	}
+	if len(frames) > 0 {
+		fmt.Fprintf(s.Err, "    and %s more\n", plural(uint64(len(frames)), "call"))
+	}
+}
+
 // explainHit is the sentence for a limit that the guest ran into on the way to
 // its end, or nothing when that is what ended it and was said already.
-func explainHit(who string, hit task.LimitHit, kind task.Kind) string {
+func explainHit(who string, hit task.LimitHit, o task.Outcome) string {
 	flag, amount := "--"+hit.Name, formatBytes(hit.Max)
 	said := map[string]task.Kind{
 		"fuel": task.OutOfFuel, "timeout": task.DeadlineExceeded, "memory": task.MemoryLimit,
 		"output": task.OutputLimit, "scratch": task.ScratchLimit, "scratch-files": task.ScratchLimit,
 	}
-	if said[hit.Name] == kind {
+	if said[hit.Name] == o.Kind || hit.Name == "stack" && o.Trap != nil && o.Trap.Kind == task.TrapStack {
 		return ""
 	}
 	switch hit.Name {

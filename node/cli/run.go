@@ -46,8 +46,11 @@ type job struct {
 	// path is the module's file; name is how messages call it.
 	path, name string
 	// spec is the same for every task, save for the task's number.
-	spec     task.Spec
-	stdin    string
+	spec  task.Spec
+	stdin string
+	// dialogue lets the guest's reads of stdin return what has arrived: nobody
+	// has said with --stdin that it is to be read like a file.
+	dialogue bool
 	output   string
 	count    uint64
 	parallel int
@@ -57,17 +60,18 @@ type job struct {
 	sha256 string
 }
 
-const runLong = `Runs a WebAssembly module (WASI preview 1) in a sandbox of its own and exits with the
-guest's exit code. The guest sees its arguments, the environment that --env gives, its
-standard streams, read-only inputs at /input/NAME and a scratch file system in memory.
-Its clock and its randomness are the same in every run unless asked otherwise.
+const runLong = `Runs a WebAssembly module (WASI preview 1) in a sandbox of its own and exits
+with the guest's exit code. The guest sees its arguments, the environment that
+--env gives, its standard streams, read-only inputs at /input/NAME and a scratch
+file system in memory. Its clock and its randomness are the same in every run
+unless asked otherwise.
 
-A fuel is N or Nk, NM, NG, NT (powers of a thousand), also 1e9. A SIZE is N bytes or
-NKiB, NMiB, NGiB. A TIME is 500ms, 30s, 2h; a bare number is seconds.
+A fuel is N or Nk, NM, NG, NT (powers of a thousand), also 1e9. A SIZE is N
+bytes or NKiB, NMiB, NGiB. A TIME is 500ms, 30s, 2h; a bare number is seconds.
 
 Every setting marked with * can also come from the environment (--max-output is
-DUGNAD_MAX_OUTPUT) or from the configuration file (max-output: 1MiB). Flags win over the
-environment, the environment over the file.
+DUGNAD_MAX_OUTPUT) or from the configuration file (max-output: 1MiB). Flags win
+over the environment, the environment over the file.
 `
 
 func (a *app) runCommand() *cobra.Command {
@@ -92,6 +96,12 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			return nil
 		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return []string{"wasm"}, cobra.ShellCompDirectiveFilterFileExt
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			j, err := a.newJob(&f, args)
 			if err != nil {
@@ -115,9 +125,9 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fs.Var(countValue(&f.limits.ScratchFiles), "scratch-files", "* most files and folders of the guest's own")
 	fs.Var(bytesValue(&f.limits.StackBytes), "stack", "* deepest call stack")
 	fs.Var(countValue(&f.limits.OpenFiles), "open-files", "* most files open at the same time")
-	fs.StringArrayVar(&f.env, "env", nil, "`K=V` for the guest's environment; K alone takes its value from here (repeatable)")
-	fs.StringVar(&f.stdin, "stdin", "", "`file` for the guest's stdin, or - for dugnad's own (default -, or nothing with --count)")
-	fs.StringArrayVar(&f.inputs, "input", nil, "`NAME=PATH` of a file or folder that the guest may read at /input/NAME (repeatable)")
+	fs.StringArrayVar(&f.env, "env", nil, "`K=V` in the guest's environment; K alone takes its value from here (repeatable)")
+	fs.StringVar(&f.stdin, "stdin", "", "`file` for the guest's stdin, or - for dugnad's own, read like a file (default dugnad's own as it arrives, or nothing with --count)")
+	fs.StringArrayVar(&f.inputs, "input", nil, "`NAME=PATH`: the guest may read the file or folder PATH at /input/NAME (repeatable)")
 	fs.StringVar(&f.output, "output", "", "`file` for the guest's stdout")
 	fs.Var(countValue(&f.count), "count", "how many tasks to run; each finds its number, from 0, in "+environIndex)
 	fs.Var(countValue(&f.parallel), "parallel", "* how many tasks to run at the same time")
@@ -139,7 +149,7 @@ func (a *app) newJob(f *runFlags, args []string) (*job, error) {
 		return nil, usageError("a module cannot be read from stdin, which is the guest's: give the path of a file")
 	}
 	if j.stdin == "" && j.count == 1 {
-		j.stdin = "-"
+		j.stdin, j.dialogue = "-", true
 	}
 	switch {
 	case j.count > tasksMax:

@@ -13,6 +13,8 @@ type streams struct {
 	In  io.Reader
 	Out io.Writer
 	Err io.Writer
+	// Interactive lets a read of In return what has arrived.
+	Interactive bool
 }
 
 // runnerConfig is what an opener needs to know.

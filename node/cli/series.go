@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/dugnad/dugnad/runtime/task"
@@ -104,7 +106,7 @@ func (s *series) try(ctx context.Context, index uint64, stdout, stderr io.Writer
 		return task.Outcome{Kind: task.Cancelled}, err
 	}
 	defer stdin.Close()
-	o := s.runner.Run(ctx, s.job.taskSpec(index), streams{In: stdin, Out: stdout, Err: stderr})
+	o := s.runner.Run(ctx, s.job.taskSpec(index), streams{In: stdin, Out: stdout, Err: stderr, Interactive: s.job.dialogue && arrives(stdin)})
 	return o, nil
 }
 
@@ -156,8 +158,13 @@ func (a *app) printRecord(r *record) error {
 type tally struct {
 	total, failed uint64
 	first         *attempt
-	err           error
+	// bad are the indices of the first of those that did not end well.
+	bad []string
+	err error
 }
+
+// badMax bounds the indices that the last message lists.
+const badMax = 20
 
 func (t *tally) add(at *attempt, printing error) {
 	t.total++
@@ -167,7 +174,9 @@ func (t *tally) add(at *attempt, printing error) {
 	if exitCode(at.outcome) == exitOK {
 		return
 	}
-	t.failed++
+	if t.failed++; t.failed <= badMax {
+		t.bad = append(t.bad, strconv.FormatUint(at.index, 10))
+	}
 	if t.first == nil {
 		t.first = at
 	}
@@ -188,7 +197,12 @@ func (t *tally) result(ctx context.Context, s *series) error {
 		return nil
 	}
 	if t.total > 1 && !s.job.json {
-		s.say("%d of %s did not end well; the first was task %d", t.failed, plural(s.job.count, "task"), t.first.index)
+		more := ""
+		if t.failed > badMax {
+			more = fmt.Sprintf(" and %d more", t.failed-badMax)
+		}
+		s.say("%d of %s did not end well: %s%s; run one alone with --env %s=%d",
+			t.failed, plural(s.job.count, "task"), strings.Join(t.bad, ", "), more, environIndex, t.first.index)
 	}
 	return &exitError{code: exitCode(t.first.outcome)}
 }

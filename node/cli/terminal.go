@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,7 +9,7 @@ import (
 // isTerminal says whether w writes to a terminal that understands a carriage
 // return.
 func isTerminal(w io.Writer, environ []string) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(interface{ Fd() uintptr })
 	if !ok || lookup(environ, "TERM") == "dumb" {
 		return false
 	}

@@ -19,6 +19,9 @@ const (
 	costFloatSqrt = 8
 	// costFloatMinMax: minimum and maximum must order NaN and signed zero.
 	costFloatMinMax = 4
+	// costRefFunc is for making a reference, which the engine leaves to the
+	// host.
+	costRefFunc = 60
 	// costTruncate is for conversions from floating point to integer, which
 	// check their range.
 	costTruncate = 4
@@ -49,9 +52,13 @@ const (
 	BytesPerFuel = 8
 	// PageFuel is the cost of one 64 KiB page of linear memory, which the
 	// host has to clear before the guest touches it.
-	PageFuel = 16_384
+	PageFuel = 65_536
 	// EntryFuel is the cost of one table entry that is written.
 	EntryFuel = 1
+	// ElementFuel and SegmentFuel are the costs of one element of an element
+	// segment and of one data segment, which the engine evaluates one by one.
+	ElementFuel = 30
+	SegmentFuel = 250
 	// InstanceFuel is the cost of making an instance of a module, before what
 	// its segments and its memory cost.
 	InstanceFuel = 200_000
@@ -80,6 +87,8 @@ func costOf(op wasm.Opcode, name string) uint8 {
 		return costIndirect
 	case wasm.OpBrTable:
 		return costBrTable
+	case wasm.OpRefFunc:
+		return costRefFunc
 	case wasm.OpTableGet, wasm.OpTableSet:
 		return costEntry
 	case wasm.OpMemoryGrow, wasm.OpTableGrow:

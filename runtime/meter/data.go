@@ -38,6 +38,7 @@ func (w *rewriter) dataSection() (code, error) {
 		if err != nil {
 			return nil, err
 		}
+		w.dataSegments++
 		w.dataBytes += uint64(len(bytes))
 		if plain = plain && constant; plain {
 			join.add(at, bytes)

@@ -33,6 +33,7 @@ type module struct {
 	tableEntries  uint64 // minima, summed
 	globals       uint32
 	dataBytes     uint64
+	dataSegments  uint64
 	elements      uint64
 	hasStart      bool
 	start         uint32

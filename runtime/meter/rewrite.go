@@ -172,6 +172,6 @@ func (w *rewriter) code() (full, empty code, err error) {
 
 // startFuel is the cost of an instance, charged before it is made.
 func (w *rewriter) startFuel() uint64 {
-	return InstanceFuel + w.dataBytes/BytesPerFuel + (w.elements+w.tableEntries)*EntryFuel +
-		uint64(w.memoryPages)*PageFuel
+	return InstanceFuel + w.dataBytes/BytesPerFuel + w.dataSegments*SegmentFuel + w.elements*ElementFuel +
+		w.tableEntries*EntryFuel + uint64(w.memoryPages)*PageFuel
 }

@@ -41,14 +41,18 @@ type Config struct {
 	// It has no influence on results, but on the fuel of a guest that traps:
 	// such a guest pays its whole slice.
 	SliceFuel uint64
+	// LinearBytes bounds the linear memory of all attempts together; 0 means
+	// no bound.
+	LinearBytes uint64
 	// CompileWorkers is the number of goroutines that compile one module;
 	// 0 means one.
 	CompileWorkers int
 }
 
-// SliceFuelDefault is about half a millisecond to two of guest work. It is
+// SliceFuelDefault is a quarter of a millisecond of guest work, or twenty where
+// every load misses the caches. It is
 // part of the metering version, because a trap costs the whole slice.
-const SliceFuelDefault = 5_000_000
+const SliceFuelDefault = 1_000_000
 
 // Default returns the configuration that a worker process starts from.
 func Default() Config {
@@ -86,6 +90,7 @@ type Engine struct {
 	cache   wazero.CompilationCache
 	runtime wazero.Runtime
 	offered offers
+	pool    *pool
 
 	mu     sync.Mutex
 	closed bool
@@ -99,6 +104,9 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 		return nil, fmt.Errorf("open sandbox: %w", err)
 	}
 	e := &Engine{config: config}
+	if config.LinearBytes > 0 {
+		e.pool = &pool{max: config.LinearBytes}
+	}
 	var err error
 	if config.CodeDir == "" {
 		e.cache = wazero.NewCompilationCache()

@@ -2,14 +2,43 @@ package sandbox
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/dugnad/dugnad/runtime/scratch"
 	"github.com/tetratelabs/wazero/experimental/sys"
+	wasys "github.com/tetratelabs/wazero/sys"
 )
 
-// rootFS is a scratch file system as the engine may use it.
-type rootFS struct{ sys.FS }
+// rootFS is a scratch file system as the engine may use it, with the devices.
+type rootFS struct {
+	sys.FS
+	run *run
+}
+
+// OpenFile implements sys.FS.
+func (f rootFS) OpenFile(path string, flag sys.Oflag, perm fs.FileMode) (sys.File, sys.Errno) {
+	if d := f.run.device(path); d != nil {
+		return d, 0
+	}
+	return f.FS.OpenFile(path, flag, perm)
+}
+
+// Stat implements sys.FS.
+func (f rootFS) Stat(path string) (wasys.Stat_t, sys.Errno) {
+	if d := f.run.device(path); d != nil {
+		return d.Stat()
+	}
+	return f.FS.Stat(path)
+}
+
+// Lstat implements sys.FS.
+func (f rootFS) Lstat(path string) (wasys.Stat_t, sys.Errno) {
+	if d := f.run.device(path); d != nil {
+		return d.Stat()
+	}
+	return f.FS.Lstat(path)
+}
 
 // Symlink keeps a copy of the target: the engine hands over a string that lies
 // in guest memory.

@@ -151,6 +151,6 @@ func tableGrow(r *run, _ api.Module, stack []uint64) {
 		stack[0] = growDenied
 		return
 	}
-	r.charge(uint64(delta) * meter.EntryFuel)
+	r.charge(uint64(delta) * priceTableEntry)
 	stack[0] = uint64(delta)
 }

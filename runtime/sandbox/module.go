@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sort"
 	"strings"
@@ -81,7 +82,11 @@ func (e *Engine) compile(ctx context.Context, module []byte) (wazero.CompiledMod
 	if !e.config.CodeOnly {
 		ctx = experimental.WithCompilationWorkers(ctx, max(1, e.config.CompileWorkers))
 		compiled, err := e.runtime.CompileModule(ctx, module)
-		if err != nil {
+		var disk *fs.PathError
+		switch {
+		case errors.As(err, &disk):
+			return nil, fmt.Errorf("keep compiled code: %w", err)
+		case err != nil:
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		return compiled, nil
@@ -151,7 +156,7 @@ func (o offers) check(imports []wanted) error {
 		has, ok := o[w.module][w.name]
 		switch {
 		case !ok:
-			wrong = append(wrong, fmt.Sprintf("%s (%s) does not exist", quoteImport(w), w.what))
+			wrong = append(wrong, fmt.Sprintf("%s %s", quoteImport(w), w.what))
 		case has != w.what:
 			wrong = append(wrong, fmt.Sprintf("%s is %s, not %s", quoteImport(w), has, w.what))
 		}
@@ -163,12 +168,12 @@ func (o offers) check(imports []wanted) error {
 	if n := len(wrong) - importsShown; n > 0 {
 		wrong, more = wrong[:importsShown], fmt.Sprintf("; and %d more", n)
 	}
-	return fmt.Errorf("%w: it imports what is not offered: %s%s; offered are the functions of %s",
+	return fmt.Errorf("%w: it imports what is not offered, %s%s: offered are the functions of %s, so build it for wasm32-wasip1 without other host functions",
 		ErrRefused, strings.Join(wrong, "; "), more, o.names())
 }
 
 // importsShown bounds the imports that one message names.
-const importsShown = 10
+const importsShown = 3
 
 func (o offers) names() string {
 	var names []string

@@ -38,6 +38,9 @@ func (r *run) outcome(err error) task.Outcome {
 	if r.memory.hit {
 		r.hit("memory", r.limits.MemoryBytes)
 	}
+	if r.memory.tableHit {
+		r.hit("table-entries", tableEntriesMax)
+	}
 	if r.scratch != nil {
 		if name, hit := r.scratch.LimitHit(); hit {
 			r.hit(name, scratchMax(name, r.limits))

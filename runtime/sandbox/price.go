@@ -7,11 +7,25 @@ const (
 	priceCall = 500
 	// priceStream is for calls that move bytes or change a descriptor.
 	priceStream = 2_000
-	// pricePath is for calls that resolve a path.
-	pricePath = 8_000
+	// pricePath is for calls that resolve a path, pricePathByte for each byte
+	// of it: a look-up passes a folder for every two.
+	pricePath     = 8_000
+	pricePathByte = 16
 	// pricePoll is for poll_oneoff, pricePollEach for each subscription.
 	pricePoll     = 4_000
 	pricePollEach = 400
+	// priceYield is for giving up the thread.
+	priceYield = 8_000
+	// priceString is for each argument or variable that is copied,
+	// priceStringSize for each that is counted.
+	priceString     = 60
+	priceStringSize = 2
+	// priceDirentByte is for each byte of a buffer that takes a folder's
+	// entries: one takes at least 25 bytes.
+	priceDirentByte = 4
+	// priceTableEntry is for each entry by which a table grows: the engine
+	// moves a table that grows.
+	priceTableEntry = 100
 	// priceIovec is for each buffer of a vector.
 	priceIovec = 50
 	// bytesPerFuel is how many bytes are copied for one unit.
@@ -24,8 +38,10 @@ const (
 func priceOf(name string) uint64 {
 	switch name {
 	case "args_get", "args_sizes_get", "environ_get", "environ_sizes_get",
-		"clock_res_get", "clock_time_get", "proc_exit", "proc_raise", "sched_yield", "random_get":
+		"clock_res_get", "clock_time_get", "proc_exit", "proc_raise", "random_get":
 		return priceCall
+	case "sched_yield":
+		return priceYield
 	case "poll_oneoff":
 		return pricePoll
 	case "path_create_directory", "path_filestat_get", "path_filestat_set_times", "path_link",

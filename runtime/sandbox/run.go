@@ -113,6 +113,8 @@ func (r *run) prepare(begin time.Time, streams Streams) {
 	r.book = book{state: &hostCell{}, budget: r.limits.Fuel, slice: r.module.engine.config.SliceFuel}
 	r.book.grant()
 	r.memory = memory{limit: r.limits.MemoryBytes, tables: r.module.plan.tableEntries * TableEntryBytes}
+	r.memory.pool = r.module.engine.pool
+	r.memory.timeUp = func() bool { return r.timeUp() != nil }
 	r.memory.note()
 	r.clock = clock{real: r.spec.RealClock, begin: begin}
 	r.random = newRandom(r.spec)
@@ -186,10 +188,16 @@ func (r *run) instantiate() error {
 	if err := r.memory.reserve(p.memoryMax); err != nil {
 		return &stop{kind: task.Refused, message: err.Error()}
 	}
+	if p.hasMemory && r.memory.Reallocate(p.memoryMin) == nil {
+		// The engine would panic.
+		r.check()
+		return &stop{kind: task.MemoryLimit, message: fmt.Sprintf(
+			"the host has no %d bytes of memory for the module to start", p.memoryMin)}
+	}
 	if err := r.openScratch(); err != nil {
 		return &stop{kind: task.Refused, message: err.Error()}
 	}
-	fs := wazero.NewFSConfig().(sysfs.FSConfig).WithSysFSMount(rootFS{r.scratch}, "/")
+	fs := wazero.NewFSConfig().(sysfs.FSConfig).WithSysFSMount(rootFS{r.scratch, r}, "/")
 	// The engine's default source of randomness takes longer to seed than a
 	// small module takes to run.
 	config := baseConfig.WithFSConfig(fs).WithRandSource(r.random).

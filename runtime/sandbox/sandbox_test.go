@@ -113,8 +113,13 @@ func TestGrowth(t *testing.T) {
 			t.Errorf("%s: got %+v, want peak %d", name, o, c.peak)
 		}
 	}
+	many := load(t, e, metered(t, program(growTable).table(0, -1).bytes()))
+	o, _, _ := capture(context.Background(), many, task.Spec{}, Streams{})
+	if o.Kind != task.Exited || hits(o) != "table-entries" || o.Usage.MemoryPeakBytes > tableEntriesMax*TableEntryBytes {
+		t.Errorf("table without end: got %+v", o)
+	}
 	m := load(t, e, metered(t, program().memory(1, -1).table(200_000, -1).bytes()))
-	o, _, _ := capture(context.Background(), m, task.Spec{Limits: task.Limits{MemoryBytes: limit}}, Streams{})
+	o, _, _ = capture(context.Background(), m, task.Spec{Limits: task.Limits{MemoryBytes: limit}}, Streams{})
 	if o.Kind != task.MemoryLimit || !strings.Contains(o.Message, "1665536") {
 		t.Errorf("got %+v", o)
 	}

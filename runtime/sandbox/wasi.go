@@ -66,15 +66,16 @@ func always(f hostFunc) func(hostFunc) hostFunc {
 
 func argsGet(r *run, m api.Module, stack []uint64) { putStrings(r, m, stack, r.spec.Args) }
 
-func argsSizesGet(r *run, m api.Module, stack []uint64) { putSizes(m, stack, r.spec.Args) }
+func argsSizesGet(r *run, m api.Module, stack []uint64) { putSizes(r, m, stack, r.spec.Args) }
 
 func environGet(r *run, m api.Module, stack []uint64) { putStrings(r, m, stack, r.spec.Env) }
 
-func environSizesGet(r *run, m api.Module, stack []uint64) { putSizes(m, stack, r.spec.Env) }
+func environSizesGet(r *run, m api.Module, stack []uint64) { putSizes(r, m, stack, r.spec.Env) }
 
 // putSizes writes the number of strings and the bytes that they take with a
 // zero byte each.
-func putSizes(m api.Module, stack []uint64, list []string) {
+func putSizes(r *run, m api.Module, stack []uint64, list []string) {
+	r.charge(uint64(len(list)) * priceStringSize)
 	size := 0
 	for _, s := range list {
 		size += len(s) + 1
@@ -91,7 +92,7 @@ func putSizes(m api.Module, stack []uint64, list []string) {
 func putStrings(r *run, m api.Module, stack []uint64, list []string) {
 	mem, table, at := m.Memory(), uint32(stack[0]), uint32(stack[1])
 	for _, s := range list {
-		r.charge(priceBytes(uint64(len(s)) + 16))
+		r.charge(priceString + priceBytes(uint64(len(s))))
 		if !mem.WriteUint32Le(table, at) || !mem.WriteString(at, s) || !mem.WriteByte(at+uint32(len(s)), 0) {
 			stack[0] = errnoFault
 			return

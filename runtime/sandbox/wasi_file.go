@@ -105,7 +105,7 @@ func fdReaddir(next hostFunc) hostFunc {
 			stack[0] = errnoFault
 			return
 		}
-		r.charge(priceBytes(uint64(uint32(stack[2]))))
+		r.charge(uint64(uint32(stack[2])) * priceDirentByte)
 		next(r, m, stack)
 	}
 }
@@ -135,6 +135,7 @@ func paths(writes []span, args ...pathArg) func(hostFunc) hostFunc {
 					stack[0] = uint64(errno)
 					return
 				}
+				r.charge(uint64(len(p)) * pricePathByte)
 				if resolved, ok := r.resolve(int32(stack[a.fd]), p); ok {
 					l, ok := lend(m.Memory(), resolved, occupied(stack, writes, args), lent)
 					if !ok {
@@ -262,6 +263,7 @@ func pathSymlink(next hostFunc) hostFunc {
 			stack[0] = errnoNametoolong
 			return
 		}
+		r.charge(priceBytes(uint64(uint32(stack[1]))))
 		link(r, m, stack)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero/experimental/sys"
 
@@ -305,6 +306,29 @@ func readFile(f *FS, path string) (string, sys.Errno) {
 			return string(all), errno
 		}
 		all = append(all, buf[:n]...)
+	}
+}
+
+// TestLongLinks checks that a short path cannot lead a long way.
+func TestLongLinks(t *testing.T) {
+	f, err := Open(Config{BytesMax: 1 << 20, FilesMax: 100, HandlesMax: 10, Now: func() time.Time { return time.Unix(0, 0) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i := range 3 {
+		target := strings.Repeat("./", linkBytesMax/4) + fmt.Sprint("l", i)
+		if errno := f.Symlink(target, fmt.Sprint("l", i+1)); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	if errno := f.Mkdir("l0", 0o700); errno != 0 {
+		t.Fatal(errno)
+	}
+	for i, want := range []sys.Errno{0, 0, sys.ENAMETOOLONG} {
+		if _, errno := f.Stat(fmt.Sprint("l", i)); errno != want {
+			t.Errorf("a way of %d links: got %v, want %v", i, errno, want)
+		}
 	}
 }
 

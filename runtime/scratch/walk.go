@@ -14,6 +14,9 @@ const (
 	NameBytesMax = 255
 	// LinksMax is how many symbolic links one look-up follows.
 	LinksMax = 40
+	// linkBytesMax is how long the targets of the symbolic links that one
+	// look-up follows are together: a guest pays for its path alone.
+	linkBytesMax = PathBytesMax / 2
 	// hostStepsMax bounds the host's folders that one look-up passes: the
 	// host opens every folder on the way to each element.
 	hostStepsMax = 16384
@@ -51,7 +54,9 @@ type walker struct {
 	cur   *node
 	rest  string
 	links int
-	steps int
+	// linkBytes counts the targets of the links.
+	linkBytes int
+	steps     int
 }
 
 // walk looks path up from the folder start; a path that begins with a slash
@@ -131,6 +136,9 @@ func (w *walker) expand(n *node, end bool) sys.Errno {
 	target, errno := n.readlink()
 	if errno != 0 {
 		return errno
+	}
+	if w.linkBytes += len(target); w.linkBytes > linkBytesMax {
+		return sys.ENAMETOOLONG
 	}
 	if strings.HasPrefix(target, "/") {
 		w.cur = w.fs.root

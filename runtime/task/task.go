@@ -68,7 +68,7 @@ type Limits struct {
 // Default returns the limits of an attempt that asks for nothing.
 func Default() Limits {
 	return Limits{
-		Fuel:         1_000_000_000_000,
+		Fuel:         100_000_000_000_000,
 		MemoryBytes:  256 << 20,
 		Timeout:      time.Hour,
 		OutputBytes:  64 << 20,

@@ -5,10 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,44 +143,4 @@ func BenchmarkGuest(b *testing.B) {
 			}
 		})
 	})
-}
-
-// BenchmarkTicker tells how long a ticker of a millisecond in this process
-// waits at most while as many guests spin as there are cores.
-func BenchmarkTicker(b *testing.B) {
-	cache := openTestCache(b, nil)
-	w := openTestWorker(b, cache, nil)
-	img := testImage(b, cache, "spin")
-	ctx, cancel := context.WithCancel(context.Background())
-	var guests sync.WaitGroup
-	var spinning atomic.Int32
-	for range runtime.NumCPU() {
-		out := newFirstWrite()
-		guests.Go(func() { w.Run(ctx, img, task.Spec{}, Streams{Stdout: out}) })
-		<-out.happened
-		spinning.Add(1)
-	}
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	last, worst := time.Now(), time.Duration(0)
-	for b.Loop() {
-		<-tick.C
-		now := time.Now()
-		worst = max(worst, now.Sub(last))
-		last = now
-	}
-	b.ReportMetric(float64(worst.Microseconds()), "worst-gap-µs")
-	// A task beside the spinning ones: does the child still serve?
-	tiny := testImage(b, cache, "tiny")
-	var times []time.Duration
-	for range 100 {
-		begin := time.Now()
-		if o := w.Run(ctx, tiny, task.Spec{}, Streams{}); o.Kind != task.Exited {
-			b.Fatalf("%+v", o)
-		}
-		times = append(times, time.Since(begin))
-	}
-	median(b, times)
-	cancel()
-	guests.Wait()
 }

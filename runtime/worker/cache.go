@@ -115,6 +115,17 @@ var (
 	ErrCacheClosed = errors.New("code cache is closed")
 )
 
+// InvalidError wraps ErrInvalid.
+type InvalidError struct {
+	// Message is what the engine or the meter says about the module: what is
+	// wrong and what to do.
+	Message string
+}
+
+func (e *InvalidError) Error() string { return ErrInvalid.Error() + ": " + e.Message }
+
+func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
 // Cache keeps compiled modules on disk. Its methods are safe for concurrent
 // use, also by several processes on the same folder.
 type Cache struct {
@@ -277,7 +288,7 @@ func prepare(module []byte, limits lint.Limits, tell func(Progress)) (prepared, 
 	begin = time.Now()
 	m, err := meter.Rewrite(module)
 	if err != nil {
-		return prepared{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return prepared{}, &InvalidError{Message: err.Error()}
 	}
 	tell(Progress{Phase: PhaseMeter, Elapsed: time.Since(begin), Done: true})
 	return prepared{
@@ -295,7 +306,7 @@ func (c *Cache) make(ctx context.Context, key string, hash [sha256.Size]byte, mo
 		c.metrics.refusals.WithLabelValues(reason(refusal)).Inc()
 		return Image{}, err
 	case err != nil:
-		return Image{}, fmt.Errorf("module %x: %w", hash[:8], err)
+		return Image{}, err
 	}
 	p.skeleton = stamp(p.skeleton, hash)
 	select {
@@ -313,7 +324,7 @@ func (c *Cache) make(ctx context.Context, key string, hash [sha256.Size]byte, mo
 	img, err := c.compile(ctx, key, hash, p, tell)
 	if err != nil {
 		c.metrics.compileErrors.WithLabelValues(compileReason(err)).Inc()
-		return Image{}, fmt.Errorf("module %x: %w", hash[:8], err)
+		return Image{}, err
 	}
 	c.metrics.compileSeconds.Observe(time.Since(begin).Seconds())
 	c.evict(key)

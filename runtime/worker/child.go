@@ -70,7 +70,10 @@ func confine(ctx context.Context, s setup, in *frameReader, out *sender) (func()
 	var openErr error
 	if s.Mode == modeRun {
 		opening.Go(func() {
-			eng, openErr = openEngine(ctx, engineConfig{codeDir: filepath.Join(s.Dir, codeFolder), sliceFuel: s.SliceFuel})
+			eng, openErr = openEngine(ctx, engineConfig{
+				codeDir: filepath.Join(s.Dir, codeFolder), sliceFuel: s.SliceFuel,
+				linearBytes: linearBytes(s.Policy.DataBytes),
+			})
 		})
 	}
 	report, err := jail.Apply(s.Policy)

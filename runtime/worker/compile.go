@@ -107,7 +107,7 @@ func (c *Cache) runCompiler(ctx context.Context, work string, p prepared) (compi
 		return compiled{}, c.explain(ctx, proc, proc.lost(limited, err))
 	}
 	if done.Error != "" {
-		return compiled{}, fmt.Errorf("%w: %s", ErrInvalid, done.Error)
+		return compiled{}, &InvalidError{Message: done.Error}
 	}
 	return done, nil
 }

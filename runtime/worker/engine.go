@@ -10,6 +10,8 @@ import (
 type engineConfig struct {
 	codeDir   string
 	sliceFuel uint64
+	// linearBytes bounds the linear memory of all tasks together.
+	linearBytes uint64
 	// compile lets the engine compile; otherwise all code comes from codeDir.
 	compile bool
 	workers int
@@ -18,6 +20,7 @@ type engineConfig struct {
 func openEngine(ctx context.Context, c engineConfig) (*sandbox.Engine, error) {
 	sc := sandbox.Default()
 	sc.CodeDir, sc.CodeOnly, sc.CompileWorkers = c.codeDir, !c.compile, c.workers
+	sc.LinearBytes = c.linearBytes
 	if c.sliceFuel != 0 {
 		sc.SliceFuel = c.sliceFuel
 	}
@@ -28,4 +31,14 @@ func openEngine(ctx context.Context, c engineConfig) (*sandbox.Engine, error) {
 // in the code folder.
 func loadModule(ctx context.Context, e *sandbox.Engine, module []byte, t Traits) (*sandbox.Module, error) {
 	return e.Load(ctx, sandbox.Image{Wasm: module, FunctionShift: t.FunctionShift, StartFuel: t.StartFuel})
+}
+
+// linearBytes is how much of a child's private memory guests may have: the
+// rest is for the Go runtime, which dies when it gets none.
+func linearBytes(dataBytes uint64) uint64 {
+	const spare = memoryBytesMin
+	if dataBytes < 2*spare {
+		return dataBytes / 4
+	}
+	return dataBytes - spare
 }

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == evilCommand {
 		os.Exit(evilMain(os.Args[2]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == tickerCommand {
+		os.Exit(tickerMain(os.Args[2]))
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -62,9 +62,11 @@ type refusal struct {
 
 // start is the payload of frameStart.
 type start struct {
-	Image uint32    `json:"image"`
-	Stdin bool      `json:"stdin,omitempty"`
-	Spec  task.Spec `json:"spec"`
+	Image uint32 `json:"image"`
+	Stdin bool   `json:"stdin,omitempty"`
+	// Interactive is for the sandbox's streams.
+	Interactive bool      `json:"interactive,omitempty"`
+	Spec        task.Spec `json:"spec"`
 }
 
 // compiled is the payload of frameCompiled. Error is the engine's message when

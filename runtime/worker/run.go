@@ -71,7 +71,7 @@ func (w *Worker) run(ctx context.Context, image Image, spec task.Spec, streams S
 	// the child does not read.
 	stop := context.AfterFunc(ctx, r.cancel)
 	defer stop()
-	if err := r.start(start{Image: img.id, Stdin: r.input != nil, Spec: spec}); err != nil {
+	if err := r.start(start{Image: img.id, Stdin: r.input != nil, Interactive: streams.Interactive, Spec: spec}); err != nil {
 		return task.Outcome{Kind: task.Refused, Message: err.Error()}
 	}
 	if err := img.wait(r.done); err != nil {

@@ -17,7 +17,7 @@ import (
 
 // gcPercent is the garbage collector's setting in a child once a module is
 // loaded: most of a task's memory is not on the Go heap.
-const gcPercent = 400
+const gcPercent = 100
 
 // server is the child's side of a worker.
 type server struct {
@@ -255,7 +255,9 @@ func (img *childImage) run(ctx context.Context, t *childTask, st *start) task.Ou
 	if img.err != nil {
 		return task.Outcome{Kind: task.Refused, Message: img.err.Error()}
 	}
-	return img.program.Run(ctx, st.Spec, sandbox.Streams{Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr})
+	return img.program.Run(ctx, st.Spec, sandbox.Streams{
+		Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr, Interactive: st.Interactive,
+	})
 }
 
 // noteSendError reports what cannot be told to the parent; the reader will see

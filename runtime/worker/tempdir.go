@@ -12,8 +12,8 @@ import (
 )
 
 // staleAge is how old a temporary folder must be before one that nobody locks
-// is removed.
-const staleAge = time.Hour
+// is removed: much longer than from making one to locking it.
+const staleAge = time.Minute
 
 // tempDir is a private folder that is locked as long as its maker lives, so
 // that what a process that was killed left behind can be told from what is in

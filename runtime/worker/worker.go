@@ -74,6 +74,10 @@ func Default() Config {
 	return Config{TasksMax: 64, ImagesMax: 32, MemoryBytes: 8 << 30, OpenFiles: 8192}
 }
 
+// memoryBytesMin is what a child needs before it runs anything: below 240 MiB
+// the Go runtime cannot always set up its heap.
+const memoryBytesMin = 256 << 20
+
 // Validate reports the first field that cannot be used.
 func (c *Config) Validate() error {
 	switch {
@@ -81,8 +85,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("tasks are %d, from 1 to 65536", c.TasksMax)
 	case c.ImagesMax < 1 || c.ImagesMax > 65536:
 		return fmt.Errorf("images are %d, from 1 to 65536", c.ImagesMax)
-	case c.MemoryBytes < 128<<20:
-		return fmt.Errorf("memory is %d bytes, at least %d", c.MemoryBytes, 128<<20)
+	case c.MemoryBytes < memoryBytesMin:
+		return fmt.Errorf("memory is %d bytes, at least %d", c.MemoryBytes, memoryBytesMin)
 	case c.OpenFiles < 64:
 		return fmt.Errorf("open files are %d, at least 64", c.OpenFiles)
 	}
@@ -108,6 +112,9 @@ var ErrClosed = errors.New("worker is closed")
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Interactive is passed to the sandbox: a read of stdin returns what has
+	// arrived.
+	Interactive bool
 }
 
 // Worker is one child process. Its methods are safe for concurrent use.

@@ -206,6 +206,9 @@ func TestKilledChild(t *testing.T) {
 }
 
 func TestOutOfMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector needs more memory than this worker has")
+	}
 	cache := openTestCache(t, nil)
 	w := openTestWorker(t, cache, func(c *Config) { c.MemoryBytes = 512 << 20 })
 	spec := task.Spec{Limits: task.Limits{MemoryBytes: 4 << 30}}

@@ -96,6 +96,7 @@ var checks = map[string]func(){
 	"vectors": vectors,
 	"files":   files,
 	"dots":    dots,
+	"devices": devices,
 	"zero":    zero,
 	"random":  random,
 	"env":     func() { fmt.Println(os.Args[1:], os.Environ()) },
@@ -354,4 +355,23 @@ func work() {
 	go func() { sink++ }()
 	time.Sleep(time.Millisecond)
 	fmt.Printf("%d %x %s\n", len(m), b, time.Now().UTC())
+}
+
+func devices() {
+	in, err := os.ReadFile("/dev/stdin")
+	fmt.Println(string(in), err)
+	for _, name := range []string{"/dev/null", "/dev/stdout", "dev/../dev/stderr", "/dev/other"} {
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		_, err = f.WriteString(name + "\n")
+		_, seek := f.Seek(0, io.SeekStart)
+		fmt.Println(err, seek != nil, f.Close())
+	}
+	st, err := os.Stat("/dev/null")
+	fmt.Println(st.Mode()&os.ModeDevice != 0, err)
+	list, err := os.ReadDir("/")
+	fmt.Println(len(list), err)
 }

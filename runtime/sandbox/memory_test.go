@@ -1,0 +1,81 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dugnad/dugnad/runtime/task"
+)
+
+// TestPopulate checks that a guest cannot make the host fault in much memory
+// between two checks: what lies beyond lazyBytes is there before it can touch it.
+func TestPopulate(t *testing.T) {
+	if err := unix.Madvise(make([]byte, 0), unix.MADV_POPULATE_WRITE); errors.Is(err, unix.EINVAL) {
+		t.Skip("this kernel cannot populate memory")
+	}
+	const size = lazyBytes + 3*populateBytes/2
+	m := memory{limit: 1 << 30}
+	if err := m.reserve(1 << 30); err != nil {
+		t.Fatal(err)
+	}
+	defer m.release()
+	if m.Reallocate(lazyBytes/2) == nil || m.Reallocate(size) == nil {
+		t.Fatal("memory does not grow")
+	}
+	if have := present(t, m.reserved[:lazyBytes]); have > 0 {
+		t.Errorf("%d pages that nobody touched are there", have)
+	}
+	if have, want := present(t, m.reserved[lazyBytes:size]), (size-lazyBytes)/os.Getpagesize(); have != want {
+		t.Errorf("%d pages are there, want %d", have, want)
+	}
+	late := false
+	m.timeUp = func() bool { late = !late; return !late }
+	if m.Reallocate(size+4*populateBytes) != nil || m.linear != size {
+		t.Error("memory grows although time is up")
+	}
+}
+
+// present counts the pages that are in memory.
+func present(t *testing.T, b []byte) (n int) {
+	t.Helper()
+	vec := make([]byte, len(b)/os.Getpagesize())
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&vec[0])))
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	for _, v := range vec {
+		n += int(v & 1)
+	}
+	return n
+}
+
+// TestNoMemoryToStart checks that a host without memory is no trap.
+func TestNoMemoryToStart(t *testing.T) {
+	m := load(t, open(t, nil), metered(t, program(loopForever).memory(16384, -1).bytes()))
+	r := &run{caller: t.Context(), ctx: t.Context(), module: m, spec: &task.Spec{}, limits: task.Limits{MemoryBytes: 1 << 31}.WithDefaults()}
+	r.prepare(time.Now(), Streams{})
+	defer r.close()
+	r.memory.timeUp = func() bool { return true }
+	_, err := r.call("_start", nil)
+	if o := r.outcome(err); o.Kind != task.MemoryLimit {
+		t.Errorf("got %+v", o)
+	}
+}
+
+// TestCodeFolderGone checks that a disk that fails is not the module's fault.
+func TestCodeFolderGone(t *testing.T) {
+	dir := t.TempDir() + "/code"
+	e := open(t, func(c *Config) { c.CodeDir = dir })
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Load(context.Background(), metered(t, program().bytes())); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("got %v", err)
+	}
+}
