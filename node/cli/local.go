@@ -47,6 +47,7 @@ func openLocal(ctx context.Context, cfg runnerConfig) (runner, error) {
 	}
 	config := worker.Default()
 	config.Dir, config.ReadOnly, config.TasksMax = cache.TempDir(), cfg.ReadOnly, cfg.Parallel
+	config.Nice = 0 // whoever types dugnad run waits for it
 	config.MemoryBytes = max(config.MemoryBytes, uint64(cfg.Parallel)*cfg.MemoryBytes+workerSpareBytes)
 	ctx, cancel := context.WithCancel(ctx)
 	l := &local{cache: cache, config: config, compilers: cacheConfig.CompileWorkers, opened: make(chan struct{}), giveUp: cancel}

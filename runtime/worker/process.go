@@ -48,7 +48,7 @@ type process struct {
 }
 
 // startProcess starts a child. It dies with its parent.
-func startProcess(executable string, heapBytes int64) (*process, error) {
+func startProcess(executable string, heapBytes int64, nice int) (*process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make socket pair: %w", err)
@@ -74,7 +74,7 @@ func startProcess(executable string, heapBytes int64) (*process, error) {
 	p.cmd.WaitDelay = time.Second
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error, 1)
-	go p.supervise(started)
+	go p.supervise(started, nice)
 	if err := <-started; err != nil {
 		p.socket.Close()
 		return nil, fmt.Errorf("start worker process: %w", err)
@@ -83,11 +83,13 @@ func startProcess(executable string, heapBytes int64) (*process, error) {
 }
 
 // supervise starts the process and waits for its end, on one thread: Linux
-// sends the parent-death signal when the thread that started a process ends.
-func (p *process) supervise(started chan<- error) {
+// sends the parent-death signal when the thread that started a process ends,
+// and a process inherits that thread's priority. The thread stays locked, so
+// that it ends with this goroutine and nothing else gets its priority.
+func (p *process) supervise(started chan<- error, nice int) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer close(p.exited)
+	lowerPriority(nice)
 	if err := p.cmd.Start(); err != nil {
 		started <- err
 		return
@@ -95,6 +97,15 @@ func (p *process) supervise(started chan<- error) {
 	started <- nil
 	// How it ended is in ProcessState; another error cannot be helped.
 	_ = p.cmd.Wait()
+}
+
+// lowerPriority makes this thread nicer. It does not matter when that is
+// refused: the child then competes as an equal.
+func lowerPriority(nice int) {
+	// The system call returns 20 minus the nice value.
+	if p, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil && nice > 0 {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, min(20-p+nice, niceMax))
+	}
 }
 
 // setup sends the first frame and waits for the answer.

@@ -61,6 +61,10 @@ type Config struct {
 	// SliceFuel is the work between two looks at deadline and cancellation;
 	// 0 means the sandbox's default.
 	SliceFuel uint64
+	// Nice is how much lower the child's priority is than this process's, from
+	// 0 to 19, so that guests do not keep this process, or whatever else the
+	// machine is for, from its turn.
+	Nice int
 	// Log receives losses and refusals; nil means nothing is logged.
 	Log *slog.Logger
 	// Registerer receives the metrics; nil means that nobody sees them.
@@ -71,16 +75,21 @@ type Config struct {
 // Default returns the configuration of a worker that has this machine's
 // ordinary user's means.
 func Default() Config {
-	return Config{TasksMax: 64, ImagesMax: 32, MemoryBytes: 8 << 30, OpenFiles: 8192}
+	return Config{TasksMax: 64, ImagesMax: 32, MemoryBytes: 8 << 30, OpenFiles: 8192, Nice: 5}
 }
 
 // memoryBytesMin is what a child needs before it runs anything: below 240 MiB
 // the Go runtime cannot always set up its heap.
 const memoryBytesMin = 256 << 20
 
+// niceMax is the lowest priority that Linux has.
+const niceMax = 19
+
 // Validate reports the first field that cannot be used.
 func (c *Config) Validate() error {
 	switch {
+	case c.Nice < 0 || c.Nice > niceMax:
+		return fmt.Errorf("nice is %d, from 0 to %d", c.Nice, niceMax)
 	case c.TasksMax < 1 || c.TasksMax > 65536:
 		return fmt.Errorf("tasks are %d, from 1 to 65536", c.TasksMax)
 	case c.ImagesMax < 1 || c.ImagesMax > 65536:
@@ -168,7 +177,7 @@ func (w *Worker) open(ctx context.Context) (err error) {
 		return err
 	}
 	heap := int64(w.config.MemoryBytes / 2)
-	if w.process, err = startProcess(executable, heap); err != nil {
+	if w.process, err = startProcess(executable, heap, w.config.Nice); err != nil {
 		return err
 	}
 	defer func() {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dugnad/dugnad/runtime/task"
 )
 
@@ -359,5 +361,26 @@ func TestInput(t *testing.T) {
 		if path == outside && w.Report().FilesConfined() && (o.Kind != task.Refused || out.Len() > 0) {
 			t.Errorf("outside: %+v, output %q", o, out.String())
 		}
+	}
+}
+
+func TestNice(t *testing.T) {
+	cache := openTestCache(t, nil)
+	w := openTestWorker(t, cache, func(c *Config) { c.Nice = 7 })
+	mine, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := unix.Getpriority(unix.PRIO_PROCESS, w.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := max(mine-7, 1); child != want {
+		t.Errorf("the child's priority is %d, want %d below %d", child, 7, mine)
+	}
+	c := Default()
+	c.Nice = 20
+	if err := c.Validate(); err == nil {
+		t.Error("nice 20 is accepted")
 	}
 }
