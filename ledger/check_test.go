@@ -1,0 +1,85 @@
+package ledger_test
+
+import (
+	"testing"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// rich makes a state with records in every table.
+func rich(d *driver) {
+	d.Helper()
+	d.found("n1", "n2", "n3")
+	spec := plainSpec(100)
+	spec.Payload, spec.QueueNanos, spec.TotalNanos = []byte("payload"), 1e12, 1e13
+	d.do(&ledger.Submit{Job: jobNumber(1), Spec: spec})
+	d.do(&ledger.Submit{Job: jobNumber(2), Spec: spec})
+	d.do(&ledger.Submit{Job: jobNumber(3), Spec: plainSpec(1)})
+	after := plainSpec(5)
+	after.After = []ledger.JobID{jobNumber(1)}
+	d.do(&ledger.Submit{Job: jobNumber(4), Spec: after})
+	d.do(&ledger.Place{Placements: []ledger.Placement{
+		{Job: jobNumber(1), Start: 0, Count: 40, Node: "n1", Slots: 4, Expiry: d.now + 60*second},
+		{Job: jobNumber(1), Start: 40, Count: 20, Node: "n2", Slots: 4, Expiry: d.now + 60*second},
+		{Job: jobNumber(3), Start: 0, Count: 1, Node: "n2", Slots: 1, Expiry: d.now + 60*second},
+	}})
+	d.do(&ledger.Begin{Node: "n1", Epochs: []ledger.Epoch{1}})
+	d.do(&ledger.Report{Node: "n1", Leases: []ledger.LeaseReport{{Epoch: 1, Runs: []ledger.Run{
+		{First: 0, Count: 3, State: ledger.TaskSucceeded, Usage: ledger.Usage{Fuel: 3}, Digest: [32]byte{1}},
+		{First: 5, Count: 1, State: ledger.TaskFailed},
+		{First: 7, Count: 1, State: ledger.TaskFailed},
+		{First: 9, Count: 1, State: ledger.TaskRefused},
+	}}}})
+	d.do(&ledger.Report{Node: "n2", Leases: []ledger.LeaseReport{{Epoch: 3, Runs: []ledger.Run{{First: 0, Count: 1, State: ledger.TaskSucceeded}}}}})
+	d.do(&ledger.NoteReasons{Notes: []ledger.Note{{Job: jobNumber(2), Reasons: []ledger.Reason{{What: "memory"}}}}})
+	d.index++
+	client := ledger.Encode(ledger.Envelope{Client: [16]byte{1}, Seq: 1, Now: d.now, Body: &ledger.Tick{}})
+	if d.keep {
+		d.log = append(d.log, client)
+	}
+	if _, err := ledger.Apply(d.Memory, d.index, client); err != nil {
+		d.Fatal(err)
+	}
+}
+
+// TestCheckFinds takes away every single key of a state, and puts another one in
+// its place: Check must notice.
+func TestCheckFinds(t *testing.T) {
+	d := newDriver(t)
+	rich(d)
+	d.check()
+	// Records that stand for themselves: nothing says that there must be one.
+	alone := map[byte]bool{'B': true, 'R': true, 'O': true}
+	var keys [][]byte
+	tables := map[byte]bool{}
+	_ = d.Scan(nil, nil, func(key, _ []byte) bool {
+		keys = append(keys, append([]byte(nil), key...))
+		tables[key[0]] = true
+		return true
+	})
+	for _, table := range []byte("mtnMJSBPLCOERAcQTlKD") {
+		if !tables[table] {
+			t.Errorf("the state has no key in table %q", table)
+		}
+	}
+	for _, key := range keys {
+		what, _ := ledger.Describe(key, nil)
+		value, _ := d.Get(key)
+		value = append([]byte(nil), value...)
+		_ = d.Delete(key)
+		if err := ledger.Check(d.Memory); err == nil && !alone[key[0]] && what != "node n3" {
+			t.Errorf("nothing is wrong without %s", what)
+		}
+		other := append([]byte(nil), key...)
+		other[len(other)-1] ^= 0x40
+		if was, _ := d.Get(other); was == nil && key[0] != 'O' {
+			_ = d.Set(other, value)
+			if err := ledger.Check(d.Memory); err == nil {
+				t.Errorf("nothing is wrong with %s under another key", what)
+			}
+			_ = d.Delete(other)
+		}
+		_ = d.Set(key, value)
+	}
+	d.check()
+}

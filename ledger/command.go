@@ -1,0 +1,293 @@
+package ledger
+
+import "fmt"
+
+// Command is what a log entry asks for. The set is closed.
+type Command interface {
+	fielder
+	// kind is the command's stable number.
+	kind() uint8
+	// apply does the command or refuses it; when it refuses the whole of it, it
+	// has changed nothing.
+	apply(s *session) Result
+}
+
+// The numbers of the commands; they are never used again for another.
+const (
+	kindCreateTenant = iota + 1
+	kindSetQuota
+	kindRegisterNode
+	kindSetNodeState
+	kindPutModule
+	kindDropModule
+	kindAddHolder
+	kindDropHolder
+	kindSubmit
+	kindCancel
+	kindPlace
+	kindBegin
+	kindRenew
+	kindReport
+	kindRelease
+	kindRefuseLease
+	kindNoteReasons
+	kindTick
+	kindRemoveNode
+)
+
+// newCommand returns an empty command of the kind, or nil.
+func newCommand(kind uint8) Command {
+	switch kind {
+	case kindCreateTenant:
+		return &CreateTenant{}
+	case kindSetQuota:
+		return &SetQuota{}
+	case kindRegisterNode:
+		return &RegisterNode{}
+	case kindSetNodeState:
+		return &SetNodeState{}
+	case kindPutModule:
+		return &PutModule{}
+	case kindDropModule:
+		return &DropModule{}
+	case kindAddHolder:
+		return &AddHolder{}
+	case kindDropHolder:
+		return &DropHolder{}
+	case kindSubmit:
+		return &Submit{}
+	case kindCancel:
+		return &Cancel{}
+	case kindPlace:
+		return &Place{}
+	case kindBegin:
+		return &Begin{}
+	case kindRenew:
+		return &Renew{}
+	case kindReport:
+		return &Report{}
+	case kindRelease:
+		return &Release{}
+	case kindRefuseLease:
+		return &RefuseLease{}
+	case kindNoteReasons:
+		return &NoteReasons{}
+	case kindTick:
+		return &Tick{}
+	case kindRemoveNode:
+		return &RemoveNode{}
+	}
+	return nil
+}
+
+// Envelope is a command with its time and its sender.
+type Envelope struct {
+	// Client and Seq make a command apply at most once: a client numbers its
+	// commands from 1 upwards and has one under way at a time. The zero Client
+	// has no memory: for commands that are harmless when repeated.
+	Client [16]byte
+	Seq    uint64
+	// Now is the proposer's time. The ledger knows no other.
+	Now  Time
+	Body Command
+}
+
+// Encode returns the bytes of a log entry for e: the version, the command's
+// number, the envelope's fields and the command's.
+func Encode(e Envelope) []byte {
+	w := wire{version: 1, buf: make([]byte, 2, 128)}
+	w.buf[0], w.buf[1] = w.version, e.Body.kind()
+	e.head(&w)
+	e.Body.fields(&w)
+	return w.buf
+}
+
+// Decode is the inverse of Encode. The error wraps ErrUnknownCommand when the
+// version or the command's number is not known here: a proposer must not bring
+// such a command into the log, and a replica that meets one has to stop.
+func Decode(b []byte) (Envelope, error) {
+	var e Envelope
+	if len(b) < 2 || len(b) > CommandBytesMax {
+		return e, fmt.Errorf("decode command: %w: %d bytes", errWire, len(b))
+	}
+	w := wire{decoding: true, version: b[0], buf: b[2:]}
+	if e.Body = newCommand(b[1]); w.version != 1 || e.Body == nil {
+		return e, fmt.Errorf("decode command: %w: number %d, version %d", ErrUnknownCommand, b[1], w.version)
+	}
+	e.head(&w)
+	e.Body.fields(&w)
+	if w.err == nil && len(w.buf) != 0 {
+		w.fail("trailing bytes")
+	}
+	if w.err != nil {
+		return Envelope{}, fmt.Errorf("decode command: %w", w.err)
+	}
+	return e, nil
+}
+
+func (e *Envelope) head(w *wire) {
+	w.fixed(e.Client[:])
+	w.u64(&e.Seq)
+	w.time(&e.Now)
+}
+
+// CreateTenant adds a tenant.
+type CreateTenant struct {
+	Tenant  TenantID
+	Weight  uint32
+	BandMax uint8
+	Quota   Quota
+}
+
+// SetQuota changes what a tenant may hold. What it holds already stays.
+type SetQuota CreateTenant
+
+// RegisterNode adds a node, or says anew what it can give. A node that was
+// unreachable or gone is up again; one that drains goes on draining.
+type RegisterNode struct {
+	Node     NodeID
+	Capacity Resources
+	Labels   []Label
+	Features []string
+}
+
+// SetNodeState drains a node, resumes it or gives it up.
+type SetNodeState struct {
+	Node  NodeID
+	State NodeState
+}
+
+// RemoveNode forgets a node that has no leases.
+type RemoveNode struct{ Node NodeID }
+
+// PutModule makes a module known, with one holder unless Holder is empty. To
+// put it again adds the holder only.
+type PutModule struct {
+	Module ModuleID
+	Bytes  uint64
+	Holder NodeID
+}
+
+// DropModule forgets a module that no job names.
+type DropModule struct{ Module ModuleID }
+
+// AddHolder notes that a node has a module.
+type AddHolder struct {
+	Module ModuleID
+	Node   NodeID
+}
+
+// DropHolder notes that a node has a module no longer.
+type DropHolder AddHolder
+
+// Submit adds a job.
+type Submit struct {
+	Job  JobID
+	Spec JobSpec
+}
+
+// Cancel stops a job. What waits is killed at once; what is leased is ended by
+// its nodes, and its usage still counts.
+type Cancel struct{ Job JobID }
+
+// Place grants leases. Each placement is accepted or refused for itself.
+type Place struct{ Placements []Placement }
+
+// Placement gives Count tasks, the first of the ready range that begins with
+// task Start, to a node. When the range has fewer it gives what there is.
+type Placement struct {
+	Job          JobID
+	Start, Count uint32
+	Node         NodeID
+	// Slots is how many run at the same time, at most Count.
+	Slots  uint32
+	Expiry Time
+}
+
+// Begin says that a node has begun to run leases.
+type Begin struct {
+	Node   NodeID
+	Epochs []Epoch
+}
+
+// Renew moves the expiry of leases.
+type Renew struct {
+	Node   NodeID
+	Epochs []Epoch
+	Expiry Time
+}
+
+// Report says how attempts ended.
+type Report struct {
+	Node   NodeID
+	Leases []LeaseReport
+}
+
+// LeaseReport is the part of a report that is about one lease.
+type LeaseReport struct {
+	Epoch Epoch
+	Runs  []Run
+}
+
+// Run says that Count tasks of a lease, counted in order of index from task
+// First, ended alike. Fuel and the others are the sums over all of them.
+type Run struct {
+	First, Count uint32
+	// State is TaskSucceeded, TaskFailed, TaskKilled or TaskRefused.
+	State TaskState
+	// Exit is the class of the exit, a number that the ledger only passes on.
+	Exit uint8
+	// Terminal says that another attempt would end the same way.
+	Terminal bool
+	Usage    Usage
+	// Digest names the output in the content store; zero is none.
+	Digest [32]byte
+}
+
+// Release hands back the open tasks of a lease: they are queued again, and no
+// attempt is counted. The scheduler sends it as well, with CausePreempted, to
+// make room for a higher band; what the node reports after that is stale.
+type Release struct {
+	Node   NodeID
+	Epochs []Epoch
+	Cause  Cause
+}
+
+// RefuseLease hands back a lease that the node will not run: its tasks are
+// queued again after RefusalNanos, and keep away from the node.
+type RefuseLease Release
+
+// NoteReasons keeps why jobs could not be placed.
+type NoteReasons struct{ Notes []Note }
+
+// Note is the part of NoteReasons that is about one job. No reasons at all
+// clear what was noted.
+type Note struct {
+	Job     JobID
+	Reasons []Reason
+}
+
+// Tick does what has become due by Now: leases that ran out, back-off,
+// deadlines, records that are too old. It does a bounded amount; Result.More
+// says whether another Tick should follow at once.
+type Tick struct{}
+
+func (*CreateTenant) kind() uint8 { return kindCreateTenant }
+func (*SetQuota) kind() uint8     { return kindSetQuota }
+func (*RegisterNode) kind() uint8 { return kindRegisterNode }
+func (*SetNodeState) kind() uint8 { return kindSetNodeState }
+func (*RemoveNode) kind() uint8   { return kindRemoveNode }
+func (*PutModule) kind() uint8    { return kindPutModule }
+func (*DropModule) kind() uint8   { return kindDropModule }
+func (*AddHolder) kind() uint8    { return kindAddHolder }
+func (*DropHolder) kind() uint8   { return kindDropHolder }
+func (*Submit) kind() uint8       { return kindSubmit }
+func (*Cancel) kind() uint8       { return kindCancel }
+func (*Place) kind() uint8        { return kindPlace }
+func (*Begin) kind() uint8        { return kindBegin }
+func (*Renew) kind() uint8        { return kindRenew }
+func (*Report) kind() uint8       { return kindReport }
+func (*Release) kind() uint8      { return kindRelease }
+func (*RefuseLease) kind() uint8  { return kindRefuseLease }
+func (*NoteReasons) kind() uint8  { return kindNoteReasons }
+func (*Tick) kind() uint8         { return kindTick }

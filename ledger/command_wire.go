@@ -1,0 +1,113 @@
+package ledger
+
+func (c *CreateTenant) fields(w *wire) {
+	text(w, &c.Tenant)
+	w.u32(&c.Weight)
+	w.u8(&c.BandMax)
+	c.Quota.fields(w)
+}
+
+func (c *SetQuota) fields(w *wire) { (*CreateTenant)(c).fields(w) }
+
+func (c *RegisterNode) fields(w *wire) {
+	text(w, &c.Node)
+	c.Capacity.fields(w)
+	list(w, &c.Labels, func(l *Label) { l.fields(w) })
+	list(w, &c.Features, func(s *string) { text(w, s) })
+}
+
+func (c *SetNodeState) fields(w *wire) {
+	text(w, &c.Node)
+	w.u8((*uint8)(&c.State))
+}
+
+func (c *RemoveNode) fields(w *wire) { text(w, &c.Node) }
+
+func (c *PutModule) fields(w *wire) {
+	w.fixed(c.Module[:])
+	w.u64(&c.Bytes)
+	text(w, &c.Holder)
+}
+
+func (c *DropModule) fields(w *wire) { w.fixed(c.Module[:]) }
+
+func (c *AddHolder) fields(w *wire) {
+	w.fixed(c.Module[:])
+	text(w, &c.Node)
+}
+
+func (c *DropHolder) fields(w *wire) { (*AddHolder)(c).fields(w) }
+
+func (c *Submit) fields(w *wire) {
+	w.fixed(c.Job[:])
+	c.Spec.fields(w)
+	w.bytes(&c.Spec.Payload)
+}
+
+func (c *Cancel) fields(w *wire) { w.fixed(c.Job[:]) }
+
+func (c *Place) fields(w *wire) {
+	list(w, &c.Placements, func(p *Placement) {
+		w.fixed(p.Job[:])
+		w.u32(&p.Start)
+		w.u32(&p.Count)
+		text(w, &p.Node)
+		w.u32(&p.Slots)
+		w.time(&p.Expiry)
+	})
+}
+
+func (c *Begin) fields(w *wire) {
+	text(w, &c.Node)
+	epochs(w, &c.Epochs)
+}
+
+func (c *Renew) fields(w *wire) {
+	text(w, &c.Node)
+	epochs(w, &c.Epochs)
+	w.time(&c.Expiry)
+}
+
+func (c *Report) fields(w *wire) {
+	text(w, &c.Node)
+	list(w, &c.Leases, func(l *LeaseReport) {
+		w.u64((*uint64)(&l.Epoch))
+		list(w, &l.Runs, func(r *Run) { r.fields(w) })
+	})
+}
+
+func (r *Run) fields(w *wire) {
+	w.u32(&r.First)
+	w.u32(&r.Count)
+	w.u8((*uint8)(&r.State))
+	w.u8(&r.Exit)
+	w.bool(&r.Terminal)
+	r.Usage.fields(w)
+	// Most runs have no output: one byte says so.
+	has := r.Digest != [32]byte{}
+	w.bool(&has)
+	if has {
+		w.fixed(r.Digest[:])
+	}
+}
+
+func (c *Release) fields(w *wire) {
+	text(w, &c.Node)
+	epochs(w, &c.Epochs)
+	w.u8((*uint8)(&c.Cause))
+}
+
+func (c *RefuseLease) fields(w *wire) { (*Release)(c).fields(w) }
+
+func (c *NoteReasons) fields(w *wire) {
+	list(w, &c.Notes, func(n *Note) {
+		w.fixed(n.Job[:])
+		list(w, &n.Reasons, func(r *Reason) { r.fields(w) })
+	})
+}
+
+func (*Tick) fields(*wire) {}
+
+func epochs(w *wire, p *[]Epoch) {
+	list(w, p, func(e *Epoch) { w.u64((*uint64)(e)) })
+}

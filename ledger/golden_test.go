@@ -1,0 +1,254 @@
+package ledger
+
+import (
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var rewriteGolden = flag.Bool("rewrite-golden", false, "write testdata/golden anew: only for what no release has written")
+
+func id(name string) (j JobID) {
+	copy(j[:], name)
+	return j
+}
+
+func mask(first uint32, tasks ...uint32) Range {
+	r := Tasks(first, first+1)
+	for _, t := range tasks {
+		r = r.Union(Tasks(t, t+1))
+	}
+	return r
+}
+
+// goldenSpec has every field.
+func goldenSpec() JobSpec {
+	return JobSpec{
+		Tenant: "acme", Module: ModuleID{1, 31: 2}, Count: 1_000_000, Band: 3,
+		Task:    Resources{MemoryBytes: 64 << 20, FuelRate: 1e9, Slots: 1, ScratchBytes: 1 << 20},
+		FuelMax: 1e12, Retry: Retry{AttemptsMax: 3, LossesMax: 5, BackoffNanos: 1e9, BackoffMaxNanos: 60e9},
+		QueueNanos: 1e12, TotalNanos: 2e12, LossGraceNanos: 30e9,
+		Constraints: []Constraint{{Label: "zone", Value: "north"}, {Label: "gpu", Not: true}}, Features: []string{"simd"},
+		SpreadLabel: "rack", After: []JobID{id("before")}, AfterAny: true,
+	}
+}
+
+func goldenCommands() map[string]Command {
+	quota := Quota{FuelTotal: 1e15, MemoryBytes: 1 << 40, QueuedTasks: 1e7, Jobs: 1000}
+	spec := goldenSpec()
+	spec.Payload = []byte("payload")
+	run := Run{
+		First: 5, Count: 3, State: TaskFailed, Exit: 2, Terminal: true,
+		Usage: Usage{Fuel: 100, MemoryByteSeconds: 200, WallNanos: 300}, Digest: [32]byte{9, 31: 8},
+	}
+	return map[string]Command{
+		"create_tenant":  &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
+		"set_quota":      &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
+		"register_node":  &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Labels: []Label{{"zone", "north"}}, Features: []string{"simd"}},
+		"set_node_state": &SetNodeState{Node: "n1", State: NodeGone},
+		"remove_node":    &RemoveNode{Node: "n1"},
+		"put_module":     &PutModule{Module: ModuleID{1}, Bytes: 1000, Holder: "n1"},
+		"drop_module":    &DropModule{Module: ModuleID{1}},
+		"add_holder":     &AddHolder{Module: ModuleID{1}, Node: "n1"},
+		"drop_holder":    &DropHolder{Module: ModuleID{1}, Node: "n1"},
+		"submit":         &Submit{Job: id("job"), Spec: spec},
+		"cancel":         &Cancel{Job: id("job")},
+		"place":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1000, Node: "n1", Slots: 4, Expiry: 5e9}}},
+		"begin":          &Begin{Node: "n1", Epochs: []Epoch{1, 300}},
+		"renew":          &Renew{Node: "n1", Epochs: []Epoch{1, 300}, Expiry: 5e9},
+		"report":         &Report{Node: "n1", Leases: []LeaseReport{{Epoch: 300, Runs: []Run{{First: 1, Count: 4, State: TaskSucceeded}, run}}}},
+		"release":        &Release{Node: "n1", Epochs: []Epoch{1}, Cause: CauseDrain},
+		"refuse_lease":   &RefuseLease{Node: "n1", Epochs: []Epoch{1}, Cause: CauseRefused},
+		"note_reasons":   &NoteReasons{Notes: []Note{{Job: id("job"), Reasons: []Reason{{What: "memory", Nodes: 7, Have: 1, Need: 2}}}}},
+		"tick":           &Tick{},
+	}
+}
+
+func goldenRecords() map[string]fielder {
+	spec := goldenSpec()
+	return map[string]fielder{
+		"tenant": &Tenant{
+			ID: "acme", Weight: 2, BandMax: 5, Quota: Quota{1, 2, 3, 4}, FuelReserved: 5, FuelUsed: 6,
+			Leased: Resources{7, 8, 9, 10}, Queued: 11, Jobs: 12,
+		},
+		"node": &Node{
+			ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Reserved: Resources{5, 6, 7, 8}, Leases: 9,
+			Labels: []Label{{"zone", "north"}}, Features: []string{"simd"},
+		},
+		"module": &Module{ID: ModuleID{1}, Bytes: 1000, References: 3, Holders: []NodeID{"n1", "n2"}},
+		"job": &Job{
+			ID: id("job"), Tenant: "acme", State: JobStopping, Cause: CauseDependency, Blame: id("before"), Band: 3, Count: 45,
+			Tasks: Tally{1, 2, 3, 4, 5, 6, 7, 8, 9}, Unlisted: 8, Created: 1, Queued: 2, Placed: 3, Stopped: 4, Finished: 5,
+			Ready: 6, Pending: 7, Leases: 8, DependsOn: 9, Dependents: 10, Events: 11, Usage: Usage{12, 13, 14}, Pruning: true,
+		},
+		"spec":    &spec,
+		"pending": &Pending{Job: id("job"), Phase: PhaseBackoff, Tasks: mask(3, 5, 900), Attempt: 1, Losses: 2, NotBefore: 9e9, Avoid: []NodeID{"n1"}},
+		"lease": &Lease{
+			Node: "n1", Epoch: 300, Job: id("job"), State: LeaseUnreachable, Begun: true, Tasks: Tasks(0, 100), Open: mask(0, 2, 4, 6, 8, 10, 12, 14, 16),
+			Slots: 4, Granted: 1e9, Expiry: 3e9, Timer: 2e9, Attempt: 1, Losses: 2, Avoid: []NodeID{"n2"}, retries: true, retry: 7,
+		},
+		"chunk":   &Chunk{Succeeded: Tasks(0, 10), Failed: mask(10, 12), Refused: Tasks(11, 12)},
+		"output":  &Output{Tasks: Tasks(5, 8), State: TaskSucceeded, Node: "n1", Epoch: 300, Digest: [32]byte{1}},
+		"account": &Account{Usage: Usage{1, 2, 3}, Tasks: Tally{TaskSucceeded: 4}},
+		"reasons": &Reasons{At: 1e9, List: []Reason{{What: "memory", Nodes: 7, Have: 1, Need: 2}}},
+		"event": &Event{
+			Number: 1, At: 2, Kind: EventEnded, First: 3, Count: 4, Node: "n1", Epoch: 5, State: TaskFailed, Cause: CauseLost,
+			Exit: 6, Until: 7, Job: JobFailed,
+		},
+		"client": &client{Seq: 1, Last: 2, Timer: 3, Result: []byte{4}},
+		"meta":   &meta{Epoch: 300},
+		"result": &Result{Code: CodeQuotaFuel, What: "fuel", Have: 2, Max: 1, Items: []Item{{CodeStaleLease, 300, 7}}, More: true},
+	}
+}
+
+// golden compares bytes with a file that has them in hexadecimal, below comments
+// that say what they are.
+func golden(t *testing.T, name, comment string, got []byte) []byte {
+	t.Helper()
+	file := filepath.Join("testdata", "golden", name+".hex")
+	if *rewriteGolden {
+		var out strings.Builder
+		out.WriteString("# " + comment + "\n")
+		for rest := got; len(rest) > 0; {
+			n := min(len(rest), 40)
+			out.WriteString(hex.EncodeToString(rest[:n]) + "\n")
+			rest = rest[n:]
+		}
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var digits strings.Builder
+	for _, line := range strings.Split(string(text), "\n") {
+		if !strings.HasPrefix(line, "#") {
+			digits.WriteString(line)
+		}
+	}
+	want, err := hex.DecodeString(digits.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("%s: bytes are %x, were %x", name, got, want)
+	}
+	return want
+}
+
+var everything = cmp.Exporter(func(reflect.Type) bool { return true })
+
+func TestGoldenCommands(t *testing.T) {
+	commands := goldenCommands()
+	for kind := range uint8(255) {
+		if c := newCommand(kind); c != nil {
+			found := false
+			for _, sample := range commands {
+				found = found || sample.kind() == kind && reflect.TypeOf(sample) == reflect.TypeOf(c)
+			}
+			if !found {
+				t.Errorf("command %d, %T, has no golden file", kind, c)
+			}
+		}
+	}
+	for name, c := range commands {
+		e := Envelope{Client: [16]byte{1, 15: 2}, Seq: 300, Now: 1e18, Body: c}
+		comment := strings.Join(append([]string{fmt.Sprintf("%s %d:", name, c.kind())}, describeFields(reflect.ValueOf(c).Elem())...), " ")
+		back, err := Decode(golden(t, "command_"+name, comment, Encode(e)))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if diff := cmp.Diff(e, back, everything); diff != "" {
+			t.Errorf("%s reads differently (-written +read):\n%s", name, diff)
+		}
+	}
+}
+
+func TestGoldenRecords(t *testing.T) {
+	for name, v := range goldenRecords() {
+		comment := strings.Join(append([]string{name + ":"}, describeFields(reflect.ValueOf(v).Elem())...), " ")
+		back := reflect.New(reflect.TypeOf(v).Elem()).Interface().(fielder)
+		if err := decode(golden(t, "record_"+name, comment, encode(v)), back); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if diff := cmp.Diff(v, back, everything); diff != "" {
+			t.Errorf("%s reads differently (-written +read):\n%s", name, diff)
+		}
+	}
+}
+
+// TestStableNumbers pins every number that is stored or sent, and the limits
+// that all replicas must share.
+func TestStableNumbers(t *testing.T) {
+	var b strings.Builder
+	table := func(name string, n int, text func(int) string) {
+		for i := range n {
+			fmt.Fprintf(&b, "%s %d %s\n", name, i, text(i))
+		}
+	}
+	table("code", int(codes), func(i int) string { return Code(i).String() })
+	table("task", int(taskStates), func(i int) string { return TaskState(i).String() })
+	table("job", int(jobStates), func(i int) string { return JobState(i).String() })
+	table("node", int(nodeStates), func(i int) string { return NodeState(i).String() })
+	table("lease", int(leaseStates), func(i int) string { return LeaseState(i).String() })
+	table("phase", int(phases), func(i int) string { return Phase(i).String() })
+	table("cause", int(causes), func(i int) string { return Cause(i).String() })
+	table("event", int(eventKinds), func(i int) string { return EventKind(i).String() })
+	table("command", kindRemoveNode+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
+	for _, limit := range []struct {
+		name string
+		n    int64
+	}{
+		{"LeaseTasksMax", LeaseTasksMax},
+		{"chunkTasks", chunkTasks},
+		{"ItemsMax", ItemsMax},
+		{"CommandBytesMax", CommandBytesMax},
+		{"CountMax", CountMax},
+		{"PayloadBytesMax", PayloadBytesMax},
+		{"AvoidMax", AvoidMax},
+		{"ConstraintsMax", ConstraintsMax},
+		{"FeaturesMax", FeaturesMax},
+		{"AfterMax", AfterMax},
+		{"AttemptsMax", AttemptsMax},
+		{"LabelsMax", LabelsMax},
+		{"HoldersMax", HoldersMax},
+		{"TextBytesMax", TextBytesMax},
+		{"BandTop", BandTop},
+		{"AmountMax", AmountMax},
+		{"TaskSlotsMax", TaskSlotsMax},
+		{"NodeSlotsMax", NodeSlotsMax},
+		{"EventsKept", EventsKept},
+		{"ReasonsMax", ReasonsMax},
+		{"tickScan", tickScan},
+		{"tickTimers", tickTimers},
+		{"errandSteps", errandSteps},
+		{"ClientNanos", int64(ClientNanos)},
+		{"RetentionNanos", int64(RetentionNanos)},
+		{"AccountDays", AccountDays},
+		{"RefusalNanos", int64(RefusalNanos)},
+		{"TimeMax", int64(TimeMax)},
+		{"SpanMax", int64(SpanMax)},
+	} {
+		fmt.Fprintf(&b, "limit %s %d\n", limit.name, limit.n)
+	}
+	file := filepath.Join("testdata", "golden", "numbers.txt")
+	if *rewriteGolden {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("stored numbers or limits changed (-before +now):\n%s", diff)
+	}
+}

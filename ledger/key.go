@@ -1,0 +1,173 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// The tables. A key is the table's byte and fields of fixed width, big-endian,
+// so that scans are in order; names of tenants and nodes end with a zero byte
+// where something follows. DESIGN.md has the same list with what it is for.
+const (
+	tableMeta      = 'm' //                             → meta
+	tableTenant    = 't' // tenant                      → Tenant
+	tableNode      = 'n' // node                        → Node
+	tableModule    = 'M' // module                      → Module
+	tableJob       = 'J' // job                         → Job
+	tableSpec      = 'S' // job                         → JobSpec
+	tablePayload   = 'B' // job                         → JobSpec.Payload as it is
+	tablePending   = 'P' // job phase start             → Pending
+	tableLease     = 'L' // node 0 epoch                → Lease
+	tableChunk     = 'C' // job number                  → Chunk
+	tableOutput    = 'O' // job first epoch             → Output
+	tableEvent     = 'E' // job number                  → Event
+	tableReasons   = 'R' // job                         → Reasons
+	tableAccount   = 'A' // tenant 0 day                → Account
+	tableClient    = 'c' // client                      → client
+	tableQueue     = 'Q' // 255-band tenant 0 created job → 1
+	tableTimer     = 'T' // time kind what              → 1
+	tableJobLease  = 'l' // job epoch                   → node
+	tableTenantJob = 'K' // tenant 0 job                → 1
+	tableDependent = 'D' // job dependent               → 1
+)
+
+// The kinds of timer, with what their keys end with.
+const (
+	timerLease         = iota + 1 // node 0 epoch
+	timerBackoff                  // job start
+	timerQueueDeadline            // job
+	timerTotalDeadline            // job
+	timerStop                     // job: pending ranges are still to be killed
+	timerDependents               // job: dependents are still to be told
+	timerNode                     // node: leases are still to be given up
+	timerPrune                    // job
+	timerClient                   // client
+	timerAccount                  // tenant 0 day
+)
+
+// keyBuilder makes a key from left to right.
+type keyBuilder []byte
+
+func newKey(table byte) keyBuilder { return append(make(keyBuilder, 0, 64), table) }
+
+func (k keyBuilder) raw(b []byte) keyBuilder { return append(k, b...) }
+func (k keyBuilder) u8(v uint8) keyBuilder   { return append(k, v) }
+func (k keyBuilder) u32(v uint32) keyBuilder { return binary.BigEndian.AppendUint32(k, v) }
+func (k keyBuilder) u64(v uint64) keyBuilder { return binary.BigEndian.AppendUint64(k, v) }
+
+// time flips the sign bit, so that times before 1970 sort first.
+func (k keyBuilder) time(t Time) keyBuilder { return k.u64(uint64(t) ^ 1<<63) }
+
+func keyName[S ~string](k keyBuilder, name S) keyBuilder { return append(append(k, name...), 0) }
+
+func keyMeta() []byte                { return newKey(tableMeta) }
+func keyTenant(t TenantID) []byte    { return newKey(tableTenant).raw([]byte(t)) }
+func keyNode(n NodeID) []byte        { return newKey(tableNode).raw([]byte(n)) }
+func keyModule(m ModuleID) []byte    { return newKey(tableModule).raw(m[:]) }
+func keyJob(j JobID) []byte          { return newKey(tableJob).raw(j[:]) }
+func keySpec(j JobID) []byte         { return newKey(tableSpec).raw(j[:]) }
+func keyPayload(j JobID) []byte      { return newKey(tablePayload).raw(j[:]) }
+func keyReasons(j JobID) []byte      { return newKey(tableReasons).raw(j[:]) }
+func keyClient(c [16]byte) []byte    { return newKey(tableClient).raw(c[:]) }
+func prefixPending(j JobID) []byte   { return newKey(tablePending).raw(j[:]) }
+func prefixChunk(j JobID) []byte     { return newKey(tableChunk).raw(j[:]) }
+func prefixOutput(j JobID) []byte    { return newKey(tableOutput).raw(j[:]) }
+func prefixEvent(j JobID) []byte     { return newKey(tableEvent).raw(j[:]) }
+func prefixJobLease(j JobID) []byte  { return newKey(tableJobLease).raw(j[:]) }
+func prefixDependent(j JobID) []byte { return newKey(tableDependent).raw(j[:]) }
+
+func prefixLease(n NodeID) []byte       { return keyName(newKey(tableLease), n) }
+func prefixTenantJob(t TenantID) []byte { return keyName(newKey(tableTenantJob), t) }
+
+func keyPending(j JobID, p Phase, start uint32) []byte {
+	return newKey(tablePending).raw(j[:]).u8(uint8(p)).u32(start)
+}
+
+func keyLease(n NodeID, e Epoch) []byte {
+	return keyName(newKey(tableLease), n).u64(uint64(e))
+}
+
+func keyChunk(j JobID, number uint32) []byte {
+	return newKey(tableChunk).raw(j[:]).u32(number)
+}
+
+func keyOutput(j JobID, first uint32, e Epoch) []byte {
+	return newKey(tableOutput).raw(j[:]).u32(first).u64(uint64(e))
+}
+
+func keyEvent(j JobID, number uint32) []byte {
+	return newKey(tableEvent).raw(j[:]).u32(number)
+}
+
+func keyAccount(t TenantID, day uint32) []byte {
+	return keyName(newKey(tableAccount), t).u32(day)
+}
+
+func keyQueue(j *Job) []byte {
+	return keyName(newKey(tableQueue).u8(255-j.Band), j.Tenant).time(j.Created).raw(j.ID[:])
+}
+
+func keyJobLease(j JobID, e Epoch) []byte {
+	return newKey(tableJobLease).raw(j[:]).u64(uint64(e))
+}
+
+func keyTenantJob(t TenantID, j JobID) []byte {
+	return keyName(newKey(tableTenantJob), t).raw(j[:])
+}
+
+func keyDependent(j, dependent JobID) []byte {
+	return newKey(tableDependent).raw(j[:]).raw(dependent[:])
+}
+
+// keyTimer returns the key of a timer; what is the end of it.
+func keyTimer(at Time, kind uint8, what []byte) []byte {
+	return newKey(tableTimer).time(at).u8(kind).raw(what)
+}
+
+func whatLease(n NodeID, e Epoch) []byte {
+	return keyName(make(keyBuilder, 0, 64), n).u64(uint64(e))
+}
+
+func whatBackoff(j JobID, start uint32) []byte {
+	return make(keyBuilder, 0, 20).raw(j[:]).u32(start)
+}
+
+func whatAccount(t TenantID, day uint32) []byte {
+	return keyName(make(keyBuilder, 0, 70), t).u32(day)
+}
+
+// timerKey is a timer's key, taken apart.
+type timerKey struct {
+	At   Time
+	Kind uint8
+	What []byte
+}
+
+func parseTimer(key []byte) timerKey {
+	return timerKey{Time(binary.BigEndian.Uint64(key[1:9]) ^ 1<<63), key[9], key[10:]}
+}
+
+// cutName takes a name that ends with a zero byte off the front of b.
+func cutName(b []byte) (name string, rest []byte) {
+	before, after, _ := bytes.Cut(b, []byte{0})
+	return string(before), after
+}
+
+// parseJob reads the job at the front of b.
+func parseJob(b []byte) JobID { return JobID(b[:16]) }
+
+// LeasePrefix is what the keys of a node's leases begin with: to be watched by
+// the node.
+func LeasePrefix(n NodeID) []byte { return prefixLease(n) }
+
+// EventPrefix is what the keys of a job's events begin with. Each change of a
+// job that somebody may wait for adds an event.
+func EventPrefix(j JobID) []byte { return prefixEvent(j) }
+
+// QueuePrefix is what the keys of the queue begin with: to be watched by the
+// scheduler. A job that is in the queue already changes JobPrefix only.
+func QueuePrefix() []byte { return []byte{tableQueue} }
+
+// JobPrefix is what the keys of all jobs begin with; followed by a JobID it is
+// the key of one.
+func JobPrefix() []byte { return []byte{tableJob} }

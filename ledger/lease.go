@@ -1,0 +1,170 @@
+package ledger
+
+import "slices"
+
+func (c *Begin) apply(s *session) Result {
+	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
+		if j.State == JobStopping {
+			return Item{Code: CodeStopped}
+		}
+		if !l.Begun {
+			l.Begun = true
+			if l.State == LeaseGranted {
+				s.setLeaseState(j, l, LeaseRunning)
+				s.noteLease(j, l, l.Open, Event{Kind: EventRunning})
+			}
+			s.saveLease(l)
+		}
+		return Item{Epoch: l.Epoch, Count: l.Open.Count()}
+	})
+}
+
+func (c *Renew) apply(s *session) Result {
+	if c.Expiry <= s.now || c.Expiry > s.now+SpanMax {
+		return refuse(CodeInvalid, "expiry")
+	}
+	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
+		if j.State == JobStopping {
+			return Item{Code: CodeStopped}
+		}
+		if l.State == LeaseUnreachable {
+			state := LeaseGranted
+			if l.Begun {
+				state = LeaseRunning
+			}
+			s.setLeaseState(j, l, state)
+			s.noteLease(j, l, l.Open, Event{Kind: EventReturned})
+		}
+		l.Expiry = c.Expiry
+		// A timer that is early is put right when it fires, so that a renewal
+		// costs one write.
+		if l.Timer > l.Expiry {
+			s.setLeaseTimer(l, l.Expiry)
+		}
+		s.saveLease(l)
+		return Item{Epoch: l.Epoch, Count: l.Open.Count()}
+	})
+}
+
+func (c *Release) apply(s *session) Result {
+	if c.Cause < CauseReleased || c.Cause >= causes {
+		return over(CodeInvalid, "cause", uint64(c.Cause), uint64(causes)-1)
+	}
+	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
+		n := l.Open.Count()
+		s.giveBack(j, l, c.Cause, Pending{Attempt: l.Attempt, Losses: l.Losses, Avoid: l.Avoid})
+		return Item{Epoch: l.Epoch, Count: n}
+	})
+}
+
+func (c *RefuseLease) apply(s *session) Result {
+	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
+		n := l.Open.Count()
+		s.giveBack(j, l, CauseRefused, Pending{
+			Attempt: l.Attempt, Losses: l.Losses, NotBefore: s.now + RefusalNanos, Avoid: avoid(l.Avoid, l.Node),
+		})
+		return Item{Epoch: l.Epoch, Count: n}
+	})
+}
+
+// eachLease calls do for each of a node's leases that are still its own. The
+// others have gone to somebody else, or have ended.
+func (s *session) eachLease(node NodeID, epochs []Epoch, do func(int, *heldJob, *Lease) Item) Result {
+	if len(epochs) > ItemsMax {
+		return over(CodeTooMany, "leases", uint64(len(epochs)), ItemsMax)
+	}
+	if s.node(node) == nil {
+		return refuse(CodeNodeUnknown, string(clip(node)))
+	}
+	r := Result{Items: make([]Item, len(epochs))}
+	for i, epoch := range epochs {
+		var l Lease
+		if !s.load(keyLease(node, epoch), &l) {
+			r.Items[i] = Item{Code: CodeStaleLease, Epoch: epoch}
+			continue
+		}
+		item := do(i, s.job(l.Job), &l)
+		item.Epoch = epoch
+		r.Items[i] = item
+	}
+	return r
+}
+
+// giveBack ends a lease and queues its open tasks as to says; those of a job
+// that was stopped are killed.
+func (s *session) giveBack(j *heldJob, l *Lease, cause Cause, to Pending) {
+	switch {
+	case l.Open.Empty():
+	case j.State == JobStopping:
+		s.end(j, l, l.Open, TaskKilled, Event{Cause: j.Cause})
+	default:
+		to.Tasks = l.Open
+		s.move(j, l.State.task(), TaskQueued, l.Open.Count())
+		s.addPending(j, to)
+		s.noteLease(j, l, l.Open, Event{Kind: EventRequeued, Cause: cause, Until: to.NotBefore})
+	}
+	l.Open = Range{}
+	s.settleLease(j, l)
+}
+
+// lose ends a lease whose node does not answer or is gone.
+func (s *session) lose(l *Lease) {
+	j := s.job(l.Job)
+	if j.State != JobStopping && l.Losses >= s.specOf(j).Retry.LossesMax {
+		s.end(j, l, l.Open, TaskFailed, Event{Cause: CauseLost})
+		l.Open = Range{}
+		s.settleLease(j, l)
+		return
+	}
+	s.giveBack(j, l, CauseLost, Pending{Attempt: l.Attempt, Losses: l.Losses + 1, Avoid: avoid(l.Avoid, l.Node)})
+}
+
+// end makes tasks of a lease final; the caller takes them out of Open.
+func (s *session) end(j *heldJob, l *Lease, tasks Range, state TaskState, e Event) {
+	s.record(j, tasks, state)
+	s.move(j, l.State.task(), state, tasks.Count())
+	e.Kind, e.State = EventEnded, state
+	s.noteLease(j, l, tasks, e)
+}
+
+// settleLease stores a lease after some of its tasks have left it: it gives
+// back slots that it cannot fill any more, and ends when it has no task left.
+func (s *session) settleLease(j *heldJob, l *Lease) {
+	if slots := min(l.Slots, l.Open.Count()); slots < l.Slots {
+		free := s.specOf(j).Task.Times(l.Slots - slots)
+		n, t := s.node(l.Node), s.tenant(j.Tenant)
+		n.Reserved = n.Reserved.Minus(free)
+		t.Leased = t.Leased.Minus(free)
+		l.Slots = slots
+	}
+	if !l.Open.Empty() {
+		s.saveLease(l)
+		return
+	}
+	s.delete(keyLease(l.Node, l.Epoch))
+	s.delete(keyJobLease(j.ID, l.Epoch))
+	s.disarm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
+	s.node(l.Node).Leases--
+	j.Leases--
+	s.finishWhenDone(j)
+}
+
+func (s *session) saveLease(l *Lease) { s.save(keyLease(l.Node, l.Epoch), l) }
+
+func (s *session) setLeaseState(j *heldJob, l *Lease, state LeaseState) {
+	s.move(j, l.State.task(), state.task(), l.Open.Count())
+	l.State = state
+}
+
+func (s *session) setLeaseTimer(l *Lease, at Time) {
+	s.disarm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
+	l.Timer = at
+	s.arm(at, timerLease, whatLease(l.Node, l.Epoch))
+}
+
+// avoid adds a node to the latest AvoidMax.
+func avoid(nodes []NodeID, n NodeID) []NodeID {
+	list := slices.DeleteFunc(slices.Clone(nodes), func(other NodeID) bool { return other == n })
+	list = append(list, n)
+	return list[max(0, len(list)-AvoidMax):]
+}

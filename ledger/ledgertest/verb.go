@@ -1,0 +1,231 @@
+package ledgertest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// command makes the command of a verb; nil when there is none.
+func (a *arguments) command(verb string, parts [][]string) ledger.Command {
+	switch verb {
+	case "tenant":
+		c := a.tenant()
+		return &c
+	case "quota":
+		c := ledger.SetQuota(a.tenant())
+		return &c
+	case "node":
+		return a.node()
+	case "node-state":
+		return &ledger.SetNodeState{Node: ledger.NodeID(a.word(0)), State: named[ledger.NodeState](a, a.word(1))}
+	case "remove-node":
+		return &ledger.RemoveNode{Node: ledger.NodeID(a.word(0))}
+	case "module":
+		return &ledger.PutModule{Module: a.module(a.word(0)), Bytes: a.u64("bytes", 0), Holder: ledger.NodeID(a.text("holder"))}
+	case "drop-module":
+		return &ledger.DropModule{Module: a.module(a.word(0))}
+	case "add-holder":
+		return &ledger.AddHolder{Module: a.module(a.word(0)), Node: ledger.NodeID(a.word(1))}
+	case "drop-holder":
+		return &ledger.DropHolder{Module: a.module(a.word(0)), Node: ledger.NodeID(a.word(1))}
+	case "submit":
+		return a.submit()
+	case "cancel":
+		return &ledger.Cancel{Job: a.job(a.word(0))}
+	case "place":
+		return a.place(parts)
+	case "begin":
+		return &ledger.Begin{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs()}
+	case "renew":
+		return &ledger.Renew{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Expiry: a.until()}
+	case "report":
+		return a.report(parts)
+	case "release":
+		return &ledger.Release{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Cause: named[ledger.Cause](a, a.text("cause"))}
+	case "refuse":
+		return &ledger.RefuseLease{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs()}
+	case "reasons":
+		return a.reasons()
+	case "tick":
+		return &ledger.Tick{}
+	}
+	return nil
+}
+
+func (a *arguments) tenant() ledger.CreateTenant {
+	return ledger.CreateTenant{
+		Tenant: ledger.TenantID(a.word(0)), Weight: a.u32("weight", 1), BandMax: uint8(a.u64("band", 7)),
+		Quota: ledger.Quota{FuelTotal: a.u64("fuel", 0), MemoryBytes: a.u64("memory", 0), QueuedTasks: a.u64("queued", 0), Jobs: a.u32("jobs", 0)},
+	}
+}
+
+func (a *arguments) node() ledger.Command {
+	c := &ledger.RegisterNode{Node: ledger.NodeID(a.word(0)), Capacity: a.resources(), Features: a.values["feature"]}
+	for _, s := range a.values["label"] {
+		name, value, _ := strings.Cut(s, ":")
+		c.Labels = append(c.Labels, ledger.Label{Name: name, Value: value})
+	}
+	return c
+}
+
+func (a *arguments) submit() ledger.Command {
+	backoff := a.nanos("backoff")
+	spec := ledger.JobSpec{
+		Tenant: ledger.TenantID(a.text("tenant")), Module: a.module(a.text("module")), Count: a.u32("count", 1), Band: uint8(a.u64("band", 0)),
+		Task: a.resources(), FuelMax: a.u64("fuel", 1),
+		Retry: ledger.Retry{
+			AttemptsMax: a.u32("attempts", 1), LossesMax: a.u32("losses", 0),
+			BackoffNanos: backoff, BackoffMaxNanos: max(backoff, a.nanos("backoff-max")),
+		},
+		QueueNanos: a.nanos("queue"), TotalNanos: a.nanos("total"), LossGraceNanos: a.nanos("grace"),
+		Features: a.values["feature"], AfterAny: a.text("after-any") == "true",
+	}
+	for _, s := range a.values["need"] {
+		label, value, _ := strings.Cut(s, ":")
+		spec.Constraints = append(spec.Constraints, ledger.Constraint{Label: label, Value: value})
+	}
+	for _, s := range a.values["not"] {
+		label, value, _ := strings.Cut(s, ":")
+		spec.Constraints = append(spec.Constraints, ledger.Constraint{Label: label, Value: value, Not: true})
+	}
+	for _, name := range a.values["after"] {
+		spec.After = append(spec.After, a.job(name))
+	}
+	if p := a.text("payload"); p != "" {
+		spec.Payload = []byte(p)
+	}
+	return &ledger.Submit{Job: a.job(a.word(0)), Spec: spec}
+}
+
+func (a *arguments) place(parts [][]string) ledger.Command {
+	c := &ledger.Place{}
+	for _, part := range parts {
+		a.read(part)
+		first, count := a.span(a.word(1))
+		c.Placements = append(c.Placements, ledger.Placement{
+			Job: a.job(a.word(0)), Start: first, Count: count, Node: ledger.NodeID(a.word(2)), Slots: a.u32("slots", count), Expiry: a.until(),
+		})
+	}
+	return c
+}
+
+func (a *arguments) report(parts [][]string) ledger.Command {
+	c := &ledger.Report{Node: ledger.NodeID(parts[0][0])}
+	parts[0] = parts[0][1:]
+	for _, part := range parts {
+		a.read(part)
+		var epoch ledger.Epoch
+		if _, err := fmt.Sscan(a.word(0), &epoch); err != nil {
+			a.fail("epoch", a.word(0))
+		}
+		run := ledger.Run{
+			State: named[ledger.TaskState](a, a.word(2)), Exit: uint8(a.u64("exit", 0)), Terminal: a.text("terminal") == "true",
+			Usage: ledger.Usage{Fuel: a.u64("fuel", 0), MemoryByteSeconds: a.u64("memory", 0), WallNanos: uint64(a.nanos("wall"))},
+		}
+		run.First, run.Count = a.span(a.word(1))
+		if output := a.text("output"); output != "" {
+			run.Digest = a.module(output)
+		}
+		if n := len(c.Leases); n > 0 && c.Leases[n-1].Epoch == epoch {
+			c.Leases[n-1].Runs = append(c.Leases[n-1].Runs, run)
+			continue
+		}
+		c.Leases = append(c.Leases, ledger.LeaseReport{Epoch: epoch, Runs: []ledger.Run{run}})
+	}
+	return c
+}
+
+func (a *arguments) reasons() ledger.Command {
+	n := ledger.Note{Job: a.job(a.word(0))}
+	for _, w := range a.words[1:] {
+		var r ledger.Reason
+		what, numbers, _ := strings.Cut(w, ":")
+		if _, err := fmt.Sscanf(numbers, "%d:%d:%d", &r.Nodes, &r.Have, &r.Need); err != nil {
+			a.fail("reason", w)
+		}
+		r.What = what
+		n.Reasons = append(n.Reasons, r)
+	}
+	return &ledger.NoteReasons{Notes: []ledger.Note{n}}
+}
+
+// looks are the lines of a transcript that are no commands.
+var looks = map[string]func(*runner, ledger.Tx, []string) (string, error){
+	// at D sets the clock to D after the start.
+	"at": func(r *runner, _ ledger.Tx, words []string) (string, error) {
+		d, err := time.ParseDuration(words[0])
+		r.now = start + ledger.Time(d)
+		return "", err
+	},
+	// task JOB INDEX says where one task stands.
+	"task": func(r *runner, tx ledger.Tx, words []string) (string, error) {
+		var index uint32
+		if _, err := fmt.Sscan(words[1], &index); err != nil {
+			return "", err
+		}
+		t, err := ledger.FindTask(tx, r.job(words[0]), index)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("task %d: %s attempt=%d losses=%d node=%q epoch=%d", index, t.State, t.Attempt, t.Losses, t.Node, t.Epoch), nil
+	},
+	// tasks JOB lists the tasks of a job by state.
+	"tasks": func(r *runner, tx ledger.Tx, words []string) (string, error) {
+		var text []string
+		for state := ledger.TaskWaiting; state <= ledger.TaskRefused; state++ {
+			ranges, err := ledger.TasksIn(tx, r.job(words[0]), state, 0, 100)
+			if err != nil {
+				return "", err
+			}
+			for _, tasks := range ranges {
+				text = append(text, fmt.Sprintf("%s: %s", state, tasks))
+			}
+		}
+		return strings.Join(text, "\n"), nil
+	},
+	// queue lists what the scheduler would see.
+	"queue": func(_ *runner, tx ledger.Tx, _ []string) (string, error) {
+		jobs, err := ledger.Queue(tx, ledger.QueueLimit{})
+		var text []string
+		for _, q := range jobs {
+			line := fmt.Sprintf("band %d %s %s:", q.Job.Band, q.Job.Tenant, q.Job.ID)
+			for _, p := range q.Ranges {
+				line += fmt.Sprintf(" %s avoid=%v", p.Tasks, p.Avoid)
+			}
+			text = append(text, line)
+		}
+		return strings.Join(text, "\n"), err
+	},
+	// events JOB FROM lists what happened to a job.
+	"events": func(r *runner, tx ledger.Tx, words []string) (string, error) {
+		var from uint32
+		if _, err := fmt.Sscan(words[1], &from); err != nil {
+			return "", err
+		}
+		events, err := ledger.Events(tx, r.job(words[0]), from, 1000)
+		var text []string
+		for _, e := range events {
+			line := fmt.Sprintf("%d %s %s", e.Number, e.At, e.Kind)
+			if e.Count > 0 {
+				line += fmt.Sprintf(" tasks=%d from=%d", e.Count, e.First)
+			}
+			if e.Node != "" {
+				line += fmt.Sprintf(" lease=%s/%d", e.Node, e.Epoch)
+			}
+			if e.Kind == ledger.EventEnded {
+				line += " " + e.State.String()
+			}
+			if e.Kind == ledger.EventFinished {
+				line += " " + e.Job.String()
+			}
+			if e.Cause != ledger.CauseNone {
+				line += " cause=" + e.Cause.String()
+			}
+			text = append(text, line)
+		}
+		return strings.Join(text, "\n"), err
+	},
+}

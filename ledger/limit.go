@@ -1,0 +1,75 @@
+package ledger
+
+import "time"
+
+// The limits of the state machine. Every replica must hold the same ones: a
+// changed limit needs a command that announces it, or a new version of the
+// command that it bears on. limit_test.go pins them.
+const (
+	// LeaseTasksMax bounds the tasks of one lease, and with it every mask.
+	LeaseTasksMax = 65536
+	// chunkTasks is the number of tasks whose outcomes share a record.
+	chunkTasks = 8192
+
+	// ItemsMax bounds the placements, leases or runs of one command.
+	ItemsMax = 4096
+	// CommandBytesMax bounds an encoded command.
+	CommandBytesMax = 4 << 20
+
+	// AvoidMax bounds the nodes that a range remembers to stay away from.
+	AvoidMax = 4
+	// ConstraintsMax and FeaturesMax bound a job's demands.
+	ConstraintsMax = 32
+	FeaturesMax    = 32
+	// AfterMax bounds the jobs that a job waits for.
+	AfterMax = 64
+	// AttemptsMax bounds Retry.AttemptsMax and Retry.LossesMax.
+	AttemptsMax = 1000
+	// LabelsMax bounds a node's labels.
+	LabelsMax = 64
+	// HoldersMax bounds the nodes that are listed as holders of a module.
+	HoldersMax = 64
+	// TextBytesMax bounds a label, a value, a feature or a name.
+	TextBytesMax = 256
+	// BandTop is the highest priority band.
+	BandTop = 7
+	// AmountMax bounds each resource of a task or a node but for slots, so that
+	// sums cannot overflow: over the slots of a lease, over 2^18 nodes.
+	AmountMax = 1 << 46
+	// TaskSlotsMax bounds the slots of one task, NodeSlotsMax those of a node.
+	TaskSlotsMax = 1024
+	NodeSlotsMax = 65536
+
+	// EventsKept is the number of events that a job keeps; older ones go.
+	EventsKept = 128
+	// ReasonsMax bounds the reasons kept for one job.
+	ReasonsMax = 16
+
+	// tickScan is the number of timers that one Tick looks at, tickTimers how many
+	// of them it lets fire, and errandSteps the number of ranges, leases, jobs or
+	// records that one command touches beside what it names. What is left is done
+	// by the Ticks that follow.
+	tickScan    = 2048
+	tickTimers  = 256
+	errandSteps = 256
+)
+
+// Periods that the state machine keeps to.
+const (
+	// ClientNanos is how long a client's last result is kept after its last
+	// command: a command repeated later than that would be done twice.
+	ClientNanos = Time(24 * time.Hour)
+	// RetentionNanos is how long a finished job is kept.
+	RetentionNanos = Time(7 * 24 * time.Hour)
+	// AccountDays is how many days a daily account is kept.
+	AccountDays = 400
+	// RefusalNanos is the wait after a node has refused a lease.
+	RefusalNanos = Time(time.Second)
+
+	// TimeMax is the end of time, SpanMax the longest period that a command may
+	// name: 146 and 36 years.
+	TimeMax = Time(1) << 62
+	SpanMax = Time(1) << 60
+
+	dayNanos = Time(24 * time.Hour)
+)

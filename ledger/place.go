@@ -1,0 +1,97 @@
+package ledger
+
+func (c *Place) apply(s *session) Result {
+	if len(c.Placements) > ItemsMax {
+		return over(CodeTooMany, "placements", uint64(len(c.Placements)), ItemsMax)
+	}
+	r := Result{Items: make([]Item, len(c.Placements))}
+	for i := range c.Placements {
+		r.Items[i] = s.place(&c.Placements[i])
+	}
+	return r
+}
+
+// place accepts a placement against what is committed, or refuses it: the plan
+// may be older than the state.
+func (s *session) place(p *Placement) Item {
+	j, n := s.job(p.Job), s.node(p.Node)
+	switch {
+	case j == nil:
+		return Item{Code: CodeJobUnknown}
+	case j.State != JobActive:
+		return Item{Code: CodeJobState}
+	case n == nil:
+		return Item{Code: CodeNodeUnknown}
+	case n.State != NodeUp:
+		return Item{Code: CodeNodeState}
+	case p.Count == 0 || p.Count > LeaseTasksMax || p.Slots == 0 || p.Slots > p.Count,
+		p.Expiry <= s.now || p.Expiry > s.now+SpanMax:
+		return Item{Code: CodeInvalid}
+	}
+	var from Pending
+	if !s.load(keyPending(j.ID, PhaseReady, p.Start), &from) {
+		return Item{Code: CodeRangeUnknown}
+	}
+	tasks, rest := from.Tasks.Split(p.Count)
+	slots := min(p.Slots, tasks.Count())
+	if code := s.fits(j, n, slots); code != CodeOK {
+		return Item{Code: code}
+	}
+	s.removePending(j, &from)
+	if !rest.Empty() {
+		s.addPending(j, Pending{Tasks: rest, Attempt: from.Attempt, Losses: from.Losses, Avoid: from.Avoid})
+	}
+	s.meta().Epoch++
+	l := &Lease{
+		Node: n.ID, Epoch: s.meta().Epoch, Job: j.ID, Tasks: tasks, Open: tasks, Slots: slots,
+		Granted: s.now, Expiry: p.Expiry, Timer: p.Expiry,
+		Attempt: from.Attempt, Losses: from.Losses, Avoid: from.Avoid,
+	}
+	s.grant(j, n, l)
+	return Item{Epoch: l.Epoch, Count: tasks.Count()}
+}
+
+// fits checks a placement's demands but for Avoid, which is advice.
+func (s *session) fits(j *heldJob, n *heldNode, slots uint32) Code {
+	spec := s.specOf(j)
+	for _, c := range spec.Constraints {
+		if !n.Meets(c) {
+			return CodeConstraint
+		}
+	}
+	for _, f := range spec.Features {
+		if !n.Offers(f) {
+			return CodeFeature
+		}
+	}
+	take := spec.Task.Times(slots)
+	if !take.Fits(n.Capacity.Minus(n.Reserved)) {
+		return CodeCapacity
+	}
+	t := s.tenant(j.Tenant)
+	if limit := t.Quota.MemoryBytes; limit != 0 && t.Leased.MemoryBytes+take.MemoryBytes > limit {
+		return CodeQuotaMemory
+	}
+	return CodeOK
+}
+
+// grant stores a new lease.
+func (s *session) grant(j *heldJob, n *heldNode, l *Lease) {
+	if at, ok := j.queueDeadline(s.specOf(j)); ok {
+		s.disarm(at, timerQueueDeadline, j.ID[:])
+	}
+	if j.Placed == 0 {
+		j.Placed = s.now
+	}
+	take := s.specOf(j).Task.Times(l.Slots)
+	n.Reserved = n.Reserved.Plus(take)
+	t := s.tenant(j.Tenant)
+	t.Leased = t.Leased.Plus(take)
+	n.Leases++
+	j.Leases++
+	s.move(j, TaskQueued, TaskLeased, l.Tasks.Count())
+	s.save(keyLease(l.Node, l.Epoch), l)
+	s.set(keyJobLease(j.ID, l.Epoch), []byte(l.Node))
+	s.arm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
+	s.noteLease(j, l, l.Tasks, Event{Kind: EventPlaced})
+}

@@ -1,0 +1,103 @@
+// Package placement decides which node gets which tasks. It is a pure function
+// of a snapshot: jobs that wait, nodes with their offers, the time and a seed
+// come in; placements, and the reasons for everything that was left over, go
+// out. It has no clock, no randomness of its own, no I/O, and its result does
+// not depend on the order of nodes, on maps or on the architecture.
+//
+// A plan is advice. The ledger checks every placement against what is committed
+// when it applies it, and the node that receives it may still refuse.
+//
+// # Which nodes may take a task
+//
+// Filters run in a fixed order. A node counts under the first one that it
+// fails, so that the counts of a job's reasons sum up to the number of nodes:
+//
+//  1. node-state: the node is not up.
+//  2. offer-stale: its offer is older than Params.OfferAgeNanosMax.
+//  3. feature, label: what the specification demands, in its order.
+//  4. tenant-denied, tenant-not-allowed: the operator's lists; deny wins.
+//  5. small-…: the node would be too small if it were empty.
+//  6. full-…: too little is free now. Free is, in every dimension, the smaller
+//     of capacity minus what the ledger reserves and what the offer says, less
+//     what this plan has placed already.
+//  7. disk: it does not hold the module and has no room for it.
+//  8. avoided: an earlier attempt at these tasks failed there. This filter is
+//     lifted when the job has waited longer than Params.AvoidNanosMax and no
+//     other node could take it even when empty.
+//  9. spread: the node's value of the job's spread label has its share.
+//
+// What passes all of them and got nothing all the same counts under quota, when
+// the tenant may not lease more, or under limit: a bound of this pass was reached
+// first.
+//
+// # Which of them gets it
+//
+// The node with the highest score; among equals the one whose id sorts first.
+//
+//	score = Weights.Pack    × pack
+//	      + Weights.Local   × local
+//	      + Weights.Wait    × wait
+//	      + Weights.Trust   × reliability
+//	      + Weights.Spread  × spread
+//
+// Each part is an integer from 0 to 1000:
+//
+//	pack         the mean, over the dimensions that the task needs, of
+//	             1000 × (used + need) / capacity; 1000 minus that when
+//	             Params.Policy is Loose
+//	local        1000 when the node holds the module, else
+//	             1000 - 1000 × size / Params.FetchBytesMax, at least 0
+//	wait         1000 - 1000 × expected wait / Params.WaitNanosMax, at least 0
+//	reliability  as the ledger has it
+//	spread       1000 - 1000 × running on the node's value / running in all;
+//	             1000 for a job without a spread label
+//
+// # How much it gets
+//
+// A placement gives a node the first tasks of a pending range, and slots of the
+// node to run them in, one after another. With left tasks waiting and parallel
+// slots that the job has or could have, each slot gets
+//
+//	rounds = left / (Params.Stages × parallel)
+//
+// tasks (guided self-scheduling: Polychronopoulos and Kuck, 1987), so that
+// shares are large while much is left and shrink towards the end, when a large
+// one would hold up the job. Params.WorkNanosMin and WorkNanosMax bound them in
+// time, TasksMin and TasksMax in number. The lease lasts twice the time that
+// the work is expected to take, plus the expected wait, within
+// Params.LeaseNanosMin and LeaseNanosMax.
+//
+// # In which order
+//
+// Jobs are taken in the order of Input.Jobs: whoever fills it decides about
+// fairness. Neighbours of the same band that began to wait in the same window
+// of Params.AgeNanos form a group, and take turns of RoundPlacementsMax
+// placements until all are served or nothing fits. No job gets more than
+// JobPlacementsMax placements in a pass, and no pass makes more than
+// PlacementsMax.
+//
+// # What it costs
+//
+// Nodes with equal labels, features and lists are one class: labels and features
+// are looked at once per class and distinct demand, lists once per class. Jobs
+// with the same demand and size are one shape, unless a list allows their tenant
+// by name: a node that cannot hold one of them is not looked at again for the
+// others, because what is free only shrinks during a pass. For the same reason a
+// size that is not smaller than one that found no room is not tried.
+//
+// A shape scores a window of at most Params.SampleSize nodes that fit, drawn
+// along a pseudo-random walk over its nodes and refilled as they fill up. The
+// best of a random sample of s nodes is, on average, at the quantile s/(s+1) of
+// all: with 64, among the best 1.5%. The exceptions are rare good nodes: when h
+// of n nodes hold a module, a window has one of them with probability
+// 1-(1-h/n)^s only. A walk visits at most Params.LookMax nodes per shape; on
+// grids that are smaller nothing that fits is missed. Reasons look at up to 2,048
+// nodes, or fewer when Params.ReasonLooksMax is used up, and scale their counts
+// up beyond: Reasons.Sampled says so.
+//
+// # What it does not do
+//
+// It does not evict, does not reserve for a large job while smaller ones pass it
+// by, and does not know what other leaders plan. A job's dependencies, back-off
+// and deadlines are the ledger's: only ready ranges come in.
+package placement

@@ -1,0 +1,127 @@
+package placement
+
+import "github.com/dugnad/dugnad/ledger"
+
+// Input is everything that a plan depends on. Plan does not change it.
+type Input struct {
+	// Now is the time at which the plan is made.
+	Now ledger.Time
+	// Seed makes the samples: give each pass another one.
+	Seed uint64
+	// Jobs have tasks that are ready, the most urgent job first.
+	Jobs []Job
+	// Nodes have distinct ids. Their order does not matter; sorting by id saves
+	// Plan the work.
+	Nodes []Node
+	// Quotas bound what tenants may lease in addition. A tenant that is not
+	// listed is not bounded; each occurs once.
+	Quotas []Quota
+	// Params must be valid.
+	Params Params
+}
+
+// Job is a job with tasks that are ready to be placed.
+type Job struct {
+	ID ledger.JobID
+	// Spec is read only, and of it Tenant, Module, Band, Task, FuelMax,
+	// Constraints, Features and SpreadLabel. It must not be nil.
+	Spec *ledger.JobSpec
+	// ModuleBytes is the module's size; zero when unknown or not needed.
+	ModuleBytes uint64
+	// ExpectedNanos is how long one task is likely to run. Zero is unknown:
+	// FuelMax / FuelRate is taken, or Params.TaskNanos when one of them is zero.
+	ExpectedNanos int64
+	// SpreadMax bounds the slots that the job holds on nodes with the same value
+	// of SpreadLabel; zero is no bound.
+	SpreadMax uint32
+	// Pending are the ready ranges; of each, Tasks and Avoid are read.
+	Pending []ledger.Pending
+	// Running counts the slots that the job's leases hold, by the value of
+	// SpreadLabel; each value occurs once. Without a SpreadLabel it has at most
+	// one entry, whose value is not read.
+	Running []Running
+	// Since is when the oldest of its ready tasks became ready.
+	Since ledger.Time
+}
+
+// Quota is what a tenant may still lease.
+type Quota struct {
+	Tenant      ledger.TenantID
+	MemoryBytes uint64
+}
+
+// Running is a number of slots in use on nodes with one value of a label.
+type Running struct {
+	Value string
+	Slots uint32
+}
+
+// SpreadOperator as JobSpec.SpreadLabel spreads over operators, whatever the
+// nodes' labels say. For every other label, a node that lacks it counts as one
+// whose value is empty.
+const SpreadOperator = "operator"
+
+// ReliabilityMax is the reliability of a node that has never lost or spoilt a
+// task.
+const ReliabilityMax = 1000
+
+// Node is a node and what is known of it beside the ledger.
+type Node struct {
+	// Node is the ledger's record, which is read only. It must not be nil. Only
+	// nodes that are up get placements.
+	*ledger.Node
+	Operator string
+	// Allow lists the only tenants that may run here, when it is not empty;
+	// Deny those that may not.
+	Allow, Deny []ledger.TenantID
+	// Reliability is 0 to ReliabilityMax; more counts as ReliabilityMax.
+	Reliability uint32
+	Offer       Offer
+	// Held are the modules that the node has.
+	Held Filter
+	// BusyUntil is when the next of its slots is expected to be free; zero or
+	// past when that is unknown.
+	BusyUntil ledger.Time
+}
+
+// Offer is what a node said about itself.
+type Offer struct {
+	// At is when the offer arrived, by the clock that Input.Now is from. The
+	// zero Offer is too old.
+	At ledger.Time
+	// Free is what the node can take on top of what it runs.
+	Free ledger.Resources
+	// DiskBytes is room for modules.
+	DiskBytes uint64
+	// WaitNanos is how long a task would wait there before it begins.
+	WaitNanos int64
+}
+
+// Output is a plan. It shares no memory with the Planner that made it.
+type Output struct {
+	// Placements are in the order in which they were decided, which is that in
+	// which the ledger has to apply them: each takes the first tasks of a range,
+	// and the next of the same range begins with the first task after them.
+	Placements []ledger.Placement
+	// Left has one entry for each job that still has ready tasks, in the order
+	// of Input.Jobs.
+	Left  []Left
+	Stats Stats
+}
+
+// Left says why tasks of a job were not placed.
+type Left struct {
+	Job ledger.JobID
+	// Tasks is the number of ready tasks that were not placed.
+	Tasks uint64
+	// Reasons may be shared between entries: it must not be changed.
+	Reasons *Reasons
+}
+
+// Stats say how much work a plan was.
+type Stats struct {
+	// Classes of nodes, distinct demands, and shapes of jobs.
+	Classes, Demands, Shapes int
+	// Visits counts nodes looked at for a shape.
+	Visits int
+}

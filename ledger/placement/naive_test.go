@@ -1,0 +1,185 @@
+package placement
+
+import (
+	"slices"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// naive is a second implementation of the filters, slow and plain, that follows
+// a plan step by step.
+type naive struct {
+	in      Input
+	free    map[ledger.NodeID]ledger.Resources
+	disk    map[ledger.NodeID]uint64
+	fetched map[ledger.NodeID][]ledger.ModuleID
+	rest    [][]ledger.Range
+	running []map[string]uint32
+	quota   map[ledger.TenantID]uint64
+	placed  []int
+	lift    bool // do not look at Avoid
+}
+
+func newNaive(in Input) *naive {
+	m := &naive{
+		in: in, free: map[ledger.NodeID]ledger.Resources{}, disk: map[ledger.NodeID]uint64{},
+		fetched: map[ledger.NodeID][]ledger.ModuleID{}, quota: map[ledger.TenantID]uint64{}, placed: make([]int, len(in.Jobs)),
+	}
+	for _, n := range in.Nodes {
+		f, o := n.Capacity.Minus(n.Reserved), n.Offer.Free
+		f.MemoryBytes, f.FuelRate = min(f.MemoryBytes, o.MemoryBytes), min(f.FuelRate, o.FuelRate)
+		f.Slots, f.ScratchBytes = min(f.Slots, o.Slots), min(f.ScratchBytes, o.ScratchBytes)
+		m.free[n.ID], m.disk[n.ID] = f, n.Offer.DiskBytes
+	}
+	for _, j := range in.Jobs {
+		var rest []ledger.Range
+		for _, p := range j.Pending {
+			rest = append(rest, p.Tasks)
+		}
+		running := map[string]uint32{}
+		for _, r := range j.Running {
+			running[r.Value] += r.Slots
+		}
+		m.rest, m.running = append(m.rest, rest), append(m.running, running)
+	}
+	for _, q := range in.Quotas {
+		m.quota[q.Tenant] = q.MemoryBytes
+	}
+	return m
+}
+
+func (m *naive) holds(j *Job, n *Node) bool {
+	return n.Held.Holds(j.Spec.Module) || slices.Contains(m.fetched[n.ID], j.Spec.Module)
+}
+
+// static checks what no placement changes.
+func (m *naive) static(j *Job, n *Node) Code {
+	switch {
+	case n.State != ledger.NodeUp:
+		return CodeState
+	case n.Offer.At == 0 || m.in.Now-n.Offer.At > ledger.Time(m.in.Params.OfferAgeNanosMax):
+		return CodeStale
+	}
+	for _, f := range j.Spec.Features {
+		if !slices.Contains(n.Features, f) {
+			return CodeFeature
+		}
+	}
+	for _, c := range j.Spec.Constraints {
+		value, found := "", false
+		for _, l := range n.Labels {
+			if l.Name == c.Label {
+				value, found = l.Value, true
+			}
+		}
+		switch {
+		case !c.Not && (!found || value != c.Value),
+			c.Not && c.Value == "" && found,
+			c.Not && c.Value != "" && found && value == c.Value:
+			return CodeLabel
+		}
+	}
+	if slices.Contains(n.Deny, j.Spec.Tenant) {
+		return CodeDenied
+	}
+	if len(n.Allow) > 0 && !slices.Contains(n.Allow, j.Spec.Tenant) {
+		return CodeNotAllowed
+	}
+	task := j.Spec.Task
+	switch c := n.Capacity; {
+	case task.MemoryBytes > c.MemoryBytes:
+		return CodeSmallMemory
+	case task.FuelRate > c.FuelRate:
+		return CodeSmallFuelRate
+	case task.Slots > c.Slots:
+		return CodeSmallSlots
+	case task.ScratchBytes > c.ScratchBytes:
+		return CodeSmallScratch
+	}
+	return CodeFits
+}
+
+// check says what speaks against a task of pending range r of job i on n now.
+func (m *naive) check(i, r int, n *Node) Code {
+	j := &m.in.Jobs[i]
+	if code := m.static(j, n); code != CodeFits {
+		return code
+	}
+	task := j.Spec.Task
+	switch f := m.free[n.ID]; {
+	case task.MemoryBytes > f.MemoryBytes:
+		return CodeFullMemory
+	case task.FuelRate > f.FuelRate:
+		return CodeFullFuelRate
+	case task.Slots > f.Slots:
+		return CodeFullSlots
+	case task.ScratchBytes > f.ScratchBytes:
+		return CodeFullScratch
+	}
+	switch {
+	case !m.holds(j, n) && j.ModuleBytes > m.disk[n.ID]:
+		return CodeDisk
+	case !m.lift && slices.Contains(j.Pending[r].Avoid, n.ID):
+		return CodeAvoided
+	case j.SpreadMax > 0 && j.Spec.SpreadLabel != "" && m.running[i][m.value(j, n)] >= j.SpreadMax:
+		return CodeSpread
+	}
+	if left, ok := m.quota[j.Spec.Tenant]; ok && left < task.MemoryBytes {
+		return CodeQuota
+	}
+	return CodeFits
+}
+
+// lifted reports whether the job may go back to a node that it avoids.
+func (m *naive) lifted(i, r int) bool {
+	j := &m.in.Jobs[i]
+	if m.in.Now-j.Since <= ledger.Time(m.in.Params.AvoidNanosMax) {
+		return false
+	}
+	for k := range m.in.Nodes {
+		n := &m.in.Nodes[k]
+		room := m.holds(j, n) || j.ModuleBytes <= m.disk[n.ID]
+		if m.static(j, n) == CodeFits && room && !slices.Contains(j.Pending[r].Avoid, n.ID) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *naive) value(j *Job, n *Node) string {
+	if j.Spec.SpreadLabel == SpreadOperator {
+		return n.Operator
+	}
+	for _, l := range n.Labels {
+		if l.Name == j.Spec.SpreadLabel {
+			return l.Value
+		}
+	}
+	return ""
+}
+
+// find returns the job, the pending range and the node of a placement; -1, nil
+// when there are none such.
+func (m *naive) find(p ledger.Placement) (job, pending int, n *Node) {
+	job = slices.IndexFunc(m.in.Jobs, func(j Job) bool { return j.ID == p.Job })
+	at := slices.IndexFunc(m.in.Nodes, func(n Node) bool { return n.ID == p.Node })
+	if job < 0 || at < 0 {
+		return -1, -1, nil
+	}
+	pending = slices.IndexFunc(m.rest[job], func(r ledger.Range) bool { return !r.Empty() && r.First == p.Start })
+	return job, pending, &m.in.Nodes[at]
+}
+
+// applySlot books one slot of a placement.
+func (m *naive) applySlot(i int, n *Node) {
+	j := &m.in.Jobs[i]
+	m.free[n.ID] = m.free[n.ID].Minus(j.Spec.Task)
+	m.running[i][m.value(j, n)]++
+	if left, ok := m.quota[j.Spec.Tenant]; ok {
+		m.quota[j.Spec.Tenant] = left - j.Spec.Task.MemoryBytes
+	}
+	if !m.holds(j, n) {
+		m.disk[n.ID] -= j.ModuleBytes
+		m.fetched[n.ID] = append(m.fetched[n.ID], j.Spec.Module)
+	}
+}

@@ -1,0 +1,203 @@
+package ledger
+
+import "fmt"
+
+// Quota bounds what a tenant may hold; zero is no bound.
+type Quota struct {
+	// FuelTotal bounds reserved and used fuel together.
+	FuelTotal uint64
+	// MemoryBytes bounds the memory of tasks that are leased at the same time.
+	MemoryBytes uint64
+	// QueuedTasks bounds the tasks that wait, Jobs the jobs that have not ended.
+	QueuedTasks uint64
+	Jobs        uint32
+}
+
+// Tenant is a tenant with its quota and account.
+type Tenant struct {
+	ID TenantID
+	// Weight is its share beside others, from 1.
+	Weight uint32
+	// BandMax is the highest priority band of its jobs.
+	BandMax uint8
+	Quota   Quota
+	// FuelReserved is FuelMax for each of its tasks that is not final, FuelUsed
+	// the fuel of all reports that were accepted.
+	FuelReserved, FuelUsed uint64
+	// Leased is what its leases take on their nodes.
+	Leased Resources
+	// Queued counts its waiting and queued tasks, Jobs its jobs that have not
+	// ended.
+	Queued uint64
+	Jobs   uint32
+}
+
+// Label is a property that a node declares.
+type Label struct{ Name, Value string }
+
+// Node is a member that can run tasks.
+type Node struct {
+	ID       NodeID
+	State    NodeState
+	Changed  Time // of State
+	Capacity Resources
+	// Reserved is what its leases take.
+	Reserved Resources
+	Leases   uint32
+	// Labels are in ascending order of name, Features of themselves.
+	Labels   []Label
+	Features []string
+}
+
+// Module is what the ledger knows of a module: not its bytes.
+type Module struct {
+	ID    ModuleID
+	Bytes uint64
+	// References counts the jobs that name it and have not been pruned.
+	References uint64
+	// Holders are nodes that have it, in ascending order: hints.
+	Holders []NodeID
+}
+
+// Tally counts tasks by state.
+type Tally [taskStates]uint32
+
+// String returns the counts that are not zero, such as "queued:2,failed:1".
+func (t Tally) String() string {
+	text := ""
+	for state, n := range t {
+		if n == 0 {
+			continue
+		}
+		if text != "" {
+			text += ","
+		}
+		text += fmt.Sprint(TaskState(state), ":", n)
+	}
+	return text
+}
+
+// Job is a job's state; its JobSpec is kept beside it.
+type Job struct {
+	ID     JobID
+	Tenant TenantID
+	State  JobState
+	// Cause says why it was stopped, Blame for CauseDependency by which job.
+	Cause Cause
+	Blame JobID
+	Band  uint8
+	// Tasks counts its tasks by state; the sum is Count.
+	Count uint32
+	Tasks Tally
+	// Unlisted is how many of the killed were never written down one by one:
+	// those that waited when the job was stopped.
+	Unlisted uint32
+	// Created, Queued, Placed, Stopped and Finished are when it was submitted,
+	// became ready, was first placed, was stopped and ended; zero is not yet.
+	Created, Queued, Placed, Stopped, Finished Time
+	// Ready counts its ready pending ranges, Pending all of them, Leases its
+	// leases, DependsOn the jobs that it still waits for, Dependents those that
+	// wait for it.
+	Ready, Pending, Leases, DependsOn, Dependents uint32
+	// Events is the number of events so far.
+	Events uint32
+	// Usage sums up its accepted reports.
+	Usage Usage
+	// Pruning says that its retention is over and parts of it are gone already.
+	Pruning bool
+}
+
+// Usage is what attempts have cost.
+type Usage struct {
+	Fuel              uint64
+	MemoryByteSeconds uint64
+	WallNanos         uint64
+}
+
+// Pending is a range of tasks that wait, all in the same way.
+type Pending struct {
+	Job   JobID
+	Phase Phase
+	Tasks Range
+	// Attempt is the number of attempts that failed, Losses of those lost.
+	Attempt, Losses uint32
+	// NotBefore is the end of its back-off.
+	NotBefore Time
+	// Avoid lists the nodes that failed, lost or refused it, the latest last.
+	Avoid []NodeID
+}
+
+// Lease is the right of a node to run some tasks of a job for a while.
+type Lease struct {
+	Node  NodeID
+	Epoch Epoch
+	Job   JobID
+	State LeaseState
+	// Begun says that the node began: whether it is running again after having
+	// been unreachable.
+	Begun bool
+	// Tasks are those granted, Open those of them that have not ended.
+	Tasks, Open Range
+	// Slots of them run at the same time, each with the resources of one task.
+	Slots   uint32
+	Granted Time
+	// Expiry is when it runs out; while it is unreachable, when it is lost.
+	Expiry Time
+	// Timer is when the ledger looks at it again: not after Expiry.
+	Timer           Time
+	Attempt, Losses uint32
+	Avoid           []NodeID
+	// retries and retry say that tasks which failed under it wait in the
+	// back-off range that begins with task retry.
+	retries bool
+	retry   uint32
+}
+
+// Chunk is the outcomes of up to chunkTasks tasks of a job.
+type Chunk struct {
+	Succeeded, Failed, Killed, Refused Range
+}
+
+// Output is the content of a range of tasks that ended.
+type Output struct {
+	Tasks  Range
+	State  TaskState
+	Node   NodeID
+	Epoch  Epoch
+	Digest [32]byte
+}
+
+// Account is what a tenant has used on one day.
+type Account struct {
+	Usage Usage
+	// Tasks counts those that became final.
+	Tasks Tally
+}
+
+// Reason is why nodes were passed over for a job: Nodes of them failed at What
+// with Have, where Need was asked for.
+type Reason struct {
+	What       string
+	Nodes      uint32
+	Have, Need uint64
+}
+
+// Reasons are what the planner last noted for a job.
+type Reasons struct {
+	At   Time
+	List []Reason
+}
+
+// client is the memory of a client's last command.
+type client struct {
+	Seq uint64
+	// Last is when it was, Timer when the ledger looks at the record again.
+	Last, Timer Time
+	Result      []byte
+}
+
+// meta is the one record of the ledger itself.
+type meta struct {
+	// Epoch is the last one given.
+	Epoch Epoch
+}

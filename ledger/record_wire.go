@@ -1,0 +1,179 @@
+package ledger
+
+func (q *Quota) fields(w *wire) {
+	w.u64(&q.FuelTotal)
+	w.u64(&q.MemoryBytes)
+	w.u64(&q.QueuedTasks)
+	w.u32(&q.Jobs)
+}
+
+func (r *Resources) fields(w *wire) {
+	w.u64(&r.MemoryBytes)
+	w.u64(&r.FuelRate)
+	w.u32(&r.Slots)
+	w.u64(&r.ScratchBytes)
+}
+
+func (u *Usage) fields(w *wire) {
+	w.u64(&u.Fuel)
+	w.u64(&u.MemoryByteSeconds)
+	w.u64(&u.WallNanos)
+}
+
+func (t *Tally) fields(w *wire) {
+	for i := range t {
+		w.u32(&t[i])
+	}
+}
+
+func (l *Label) fields(w *wire) {
+	text(w, &l.Name)
+	text(w, &l.Value)
+}
+
+func (t *Tenant) fields(w *wire) {
+	text(w, &t.ID)
+	w.u32(&t.Weight)
+	w.u8(&t.BandMax)
+	t.Quota.fields(w)
+	w.u64(&t.FuelReserved)
+	w.u64(&t.FuelUsed)
+	t.Leased.fields(w)
+	w.u64(&t.Queued)
+	w.u32(&t.Jobs)
+}
+
+func (n *Node) fields(w *wire) {
+	text(w, &n.ID)
+	w.u8((*uint8)(&n.State))
+	w.time(&n.Changed)
+	n.Capacity.fields(w)
+	n.Reserved.fields(w)
+	w.u32(&n.Leases)
+	list(w, &n.Labels, func(l *Label) { l.fields(w) })
+	list(w, &n.Features, func(s *string) { text(w, s) })
+}
+
+func (m *Module) fields(w *wire) {
+	w.fixed(m.ID[:])
+	w.u64(&m.Bytes)
+	w.u64(&m.References)
+	list(w, &m.Holders, func(n *NodeID) { text(w, n) })
+}
+
+func (j *Job) fields(w *wire) {
+	w.fixed(j.ID[:])
+	text(w, &j.Tenant)
+	w.u8((*uint8)(&j.State))
+	w.u8((*uint8)(&j.Cause))
+	w.fixed(j.Blame[:])
+	w.u8(&j.Band)
+	w.u32(&j.Count)
+	j.Tasks.fields(w)
+	w.u32(&j.Unlisted)
+	for _, t := range []*Time{&j.Created, &j.Queued, &j.Placed, &j.Stopped, &j.Finished} {
+		w.time(t)
+	}
+	for _, n := range []*uint32{&j.Ready, &j.Pending, &j.Leases, &j.DependsOn, &j.Dependents, &j.Events} {
+		w.u32(n)
+	}
+	j.Usage.fields(w)
+	w.bool(&j.Pruning)
+}
+
+func (p *Pending) fields(w *wire) {
+	w.fixed(p.Job[:])
+	w.u8((*uint8)(&p.Phase))
+	w.tasks(&p.Tasks)
+	w.u32(&p.Attempt)
+	w.u32(&p.Losses)
+	w.time(&p.NotBefore)
+	list(w, &p.Avoid, func(n *NodeID) { text(w, n) })
+}
+
+func (l *Lease) fields(w *wire) {
+	text(w, &l.Node)
+	w.u64((*uint64)(&l.Epoch))
+	w.fixed(l.Job[:])
+	w.u8((*uint8)(&l.State))
+	w.bool(&l.Begun)
+	w.tasks(&l.Tasks)
+	w.tasks(&l.Open)
+	w.u32(&l.Slots)
+	w.time(&l.Granted)
+	w.time(&l.Expiry)
+	w.time(&l.Timer)
+	w.u32(&l.Attempt)
+	w.u32(&l.Losses)
+	list(w, &l.Avoid, func(n *NodeID) { text(w, n) })
+	w.bool(&l.retries)
+	w.u32(&l.retry)
+}
+
+func (c *Chunk) fields(w *wire) {
+	w.tasks(&c.Succeeded)
+	w.tasks(&c.Failed)
+	w.tasks(&c.Killed)
+	w.tasks(&c.Refused)
+}
+
+func (o *Output) fields(w *wire) {
+	w.tasks(&o.Tasks)
+	w.u8((*uint8)(&o.State))
+	text(w, &o.Node)
+	w.u64((*uint64)(&o.Epoch))
+	w.fixed(o.Digest[:])
+}
+
+func (a *Account) fields(w *wire) {
+	a.Usage.fields(w)
+	a.Tasks.fields(w)
+}
+
+func (r *Reasons) fields(w *wire) {
+	w.time(&r.At)
+	list(w, &r.List, func(r *Reason) { r.fields(w) })
+}
+
+func (r *Reason) fields(w *wire) {
+	text(w, &r.What)
+	w.u32(&r.Nodes)
+	w.u64(&r.Have)
+	w.u64(&r.Need)
+}
+
+func (c *client) fields(w *wire) {
+	w.u64(&c.Seq)
+	w.time(&c.Last)
+	w.time(&c.Timer)
+	w.bytes(&c.Result)
+}
+
+func (m *meta) fields(w *wire) { w.u64((*uint64)(&m.Epoch)) }
+
+func (c *Constraint) fields(w *wire) {
+	text(w, &c.Label)
+	text(w, &c.Value)
+	w.bool(&c.Not)
+}
+
+// fields leaves out Payload, which is a record of its own and the last field of
+// Submit.
+func (s *JobSpec) fields(w *wire) {
+	text(w, &s.Tenant)
+	w.fixed(s.Module[:])
+	w.u32(&s.Count)
+	w.u8(&s.Band)
+	s.Task.fields(w)
+	w.u64(&s.FuelMax)
+	w.u32(&s.Retry.AttemptsMax)
+	w.u32(&s.Retry.LossesMax)
+	for _, n := range []*int64{&s.Retry.BackoffNanos, &s.Retry.BackoffMaxNanos, &s.QueueNanos, &s.TotalNanos, &s.LossGraceNanos} {
+		w.i64(n)
+	}
+	list(w, &s.Constraints, func(c *Constraint) { c.fields(w) })
+	list(w, &s.Features, func(f *string) { text(w, f) })
+	text(w, &s.SpreadLabel)
+	list(w, &s.After, func(j *JobID) { w.fixed(j[:]) })
+	w.bool(&s.AfterAny)
+}

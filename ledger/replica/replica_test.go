@@ -1,0 +1,78 @@
+package replica_test
+
+import (
+	"context"
+	"encoding/binary"
+	"testing"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/ledgertest"
+	"github.com/dugnad/dugnad/ledger/replica"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// within returns a context for what must not hang.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), ledgertest.Deadline)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// add counts key up by client's command seq, and returns the sum and the index.
+func add(t testing.TB, r *replica.Replica, client, seq uint64, key string) (sum, index uint64) {
+	t.Helper()
+	command := ledgertest.ToyCommand{Client: client, Seq: seq, Op: ledgertest.ToyAdd, Key: key}
+	result, index, err := r.Propose(within(t), command.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary.BigEndian.Uint64(result), index
+}
+
+// value returns the sum in a member's own state.
+func value(t testing.TB, r *replica.Replica, key string) (sum uint64) {
+	t.Helper()
+	if _, err := r.View(func(tx ledger.Tx) error {
+		b, err := tx.Get(ledgertest.ToyKey(key))
+		if len(b) == 8 {
+			sum = binary.BigEndian.Uint64(b)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+func TestAnyMemberProposesAndReads(t *testing.T) {
+	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{})
+	list := c.Found(5, 5)
+	for i, r := range list {
+		if sum, _ := add(t, r, uint64(i), 1, "k"); sum != uint64(i+1) {
+			t.Fatalf("sum is %d after %d", sum, i+1)
+		}
+		for _, other := range list {
+			var got uint64
+			if _, err := other.Read(within(t), func(tx ledger.Tx) error {
+				b, err := tx.Get(ledgertest.ToyKey("k"))
+				got = binary.BigEndian.Uint64(b)
+				return err
+			}); err != nil || got != uint64(i+1) {
+				t.Fatalf("read %d, %v after %d", got, err, i+1)
+			}
+		}
+	}
+	// A repetition, from elsewhere, has the same result and no effect.
+	if sum, _ := add(t, list[3], 2, 1, "k"); sum != 3 {
+		t.Fatalf("repetition gives %d", sum)
+	}
+	if sum, _ := add(t, list[4], 9, 1, "k"); sum != 6 {
+		t.Fatalf("sum is %d", sum)
+	}
+}
+
+// nothing is a view of nothing.
+func nothing(ledger.Tx) error { return nil }

@@ -1,0 +1,142 @@
+package ledger
+
+import "slices"
+
+func (c *Report) apply(s *session) Result {
+	runs := 0
+	for _, l := range c.Leases {
+		runs += len(l.Runs)
+	}
+	if runs > ItemsMax || len(c.Leases) > ItemsMax {
+		return over(CodeTooMany, "runs", uint64(max(runs, len(c.Leases))), ItemsMax)
+	}
+	for _, l := range c.Leases {
+		for _, run := range l.Runs {
+			if !run.State.Final() || run.Count == 0 {
+				return refuse(CodeInvalid, "run")
+			}
+		}
+	}
+	epochs := make([]Epoch, len(c.Leases))
+	for i, l := range c.Leases {
+		epochs[i] = l.Epoch
+	}
+	return s.eachLease(c.Node, epochs, func(i int, j *heldJob, l *Lease) Item {
+		return s.report(j, l, c.Leases[i].Runs)
+	})
+}
+
+// tally gathers the runs of a report by what becomes of their tasks, so that
+// each record is written once however many runs there are.
+type tally struct {
+	ended   [taskStates]Range
+	exits   [taskStates]uint8
+	causes  [taskStates]Cause
+	retried Range
+}
+
+// report settles runs of a lease. A run whose tasks are not all open under this
+// lease was counted before, or is wrong: it is left out as a whole.
+func (s *session) report(j *heldJob, l *Lease, runs []Run) Item {
+	var t tally
+	item := Item{}
+	for i := range runs {
+		run := &runs[i]
+		tasks, _ := l.Tasks.Within(run.First, l.Tasks.End).Split(run.Count)
+		if tasks.Count() != run.Count || !l.Open.Contains(tasks) {
+			item.Code = CodeSettled
+			continue
+		}
+		item.Count += run.Count
+		l.Open = l.Open.Minus(tasks)
+		s.charge(j, run)
+		if run.Digest != [32]byte{} {
+			s.save(keyOutput(j.ID, tasks.First, l.Epoch), &Output{tasks, run.State, l.Node, l.Epoch, run.Digest})
+		}
+		if run.State == TaskFailed {
+			if t.causes[TaskFailed] = s.finality(j, l, run); t.causes[TaskFailed] == CauseNone {
+				t.retried = t.retried.Union(tasks)
+				continue
+			}
+		}
+		t.ended[run.State] = t.ended[run.State].Union(tasks)
+		t.exits[run.State] = run.Exit
+	}
+	if item.Count == 0 {
+		return item
+	}
+	for state := TaskSucceeded; state < taskStates; state++ {
+		if !t.ended[state].Empty() {
+			s.end(j, l, t.ended[state], state, Event{Exit: t.exits[state], Cause: t.causes[state]})
+		}
+	}
+	if !t.retried.Empty() {
+		s.retry(j, l, t.retried)
+	}
+	s.settleLease(j, l)
+	return item
+}
+
+// charge books what a run has cost. No task can have burnt more than it may.
+func (s *session) charge(j *heldJob, run *Run) {
+	usage := run.Usage
+	usage.Fuel = min(usage.Fuel, uint64(run.Count)*s.specOf(j).FuelMax)
+	t := s.tenant(j.Tenant)
+	t.FuelUsed = addMax(t.FuelUsed, usage.Fuel)
+	j.Usage.add(usage)
+	s.account(j.Tenant).Usage.add(usage)
+}
+
+// finality says why the tasks of a run that failed get no other attempt;
+// CauseNone is that they get one. A tenant whose fuel is used or reserved to the
+// last unit gets none: what an attempt has burnt that failed is gone, and the
+// next one would need as much again.
+func (s *session) finality(j *heldJob, l *Lease, run *Run) Cause {
+	switch {
+	case j.State == JobStopping:
+		return j.Cause
+	case run.Terminal || l.Attempt+1 >= s.specOf(j).Retry.AttemptsMax:
+		return CauseOutcome
+	case s.tenant(j.Tenant).overdrawn():
+		return CauseBudget
+	}
+	return CauseNone
+}
+
+// retry queues tasks that failed for another attempt, after a wait. Failures
+// under one lease gather in one range, so that a report of a single task does
+// not make a record of its own: a task joins the range when that leaves it at
+// least half of its own wait.
+func (s *session) retry(j *heldJob, l *Lease, tasks Range) {
+	s.move(j, l.State.task(), TaskQueued, tasks.Count())
+	wait := s.specOf(j).Retry.wait(l.Attempt + 1)
+	p := Pending{Tasks: tasks, Attempt: l.Attempt + 1, Losses: l.Losses, NotBefore: s.now + wait, Avoid: avoid(l.Avoid, l.Node)}
+	phase := PhaseReady
+	if wait > 0 {
+		phase = PhaseBackoff
+	}
+	var with Pending
+	if l.retries && s.load(keyPending(j.ID, phase, l.retry), &with) && with.joins(&p, wait, s.now) {
+		s.removePending(j, &with)
+		p.Tasks, p.NotBefore = p.Tasks.Union(with.Tasks), with.NotBefore
+	}
+	s.addPending(j, p)
+	l.retries, l.retry = true, p.Tasks.First
+	s.noteLease(j, l, tasks, Event{Kind: EventRequeued, Cause: CauseOutcome, Until: p.NotBefore})
+}
+
+// joins reports whether q, which would wait for wait from now on, may join p.
+func (p *Pending) joins(q *Pending, wait, now Time) bool {
+	span := max(p.Tasks.End, q.Tasks.End) - min(p.Tasks.First, q.Tasks.First)
+	return p.Attempt == q.Attempt && p.Losses == q.Losses && slices.Equal(p.Avoid, q.Avoid) &&
+		span <= LeaseTasksMax && (wait == 0 || p.NotBefore >= now+wait/2)
+}
+
+// wait returns the back-off after the given number of failed attempts, from 1.
+func (r Retry) wait(failed uint32) Time {
+	wait := r.BackoffNanos
+	for ; failed > 1 && wait < r.BackoffMaxNanos; failed-- {
+		wait *= 2
+	}
+	return Time(min(wait, r.BackoffMaxNanos))
+}

@@ -1,0 +1,169 @@
+package ledger
+
+import "fmt"
+
+// JobState is where a job stands. The values are stored.
+type JobState uint8
+
+// The states of a job.
+const (
+	// JobWaiting: jobs that it comes after have not ended yet.
+	JobWaiting JobState = iota
+	// JobActive: its tasks are queued, leased, running or unreachable.
+	JobActive
+	// JobStopping: it was cancelled or ran into a deadline; nothing is placed
+	// any more and its leases are waited for.
+	JobStopping
+	// JobSucceeded, JobFailed and JobKilled are final: all tasks succeeded; at
+	// least one failed or was refused; it was stopped.
+	JobSucceeded
+	JobFailed
+	JobKilled
+
+	jobStates
+)
+
+var jobStateNames = [jobStates]string{"waiting", "active", "stopping", "succeeded", "failed", "killed"}
+
+// String returns the state's name.
+func (s JobState) String() string {
+	if s < jobStates {
+		return jobStateNames[s]
+	}
+	return fmt.Sprintf("job state %d", uint8(s))
+}
+
+// Final reports whether a job in this state stays in it.
+func (s JobState) Final() bool { return s >= JobSucceeded && s < jobStates }
+
+// Cause says why a job was stopped or a task left its lease. The values are
+// stored.
+type Cause uint8
+
+// The causes.
+const (
+	CauseNone Cause = iota
+	// CauseCancelled: the tenant or an operator asked for it.
+	CauseCancelled
+	// CauseQueueDeadline and CauseTotalDeadline: the job's own bounds.
+	CauseQueueDeadline
+	CauseTotalDeadline
+	// CauseDependency: a job that it comes after did not succeed.
+	CauseDependency
+	// CauseOutcome: the task ended by itself, and not well.
+	CauseOutcome
+	// CauseLost: the lease ran out or its node is gone.
+	CauseLost
+	// CauseBudget: the tenant's fuel does not allow for another attempt.
+	CauseBudget
+	// CauseReleased: the node handed the task back unfinished.
+	CauseReleased
+	// CauseRefused: the node did not take the lease.
+	CauseRefused
+	// CauseDrain: the node is being drained.
+	CauseDrain
+	// CausePreempted: a higher band needs the room.
+	CausePreempted
+
+	causes
+)
+
+var causeNames = [causes]string{"none", "cancelled", "queue_deadline", "total_deadline", "dependency", "outcome", "lost", "budget", "released", "refused", "drain", "preempted"}
+
+// String returns the cause's name, which is stable.
+func (c Cause) String() string {
+	if c < causes {
+		return causeNames[c]
+	}
+	return fmt.Sprintf("cause %d", uint8(c))
+}
+
+// NodeState is what may be placed on a node. The values are stored.
+type NodeState uint8
+
+// The states of a node.
+const (
+	// NodeUp: placements are welcome.
+	NodeUp NodeState = iota
+	// NodeDraining: what runs may end, nothing is placed any more.
+	NodeDraining
+	// NodeUnreachable: nobody has heard of it for a while; its leases run on
+	// until they expire.
+	NodeUnreachable
+	// NodeGone: it is not coming back; its leases are lost at once.
+	NodeGone
+
+	nodeStates
+)
+
+var nodeStateNames = [nodeStates]string{"up", "draining", "unreachable", "gone"}
+
+// String returns the state's name.
+func (s NodeState) String() string {
+	if s < nodeStates {
+		return nodeStateNames[s]
+	}
+	return fmt.Sprintf("node state %d", uint8(s))
+}
+
+// LeaseState is where a lease stands. The values are stored.
+type LeaseState uint8
+
+// The states of a lease.
+const (
+	// LeaseGranted: the node has not begun.
+	LeaseGranted LeaseState = iota
+	// LeaseRunning: the node has said that it began.
+	LeaseRunning
+	// LeaseUnreachable: it ran out. The node may still renew it, until the
+	// job's grace has passed.
+	LeaseUnreachable
+
+	leaseStates
+)
+
+var leaseStateNames = [leaseStates]string{"granted", "running", "unreachable"}
+
+// String returns the state's name.
+func (s LeaseState) String() string {
+	if s < leaseStates {
+		return leaseStateNames[s]
+	}
+	return fmt.Sprintf("lease state %d", uint8(s))
+}
+
+// task returns the state of the tasks of a lease in this state.
+func (s LeaseState) task() TaskState { return TaskLeased + TaskState(s) }
+
+// Phase is what the tasks of a pending range wait for. The values are stored.
+type Phase uint8
+
+// The phases of a pending range.
+const (
+	// PhaseReady: for a placement.
+	PhaseReady Phase = iota
+	// PhaseBackoff: for a point in time.
+	PhaseBackoff
+	// PhaseWaiting: for another job.
+	PhaseWaiting
+
+	phases
+)
+
+var phaseNames = [phases]string{"ready", "backoff", "waiting"}
+
+// String returns the phase's name.
+func (p Phase) String() string {
+	if p < phases {
+		return phaseNames[p]
+	}
+	return fmt.Sprintf("phase %d", uint8(p))
+}
+
+// task returns the state of tasks in this phase.
+func (p Phase) task() TaskState {
+	if p == PhaseWaiting {
+		return TaskWaiting
+	}
+	return TaskQueued
+}

@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"syscall"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// raftValueLogBytes is the size of one value log file of the Raft database. It
+// only takes entries beyond ValueBytesMax, and bounds them.
+const raftValueLogBytes = 2 * LogBytesMax
+
+// badgerOptions returns what both databases have in common.
+func (s *Store) badgerOptions(dir string) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithMetricsEnabled(false). // they are global variables
+		WithDetectConflicts(false).
+		WithMemTableSize(s.config.MemTableBytes).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTablesStall(10).
+		WithValueThreshold(ValueBytesMax + 1).
+		WithValueLogFileSize(raftValueLogBytes).
+		WithCompression(options.None).
+		WithBlockCacheSize(s.config.BlockCacheBytes).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithLogger(badgerLog{s.log.With("database", dir), s})
+}
+
+// openBadger opens one database after its files have been looked at, because
+// Badger ends the process for some kinds of damage.
+func (s *Store) openBadger(o badger.Options, managed bool) (db *badger.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			db, err = nil, fmt.Errorf("%w: open %s: %v", ErrCorrupt, o.Dir, r)
+		}
+	}()
+	open := badger.Open
+	if managed {
+		open = badger.OpenManaged
+	}
+	db, err = open(o)
+	if err != nil {
+		if named := classify(err); !errors.Is(named, err) || errors.Is(named, ErrDiskFull) || errors.Is(named, ErrCorrupt) {
+			return nil, fmt.Errorf("open %s: %w", o.Dir, named)
+		}
+		return nil, fmt.Errorf("open %s: %w: %w", o.Dir, ErrCorrupt, err)
+	}
+	return db, nil
+}
+
+// classify gives an error of Badger the name under which callers know it.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrDiskFull), errors.Is(err, ErrCorrupt), errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), strings.Contains(err.Error(), "no space left on device"):
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	case errors.Is(err, y.ErrChecksumMismatch), errors.Is(err, syscall.EIO), errors.Is(err, y.ErrEOF),
+		strings.Contains(err.Error(), "corrupt"), strings.Contains(err.Error(), "checksum"):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case errors.Is(err, badger.ErrDBClosed), errors.Is(err, badger.ErrBlockedWrites):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
+}
+
+// badgerLog passes Badger's log on. It also listens: Badger repeats a flush that
+// failed for ever and tells nobody else.
+type badgerLog struct {
+	log   *slog.Logger
+	store *Store
+}
+
+// Errorf implements badger.Logger.
+func (l badgerLog) Errorf(format string, args ...any) {
+	text := fmt.Sprintf(strings.TrimSpace(format), args...)
+	l.log.Warn("badger", "text", text)
+	if !strings.HasPrefix(format, "error flushing memtable") {
+		return
+	}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			l.store.fail(fmt.Errorf("flush: %w", classify(err)))
+		}
+	}
+}
+
+// Warningf implements badger.Logger.
+func (l badgerLog) Warningf(format string, args ...any) { l.print(slog.LevelWarn, format, args) }
+
+// Infof implements badger.Logger.
+func (l badgerLog) Infof(format string, args ...any) { l.print(slog.LevelDebug, format, args) }
+
+// Debugf implements badger.Logger. Badger calls it several times for each
+// write; nobody wants to read that.
+func (l badgerLog) Debugf(string, ...any) {}
+
+func (l badgerLog) print(level slog.Level, format string, args []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "badger", "text", fmt.Sprintf(strings.TrimSpace(format), args...))
+	}
+}

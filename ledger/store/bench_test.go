@@ -1,0 +1,193 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// BenchmarkStoreLogs writes 300-byte entries, synced. Give TMPDIR a real disk.
+func BenchmarkStoreLogs(b *testing.B) {
+	for _, batch := range []int{1, 16, 256} {
+		b.Run(strconv.Itoa(batch), func(b *testing.B) {
+			s := openTest(b, Default(b.TempDir()))
+			data := bytes.Repeat([]byte("d"), 300)
+			next := uint64(1)
+			for b.Loop() {
+				logs := make([]*raft.Log, batch)
+				for i := range logs {
+					logs[i] = &raft.Log{Index: next, Term: 1, Data: data}
+					next++
+				}
+				if err := s.Raft().StoreLogs(logs); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
+
+// BenchmarkUpdate makes what a command does: two reads, a scan over a handful of
+// keys, three writes of 150 bytes and a deletion.
+func BenchmarkUpdate(b *testing.B) {
+	for _, commands := range []int{1, 256} {
+		b.Run(strconv.Itoa(commands), func(b *testing.B) {
+			s := openTest(b, Default(b.TempDir()))
+			value := bytes.Repeat([]byte("v"), 150)
+			index, n := uint64(0), 0
+			for b.Loop() {
+				index++
+				err := s.Update(index, func(tx ledger.Tx) error {
+					for range commands {
+						n++
+						if err := command(tx, n, value); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if index%1024 == 0 {
+					_ = s.maintain(&keeper{})
+				}
+			}
+			b.ReportMetric(float64(b.N*commands)/b.Elapsed().Seconds(), "commands/s")
+			reportMemory(b)
+		})
+	}
+}
+
+func command(tx ledger.Tx, n int, value []byte) error {
+	client := fmt.Appendf(nil, "client/%04d", n%1000)
+	job := fmt.Appendf(nil, "job/%08d", n)
+	for _, k := range [][]byte{client, job} {
+		if _, err := tx.Get(k); err != nil {
+			return err
+		}
+	}
+	visits := 0
+	err := tx.Scan([]byte("job/"), fmt.Appendf(nil, "job/%08d", max(n-20, 0)), func(_, _ []byte) bool { visits++; return visits < 5 })
+	if err != nil {
+		return err
+	}
+	for _, k := range [][]byte{client, job, fmt.Appendf(nil, "queue/%08d", n)} {
+		if err := tx.Set(k, value); err != nil {
+			return err
+		}
+	}
+	return tx.Delete(fmt.Appendf(nil, "queue/%08d", n-1000))
+}
+
+// fillState puts n records of about 200 bytes into the state.
+func fillState(b *testing.B, s *Store, n int) {
+	b.Helper()
+	value := bytes.Repeat([]byte("0123456789"), 18)
+	for i := 0; i < n; i += 10_000 {
+		err := s.Update(uint64(i/10_000+1), func(tx ledger.Tx) error {
+			for j := i; j < i+10_000; j++ {
+				if err := tx.Set(fmt.Appendf(nil, "key/%012d", j), value); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	s := openTest(b, Default(b.TempDir()))
+	fillState(b, s, 1_000_000)
+	snapshot, err := s.Snapshot(Header{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer snapshot.Close()
+	for b.Loop() {
+		n, err := snapshot.WriteTo(&countWriter{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(n)
+	}
+	reportMemory(b)
+}
+
+func BenchmarkRestore(b *testing.B) {
+	s := openTest(b, Default(b.TempDir()))
+	fillState(b, s, 1_000_000)
+	data := take(b, s, Header{})
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, err := s.Restore(bytes.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpen opens a store of 1,000,000 log entries and as many records.
+func BenchmarkOpen(b *testing.B) {
+	c := Default(b.TempDir())
+	c.SyncLog = false
+	s := openTest(b, c)
+	data := bytes.Repeat([]byte("d"), 300)
+	for at := uint64(1); at < 1_000_000; at += 1000 {
+		logs := make([]*raft.Log, 1000)
+		for i := range logs {
+			logs[i] = &raft.Log{Index: at + uint64(i), Term: 1, Data: data}
+		}
+		if err := s.Raft().StoreLogs(logs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	fillState(b, s, 1_000_000)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	c.SyncLog = true
+	for b.Loop() {
+		s, err := Open(context.Background(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(used(b, c.Dir))/1e6, "MB-disk")
+}
+
+// reportMemory reports what the process takes, with and without mapped files.
+func reportMemory(b *testing.B) {
+	runtime.GC()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(status)) {
+		for name, unit := range map[string]string{"RssAnon:": "MB-anon", "RssFile:": "MB-mapped"} {
+			if rest, ok := strings.CutPrefix(line, name); ok {
+				var kb float64
+				if _, err := fmt.Sscan(rest, &kb); err == nil {
+					b.ReportMetric(kb/1e3, unit)
+				}
+			}
+		}
+	}
+}

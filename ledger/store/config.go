@@ -1,0 +1,119 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Limits of a single entry. A key or value beyond them is refused with
+// ErrTooLarge before anything is written.
+const (
+	// KeyBytesMax bounds a key of the state.
+	KeyBytesMax = 32 << 10
+	// ValueBytesMax bounds a value of the state: all of them live in Badger's
+	// tree, none in its value log.
+	ValueBytesMax = 1<<20 - 1
+	// LogBytesMax bounds one entry of the Raft log.
+	LogBytesMax = 32 << 20
+)
+
+// Errors of the package. All but ErrTooLarge, ErrTooOld and ErrStale mean that
+// the replica cannot go on as it is.
+var (
+	// ErrLocked is returned by Open when another process has the directory open.
+	ErrLocked = errors.New("store is open in another process")
+	// ErrClosed is returned by every method after Close.
+	ErrClosed = errors.New("store is closed")
+	// ErrDiskFull is returned when the file system has less room than
+	// Config.DiskReserveBytes, or said so itself. Nothing was written. Unless
+	// Fault reports it as well, the same call succeeds once there is room.
+	ErrDiskFull = errors.New("disk is full")
+	// ErrCorrupt is returned when what is on disk is not what was written. The
+	// text names the file.
+	ErrCorrupt = errors.New("store is corrupt")
+	// ErrTooLarge is returned for a key, value or log entry beyond its limit.
+	ErrTooLarge = errors.New("entry is too large")
+	// ErrStale is returned by Update for an index that is already applied.
+	ErrStale = errors.New("index is already applied")
+	// ErrTooOld is returned by Changes when the ring no longer, or never, held
+	// what follows the index: take a snapshot.
+	ErrTooOld = errors.New("changes are no longer kept")
+	// ErrReadOnly is returned by the writes of a transaction given by View, and
+	// of any transaction inside a Scan.
+	ErrReadOnly = errors.New("transaction does not write here")
+	// ErrEnded is returned by a transaction that is used after its function.
+	ErrEnded = errors.New("transaction has ended")
+)
+
+// Config says where a store is and what it may take.
+type Config struct {
+	// Dir is the directory; it is made, with mode 0700, when it does not exist.
+	Dir string
+	// Log receives what somebody would want to know; nil discards it.
+	Log *slog.Logger
+	// Registerer receives the metrics, until Close; nil keeps none.
+	Registerer prometheus.Registerer
+	// SyncLog syncs every write to the Raft log. Without it an acknowledged
+	// command can be lost: for tests and benchmarks only.
+	SyncLog bool
+	// MemTableBytes is the size of one table in memory, from 8 MiB. There are
+	// at most three for each of the two databases, and a write-ahead log of the
+	// same size for each; as a rule there is one.
+	MemTableBytes int64
+	// BlockCacheBytes bounds the cache of blocks whose checksum was verified,
+	// for each of the two databases. Zero is no cache. (Indexes need no cache:
+	// they are read from the mapped file.)
+	BlockCacheBytes int64
+	// DiskReserveBytes is the room that every write leaves. Badger writes
+	// through mapped files, where a full disk kills the process, and it needs
+	// room to move its tables; so the store stops earlier. Zero is no reserve.
+	DiskReserveBytes int64
+	// FeedBytes and FeedEntries bound the changes kept for Changes. They are
+	// live heap: with Go's default collector they can cost twice as much.
+	FeedBytes   int
+	FeedEntries int
+	// MaintainInterval is the time between rounds of Run.
+	MaintainInterval time.Duration
+	// VerifyInterval is the time between readings of every table by Run, to
+	// find damage while there still are other replicas. Zero is never.
+	VerifyInterval time.Duration
+	// SkipVerify makes Open believe the tables' blocks without reading them.
+	// Indexes are verified all the same.
+	SkipVerify bool
+}
+
+// Default returns the configuration of a node, for dir.
+func Default(dir string) Config {
+	return Config{
+		Dir:              dir,
+		SyncLog:          true,
+		MemTableBytes:    16 << 20,
+		BlockCacheBytes:  8 << 20,
+		DiskReserveBytes: 256 << 20,
+		FeedBytes:        32 << 20,
+		FeedEntries:      1 << 16,
+		MaintainInterval: 10 * time.Second,
+		VerifyInterval:   6 * time.Hour,
+	}
+}
+
+// Validate returns what is wrong with c, or nil.
+func (c Config) Validate() error {
+	switch {
+	case c.Dir == "":
+		return errors.New("the directory, Dir, is empty")
+	case c.MemTableBytes < 8<<20 || c.MemTableBytes > 256<<20:
+		return fmt.Errorf("MemTableBytes %d is not from 8 MiB to 256 MiB", c.MemTableBytes)
+	case c.BlockCacheBytes < 0 || c.DiskReserveBytes < 0:
+		return errors.New("a size is negative")
+	case c.FeedBytes < 0 || c.FeedEntries < 1:
+		return fmt.Errorf("feed of %d bytes and %d entries is too small", c.FeedBytes, c.FeedEntries)
+	case c.MaintainInterval <= 0 || c.VerifyInterval < 0:
+		return errors.New("an interval is not positive")
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"syscall"
+
+	"pgregory.net/rapid"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+func mkdirTemp() (string, error) { return os.MkdirTemp("", "store") }
+
+func removeAll(dir string) { _ = os.RemoveAll(dir) }
+
+func openRapid(t *rapid.T, c Config) *Store {
+	s, err := Open(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// blocks returns the bytes that a file takes, which for a mapped log is less
+// than its length.
+func blocks(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return info.Size()
+}
+
+// change is a toy state machine: what it writes at an index depends on the index
+// only, so that the state up to any index can be computed.
+func change(index uint64, set func(key, value []byte) error, del func(key []byte) error) error {
+	r := rand.New(rand.NewPCG(index, 3))
+	count, size := 1+r.IntN(6), 20
+	switch {
+	case index%97 == 0:
+		count, size = 40, 64<<10 // more than one transaction of the smallest store
+	case index%11 == 0:
+		count, size = 200, 100
+	}
+	for range count {
+		key := []byte{byte(r.IntN(16)), byte(r.IntN(32))}
+		var err error
+		if r.IntN(4) == 0 {
+			err = del(key)
+		} else {
+			value := make([]byte, size)
+			for i := range value {
+				value[i] = byte(r.Uint32())
+			}
+			err = set(key, value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return set([]byte("index"), []byte{byte(index >> 24), byte(index >> 16), byte(index >> 8), byte(index)})
+}
+
+func apply(index uint64) func(tx ledger.Tx) error {
+	return func(tx ledger.Tx) error { return change(index, tx.Set, tx.Delete) }
+}
+
+// model is the state after the first so many indices.
+type model struct {
+	index uint64
+	state map[string]string
+}
+
+// at moves the model, which must not go back.
+func (m *model) at(index uint64) map[string]string {
+	if m.state == nil || index < m.index {
+		*m = model{state: map[string]string{}}
+	}
+	for m.index < index {
+		m.index++
+		_ = change(m.index, func(k, v []byte) error { m.state[string(k)] = string(v); return nil },
+			func(k []byte) error { delete(m.state, string(k)); return nil })
+	}
+	return m.state
+}
+
+type countWriter struct{ n int64 }
+
+func (w *countWriter) Write(b []byte) (int, error) {
+	w.n += int64(len(b))
+	return len(b), nil
+}
+
+func newReader(b []byte) *bytes.Reader { return bytes.NewReader(b) }

@@ -1,0 +1,188 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// Keys in the state database begin with a byte that says whose they are.
+const (
+	spaceOwn  = 0 // the store's
+	spaceData = 1 // the state machine's
+)
+
+// tx implements ledger.Tx on a snapshot and, for an update, an overlay.
+type tx struct {
+	read *badger.Txn
+	// overlay is nil in a transaction that only reads.
+	overlay  *overlay
+	scanning int
+	ended    bool
+	key      []byte
+}
+
+// run calls f and ends the transaction, also when f panics.
+func (t *tx) run(f func(tx ledger.Tx) error) error {
+	defer t.read.Discard()
+	defer func() { t.ended = true }()
+	return f(t)
+}
+
+// stored returns key as it is in the database; valid until the next call.
+func (t *tx) stored(key []byte) []byte {
+	t.key = append(append(t.key[:0], spaceData), key...)
+	return t.key
+}
+
+// Get implements ledger.Tx.
+func (t *tx) Get(key []byte) ([]byte, error) {
+	if t.ended {
+		return nil, ErrEnded
+	}
+	k := t.stored(key)
+	if t.overlay != nil {
+		if w := t.overlay.get(k); w != nil {
+			return w.value, nil
+		}
+	}
+	return get(t.read, k)
+}
+
+// get returns the value of key, nil when there is none.
+func get(read *badger.Txn, key []byte) ([]byte, error) {
+	item, err := read.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get: %w", classify(err))
+	}
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, fmt.Errorf("get: %w", classify(err))
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return value, nil
+}
+
+// Set implements ledger.Tx.
+func (t *tx) Set(key, value []byte) error {
+	if len(value) > ValueBytesMax {
+		return fmt.Errorf("%w: value of %d bytes, at most %d", ErrTooLarge, len(value), ValueBytesMax)
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return t.put(key, value)
+}
+
+// Delete implements ledger.Tx.
+func (t *tx) Delete(key []byte) error { return t.put(key, nil) }
+
+func (t *tx) put(key, value []byte) error {
+	switch {
+	case t.ended:
+		return ErrEnded
+	case t.overlay == nil || t.scanning > 0:
+		return ErrReadOnly
+	case len(key) > KeyBytesMax:
+		return fmt.Errorf("%w: key of %d bytes, at most %d", ErrTooLarge, len(key), KeyBytesMax)
+	}
+	t.overlay.put(t.stored(key), value)
+	return nil
+}
+
+// Scan implements ledger.Tx.
+func (t *tx) Scan(prefix, from []byte, visit func(key, value []byte) bool) error {
+	if t.ended {
+		return ErrEnded
+	}
+	t.scanning++
+	defer func() { t.scanning-- }()
+	prefix = append([]byte{spaceData}, prefix...)
+	start := prefix
+	if bytes.Compare(from, prefix[1:]) > 0 {
+		start = append([]byte{spaceData}, from...)
+	}
+	if !bytes.HasPrefix(start, prefix) {
+		return nil // from lies behind every key with the prefix
+	}
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	// Without the prefix the iterator would go on behind the last key, through
+	// all that was deleted there.
+	o.Prefix = prefix
+	it := t.read.NewIterator(o)
+	defer it.Close()
+	it.Seek(start)
+	s := &scan{it: it, prefix: prefix, visit: visit}
+	if t.overlay != nil && t.overlay.count > 0 {
+		c := t.overlay.from(start)
+		s.pending = &c
+	}
+	return s.run()
+}
+
+// scan merges what is stored with what is pending.
+type scan struct {
+	it      *badger.Iterator
+	pending *cursor
+	prefix  []byte
+	visit   func(key, value []byte) bool
+	value   []byte
+}
+
+func (s *scan) run() error {
+	for {
+		w := s.peek()
+		stored := s.it.ValidForPrefix(s.prefix)
+		if w == nil && !stored {
+			return nil
+		}
+		order := 1 // what is pending comes first
+		if w == nil {
+			order = -1
+		} else if stored {
+			order = bytes.Compare(s.it.Item().Key(), w.key)
+		}
+		if order < 0 {
+			item := s.it.Item()
+			var err error
+			if s.value, err = item.ValueCopy(s.value[:0]); err != nil {
+				return fmt.Errorf("scan: %w", classify(err))
+			}
+			if s.value == nil {
+				s.value = []byte{}
+			}
+			if !s.visit(item.Key()[1:], s.value) {
+				return nil
+			}
+			s.it.Next()
+			continue
+		}
+		if order == 0 {
+			s.it.Next()
+		}
+		s.pending.next()
+		if w.value != nil && !s.visit(w.key[1:], w.value) {
+			return nil
+		}
+	}
+}
+
+func (s *scan) peek() *write {
+	if s.pending == nil {
+		return nil
+	}
+	if w := s.pending.peek(); w != nil && bytes.HasPrefix(w.key, s.prefix) {
+		return w
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// ErrNotFound is returned by the views that ask for one thing when there is no
+// such thing.
+var ErrNotFound = errors.New("not found")
+
+// one reads the record at key.
+func one[T any, P interface {
+	*T
+	fielder
+}](tx Tx, key []byte, what string, id any) (v T, err error) {
+	defer catch(&err)
+	if !(reader{tx}).load(key, P(&v)) {
+		return v, fmt.Errorf("read %s %v: %w", what, id, ErrNotFound)
+	}
+	return v, nil
+}
+
+// page reads up to limit records of the table or part of it that begins with
+// prefix, from the key from on.
+func page[T any, P interface {
+	*T
+	fielder
+}](tx Tx, prefix, from []byte, limit int) (list []T, err error) {
+	defer catch(&err)
+	r := reader{tx}
+	if limit <= 0 {
+		return nil, nil
+	}
+	r.scan(prefix, from, func(key, value []byte) bool {
+		var v T
+		r.parse(key, value, P(&v))
+		list = append(list, v)
+		return len(list) < limit
+	})
+	return list, nil
+}
+
+// beyond returns the first key after key, or nil for a page from the start on.
+func beyond(key []byte, start bool) []byte {
+	if start {
+		return nil
+	}
+	return append(bytes.Clone(key), 0)
+}
+
+// FindTenant returns a tenant, or ErrNotFound.
+func FindTenant(tx Tx, id TenantID) (Tenant, error) {
+	return one[Tenant](tx, keyTenant(id), "tenant", id)
+}
+
+// Tenants returns up to limit tenants that come after the one given, in
+// ascending order; "" begins with the first.
+func Tenants(tx Tx, after TenantID, limit int) ([]Tenant, error) {
+	return page[Tenant](tx, []byte{tableTenant}, beyond(keyTenant(after), after == ""), limit)
+}
+
+// FindNode returns a node, or ErrNotFound.
+func FindNode(tx Tx, id NodeID) (Node, error) { return one[Node](tx, keyNode(id), "node", id) }
+
+// Nodes returns up to limit nodes that come after the one given.
+func Nodes(tx Tx, after NodeID, limit int) ([]Node, error) {
+	return page[Node](tx, []byte{tableNode}, beyond(keyNode(after), after == ""), limit)
+}
+
+// FindModule returns a module, or ErrNotFound.
+func FindModule(tx Tx, id ModuleID) (Module, error) {
+	return one[Module](tx, keyModule(id), "module", id)
+}
+
+// Modules returns up to limit modules that come after the one given.
+func Modules(tx Tx, after ModuleID, limit int) ([]Module, error) {
+	return page[Module](tx, []byte{tableModule}, beyond(keyModule(after), after == ModuleID{}), limit)
+}
+
+// FindJob returns a job, or ErrNotFound.
+func FindJob(tx Tx, id JobID) (Job, error) { return one[Job](tx, keyJob(id), "job", id) }
+
+// FindSpec returns a job's specification with its payload, or ErrNotFound.
+func FindSpec(tx Tx, id JobID) (spec JobSpec, err error) {
+	defer catch(&err)
+	if spec, err = one[JobSpec](tx, keySpec(id), "specification of job", id); err == nil {
+		spec.Payload = bytes.Clone(reader{tx}.get(keyPayload(id)))
+	}
+	return spec, err
+}
+
+// Jobs returns up to limit jobs that come after the one given, in ascending
+// order of id.
+func Jobs(tx Tx, after JobID, limit int) ([]Job, error) {
+	return page[Job](tx, []byte{tableJob}, beyond(keyJob(after), after == JobID{}), limit)
+}
+
+// JobsOf returns up to limit jobs of a tenant that come after the one given.
+func JobsOf(tx Tx, tenant TenantID, after JobID, limit int) (list []Job, err error) {
+	defer catch(&err)
+	r := reader{tx}
+	prefix := prefixTenantJob(tenant)
+	var ids []JobID
+	r.scan(prefix, beyond(keyTenantJob(tenant, after), after == JobID{}), func(key, _ []byte) bool {
+		if len(ids) >= limit {
+			return false
+		}
+		ids = append(ids, JobID(key[len(prefix):]))
+		return true
+	})
+	for _, id := range ids {
+		var j Job
+		r.load(keyJob(id), &j)
+		list = append(list, j)
+	}
+	return list, nil
+}
+
+// LeasesOf returns up to limit leases of a node with an epoch above after.
+func LeasesOf(tx Tx, node NodeID, after Epoch, limit int) ([]Lease, error) {
+	return page[Lease](tx, prefixLease(node), keyLease(node, after+1), limit)
+}
+
+// JobLeases returns up to limit leases on tasks of a job with an epoch above
+// after.
+func JobLeases(tx Tx, job JobID, after Epoch, limit int) (list []Lease, err error) {
+	defer catch(&err)
+	r := reader{tx}
+	var keys [][]byte
+	r.scan(prefixJobLease(job), keyJobLease(job, after+1), func(key, node []byte) bool {
+		if len(keys) >= limit {
+			return false
+		}
+		keys = append(keys, append(prefixLease(NodeID(node)), key[17:]...))
+		return true
+	})
+	for _, key := range keys {
+		var l Lease
+		r.load(key, &l)
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// PendingOf returns up to limit ranges of a job's tasks that wait: the ready
+// ones first.
+func PendingOf(tx Tx, job JobID, limit int) ([]Pending, error) {
+	return page[Pending](tx, prefixPending(job), nil, limit)
+}
+
+// Events returns up to limit events of a job from the number given. The first
+// may have a larger one: older events are not kept.
+func Events(tx Tx, job JobID, from uint32, limit int) ([]Event, error) {
+	return page[Event](tx, prefixEvent(job), keyEvent(job, from), limit)
+}
+
+// Outputs returns up to limit outputs of a job whose first task is not below
+// from.
+func Outputs(tx Tx, job JobID, from uint32, limit int) ([]Output, error) {
+	return page[Output](tx, prefixOutput(job), keyOutput(job, from, 0), limit)
+}
+
+// FindReasons returns why a job's tasks could not be placed, or ErrNotFound when
+// nothing was noted since it was queued.
+func FindReasons(tx Tx, job JobID) (Reasons, error) {
+	return one[Reasons](tx, keyReasons(job), "reasons of job", job)
+}
+
+// FindAccount returns what a tenant used on a day, counted from 1970-01-01 UTC;
+// a day without use is a zero Account.
+func FindAccount(tx Tx, tenant TenantID, day uint32) (Account, error) {
+	a, err := one[Account](tx, keyAccount(tenant, day), "account of tenant", tenant)
+	if errors.Is(err, ErrNotFound) {
+		return Account{}, nil
+	}
+	return a, err
+}
+
+// NextTick returns when a Tick will next have something to do, and whether it
+// ever will.
+func NextTick(tx Tx) (at Time, ok bool, err error) {
+	defer catch(&err)
+	reader{tx}.scan([]byte{tableTimer}, nil, func(key, _ []byte) bool {
+		at, ok = parseTimer(key).At, true
+		return false
+	})
+	return at, ok, nil
+}

@@ -1,0 +1,139 @@
+package ledger
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// FuzzRecord reads any bytes as every record: what can be read is written as it
+// was understood.
+func FuzzRecord(f *testing.F) {
+	var kinds []reflect.Type
+	for _, v := range goldenRecords() {
+		f.Add(encode(v))
+		kinds = append(kinds, reflect.TypeOf(v).Elem())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, kind := range kinds {
+			v := reflect.New(kind).Interface().(fielder)
+			if decode(b, v) != nil {
+				continue
+			}
+			once := encode(v)
+			again := reflect.New(kind).Interface().(fielder)
+			if err := decode(once, again); err != nil {
+				t.Fatalf("%v: cannot read what was written: %v", kind, err)
+			}
+			if !bytes.Equal(once, encode(again)) {
+				t.Fatalf("%v: written twice, differently", kind)
+			}
+		}
+	})
+}
+
+// FuzzDecode does the same for commands.
+func FuzzDecode(f *testing.F) {
+	for _, c := range goldenCommands() {
+		f.Add(Encode(Envelope{Seq: 1, Now: 2, Body: c}))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := Decode(b)
+		if err != nil {
+			return
+		}
+		once := Encode(e)
+		again, err := Decode(once)
+		if err != nil || !bytes.Equal(once, Encode(again)) {
+			t.Fatalf("written twice, differently: %v", err)
+		}
+	})
+}
+
+// TestDecodeTruncated reads every beginning of every command and record: none is
+// taken for a whole one.
+func TestDecodeTruncated(t *testing.T) {
+	for name, c := range goldenCommands() {
+		b := Encode(Envelope{Seq: 1, Now: 2, Body: c})
+		for n := range b {
+			if _, err := Decode(b[:n]); err == nil {
+				t.Errorf("%s: the first %d of %d bytes are a command", name, n, len(b))
+			}
+		}
+		if _, err := Decode(append(b, 0)); err == nil {
+			t.Errorf("%s: a trailing byte is accepted", name)
+		}
+	}
+	for name, v := range goldenRecords() {
+		b := encode(v)
+		for n := range b {
+			if decode(b[:n], reflect.New(reflect.TypeOf(v).Elem()).Interface().(fielder)) == nil {
+				t.Errorf("%s: the first %d of %d bytes are a record", name, n, len(b))
+			}
+		}
+	}
+}
+
+// someRange draws a range and its model, which is a set of tasks.
+func someRange(t *rapid.T, label string) (Range, map[uint32]bool) {
+	from := rapid.Uint32Range(0, 300).Draw(t, label+" from")
+	r, model := Range{}, map[uint32]bool{}
+	for range rapid.IntRange(0, 5).Draw(t, label+" stretches") {
+		first := from + rapid.Uint32Range(0, 200).Draw(t, label+" first")
+		n := rapid.Uint32Range(1, 70).Draw(t, label+" count")
+		r = r.Union(Tasks(first, first+n))
+		for i := range n {
+			model[first+i] = true
+		}
+	}
+	return r, model
+}
+
+func TestRangeModel(t *testing.T) {
+	same := func(t *rapid.T, what string, r Range, model func(uint32) bool) {
+		var count uint32
+		for task := range uint32(700) {
+			if model(task) {
+				count++
+			}
+			if r.Has(task) != model(task) {
+				t.Fatalf("%s: %s has task %d: %v", what, r, task, r.Has(task))
+			}
+		}
+		listed := uint32(0)
+		r.Runs(func(first, end uint32) { listed += end - first })
+		if r.Count() != count || listed != count || r.Empty() != (count == 0) {
+			t.Fatalf("%s: %s counts %d, lists %d, should be %d", what, r, r.Count(), listed, count)
+		}
+		if count > 0 && (!r.Has(r.First) || !r.Has(r.End-1)) || r.Whole() != (count == r.End-r.First) {
+			t.Fatalf("%s: %s is not tight", what, r)
+		}
+		w := wire{version: 1}
+		w.tasks(&r)
+		back := wire{decoding: true, version: 1, buf: w.buf}
+		var read Range
+		if back.tasks(&read); back.err != nil || len(back.buf) != 0 || !reflect.DeepEqual(r, read) {
+			t.Fatalf("%s: %s is read as %s: %v", what, r, read, back.err)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		a, in := someRange(t, "a")
+		b, other := someRange(t, "b")
+		same(t, "itself", a, func(task uint32) bool { return in[task] })
+		same(t, "union", a.Union(b), func(task uint32) bool { return in[task] || other[task] })
+		same(t, "minus", a.Minus(b), func(task uint32) bool { return in[task] && !other[task] })
+		first, end := rapid.Uint32Range(0, 700).Draw(t, "first"), rapid.Uint32Range(0, 700).Draw(t, "end")
+		same(t, "within", a.Within(first, end), func(task uint32) bool { return in[task] && task >= first && task < end })
+		n := rapid.Uint32Range(0, 400).Draw(t, "n")
+		head, rest := a.Split(n)
+		if head.Count() != min(n, a.Count()) || !head.Empty() && !rest.Empty() && head.End > rest.First {
+			t.Fatalf("split of %s at %d: %s and %s", a, n, head, rest)
+		}
+		same(t, "split", head.Union(rest), func(task uint32) bool { return in[task] })
+		if a.Contains(b) != b.Minus(a).Empty() {
+			t.Fatalf("%s contains %s: %v", a, b, a.Contains(b))
+		}
+	})
+}
