@@ -56,6 +56,14 @@ func importRules() []importRule {
 			reason: "the book of record is a pure state machine: no engine, no network",
 		},
 		{
+			from: "ledger/placement", only: []string{std, "ledger"},
+			reason: "a plan is a function of its input: the same on every machine, and on none",
+		},
+		{
+			from: "ledger/replica", except: []string{"ledger/replica/disk"}, never: []string{"ledger/store", "github.com/dgraph-io"},
+			reason: "a replica agrees on bytes, wherever they are kept",
+		},
+		{
 			from: "runtime/task", only: []string{std},
 			reason: "a program that only talks to a worker links nothing else",
 		},

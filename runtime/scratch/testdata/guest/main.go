@@ -24,14 +24,14 @@ func main() {
 }
 
 func tree() {
-	must(os.MkdirAll("/work/a/b/c", 0o755))
+	must(os.MkdirAll("/den/a/b/c", 0o755))
 	for i := range 600 {
-		must(os.WriteFile(fmt.Sprintf("/work/a/file%03d", i), []byte{byte(i)}, 0o644))
+		must(os.WriteFile(fmt.Sprintf("/den/a/file%03d", i), []byte{byte(i)}, 0o644))
 	}
-	list := get(os.ReadDir("/work/a"))
+	list := get(os.ReadDir("/den/a"))
 	check(len(list) == 601, "ReadDir", len(list))
 	check(list[0].Name() == "b" && list[1].Name() == "file000", "order", list[0])
-	d := get(os.Open("/work/a"))
+	d := get(os.Open("/den/a"))
 	removed := 0
 	for {
 		names, err := d.Readdirnames(7)
@@ -40,17 +40,17 @@ func tree() {
 		}
 		must(err)
 		for _, n := range names {
-			must(os.RemoveAll("/work/a/" + n))
+			must(os.RemoveAll("/den/a/" + n))
 			removed++
 		}
 	}
 	must(d.Close())
 	check(removed == 601, "delete while listing", removed)
-	must(os.Remove("/work/a"))
-	must(os.MkdirAll("/work/x/y/z", 0o755))
-	must(os.Rename("/work/x", "/work/w"))
-	must(os.RemoveAll("/work/w"))
-	_, err := os.Stat("/work/w")
+	must(os.Remove("/den/a"))
+	must(os.MkdirAll("/den/x/y/z", 0o755))
+	must(os.Rename("/den/x", "/den/w"))
+	must(os.RemoveAll("/den/w"))
+	_, err := os.Stat("/den/w")
 	check(errors.Is(err, fs.ErrNotExist), "RemoveAll", err)
 	walked := 0
 	must(filepath.WalkDir("/", func(string, fs.DirEntry, error) error { walked++; return nil }))
