@@ -59,5 +59,6 @@ func Unpack(state uint64) (fuel, stack int32) {
 }
 
 // SliceFuelMax bounds the fuel that a host may store in a state. Between two
-// checks a guest burns less than deficitMax, so that the sum stays an int32.
+// checks a guest burns less than 2^30 (see checkEvery, afterCall and
+// lengthMax), so that the fuel in a state stays an int32.
 const SliceFuelMax = 1 << 29
