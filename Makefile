@@ -12,7 +12,7 @@ TOOL     := $(GO) tool -modfile=.ci/tools/go.mod
 SOURCES  := node runtime ledger examples
 EXAMPLES := hello wordcount primes spin
 # Packages with goroutines or shared state; the rest is plain computation.
-RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/...
+RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/... ./ledger/...
 
 .DEFAULT_GOAL := help
 .PHONY: help build test race lint fmt check fuzz bench examples demo tools clean FORCE

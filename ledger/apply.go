@@ -51,7 +51,7 @@ func Apply(tx Tx, index uint64, command []byte) (result []byte, err error) {
 	}
 	// The command may be the Tick that forgets clients: not this one.
 	s.sender, s.memory = e.Client, c
-	c.Seq, c.Last = e.Seq, e.Now
+	c.Seq, c.Last = e.Seq, max(c.Last, e.Now)
 	c.Result = s.do(e.Body)
 	s.save(keyClient(e.Client), c)
 	return c.Result, nil

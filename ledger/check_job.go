@@ -83,6 +83,7 @@ func (c *checker) pending(j *Job, spec *JobSpec, tasks *Tally) {
 			wrong("job %s: pending range %s is %s until %d", j.ID, p.Tasks, p.Phase, p.NotBefore)
 		}
 		c.tries(j, spec, p.Attempt, p.Losses)
+		c.place(j, &p)
 		switch p.Phase {
 		case PhaseReady:
 			ready++
@@ -100,6 +101,16 @@ func (c *checker) pending(j *Job, spec *JobSpec, tasks *Tally) {
 	equal(j.Ready, ready, "job %s: ready ranges", j.ID)
 }
 
+// place verifies that a pending range is the fresh one of its job, or of no more
+// than a lease's tasks, which were placed before.
+func (c *checker) place(j *Job, p *Pending) {
+	fresh := p.Tasks.First >= j.Fresh
+	if fresh && (p.Tasks.First != j.Fresh || p.Tasks.End != j.Count || !p.Tasks.Whole() || p.Phase == PhaseBackoff) ||
+		!fresh && (p.Tasks.End > j.Fresh || p.Tasks.End-p.Tasks.First > LeaseTasksMax) {
+		wrong("job %s: pending range %s is %s, the first fresh task is %d", j.ID, p.Tasks, p.Phase, j.Fresh)
+	}
+}
+
 // tries verifies that tasks which are open have an attempt left.
 func (c *checker) tries(j *Job, spec *JobSpec, attempt, losses uint32) {
 	if attempt >= spec.Retry.AttemptsMax || losses > spec.Retry.LossesMax {
@@ -109,14 +120,16 @@ func (c *checker) tries(j *Job, spec *JobSpec, attempt, losses uint32) {
 
 func (c *checker) leases(j *Job, spec *JobSpec, tasks *Tally) {
 	var leases uint32
-	c.each(prefixJobLease(j.ID), func(key, node []byte) {
-		leaseKey := prefixLease(NodeID(node))
-		leaseKey = append(leaseKey, key[17:]...)
+	c.each(prefixJobLease(j.ID), func(key, value []byte) {
+		first, epoch, end, node := parseJobLease(key, value)
 		var l Lease
-		if !c.load(leaseKey, &l) || l.Job != j.ID {
+		if !c.load(keyLease(node, epoch), &l) || l.Job != j.ID || l.Tasks.First != first || l.Tasks.End != end {
 			wrong("job %s: no lease for index %x", j.ID, key)
 		}
 		c.claim(j, l.Open, "a lease")
+		if l.Tasks.End > j.Fresh || l.Tasks.End-l.Tasks.First > LeaseTasksMax {
+			wrong("job %s: lease %d has tasks %s, the first fresh one is %d", j.ID, l.Epoch, l.Tasks, j.Fresh)
+		}
 		if !l.Tasks.Contains(l.Open) || l.Slots == 0 || l.Slots > l.Open.Count() || l.Timer > l.Expiry {
 			wrong("job %s: lease %d has tasks %s, open %s, slots %d, timer %d, expiry %d", j.ID, l.Epoch, l.Tasks, l.Open, l.Slots, l.Timer, l.Expiry)
 		}
@@ -142,15 +155,19 @@ func (c *checker) chunks(j *Job, tasks *Tally) {
 	c.each(prefixChunk(j.ID), func(key, value []byte) {
 		var chunk Chunk
 		c.parse(key, value, &chunk)
-		for state := TaskSucceeded; state < taskStates; state++ {
-			r := *chunk.of(state)
-			if r.Empty() {
-				continue
-			}
+		endings := chunk.Endings
+		if !chunk.Succeeded.Empty() {
+			endings = append(endings, Ending{State: TaskSucceeded, Tasks: chunk.Succeeded})
+		}
+		for i, e := range endings {
+			r := e.Tasks
 			c.claim(j, r, "the outcomes")
 			equal(string(key), string(keyChunk(j.ID, r.First/chunkTasks)), "job %s: key of outcomes %s", j.ID, r)
 			equal(r.First/chunkTasks, (r.End-1)/chunkTasks, "job %s: last chunk of outcomes %s", j.ID, r)
-			tasks[state] += r.Count()
+			if !e.State.Final() || i >= EndingsMax && e.State != TaskSucceeded && e.Exit != ExitVarious || r.End > j.Fresh {
+				wrong("job %s: outcomes %s are %s, exit %d; the first fresh task is %d", j.ID, r, e.State, e.Exit, j.Fresh)
+			}
+			tasks[e.State] += r.Count()
 		}
 		c.want[tableChunk]++
 	})

@@ -37,6 +37,7 @@ const (
 	CodeStaleLease
 	CodeStopped
 	CodeSettled
+	CodeAvoided
 
 	codes
 )
@@ -46,8 +47,8 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeOK:                {"ok", ""},
 	CodeMalformed:         {"malformed", "the command's bytes cannot be read: send it again from a sound client"},
 	CodeStaleSequence:     {"stale_sequence", "a later command of this client was applied: use a higher sequence number"},
-	CodeInvalid:           {"invalid", "correct the field that is named"},
-	CodeTooMany:           {"too_many", "send fewer in one command"},
+	CodeInvalid:           {"invalid", "correct the field that is named; where it is a number, the bounds are given"},
+	CodeTooMany:           {"too_many", "send fewer in one command, and the others in the next"},
 	CodeTenantUnknown:     {"tenant_unknown", "create the tenant first"},
 	CodeTenantExists:      {"tenant_exists", "choose another name, or change its quota"},
 	CodeNodeUnknown:       {"node_unknown", "the node has to join first"},
@@ -57,7 +58,7 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeModuleUsed:        {"module_used", "wait until the jobs that name the module have been pruned"},
 	CodeJobUnknown:        {"job_unknown", "check the job's id; finished jobs are pruned after a week"},
 	CodeJobExists:         {"job_exists", "the job was submitted before: make a new id for another one"},
-	CodeJobState:          {"job_state", "the job is not in a state that allows it"},
+	CodeJobState:          {"job_state", "look at the job: one that has ended, is being stopped or waits for another cannot do this"},
 	CodeBandCeiling:       {"band_ceiling", "ask for a lower band, or for a higher ceiling"},
 	CodeQuotaFuel:         {"quota_fuel", "ask for less fuel or fewer tasks, wait for tasks to end, or raise the quota"},
 	CodeQuotaMemory:       {"quota_memory", "wait for running tasks to end, or raise the quota"},
@@ -72,6 +73,7 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeStaleLease:        {"stale_lease", "the lease has ended: stop its tasks and forget them"},
 	CodeStopped:           {"stopped", "the job was stopped: end its tasks and report them"},
 	CodeSettled:           {"settled", "runs with tasks that were reported before, or that do not belong to the lease, were left out"},
+	CodeAvoided:           {"avoided", "an attempt at these tasks failed on the node: place them on another, or again there as the last resort"},
 }
 
 // String returns the code's stable name.
@@ -94,10 +96,10 @@ func (c Code) Help() string {
 type Result struct {
 	// Code is CodeOK when the command was applied, at least in part.
 	Code Code
-	// What names the field, the quota or the thing that Code is about; Have and
-	// Max are its numbers, where it has any.
-	What      string
-	Have, Max uint64
+	// What names the field, the quota or the thing that Code is about; Have is
+	// its number, where it has one, and Min and Max are what that may be.
+	What           string
+	Have, Min, Max uint64
 	// Items has one entry for each placement, lease or job that the command
 	// names, in their order.
 	Items []Item
@@ -120,6 +122,7 @@ func (r *Result) fields(w *wire) {
 	w.u8((*uint8)(&r.Code))
 	text(w, &r.What)
 	w.u64(&r.Have)
+	w.u64(&r.Min)
 	w.u64(&r.Max)
 	list(w, &r.Items, func(i *Item) {
 		w.u8((*uint8)(&i.Code))
@@ -140,6 +143,11 @@ func DecodeResult(b []byte) (Result, error) {
 
 // refuse returns the result of a refusal.
 func refuse(code Code, what string) Result { return Result{Code: code, What: what} }
+
+// outside returns the result of a refusal of a number beyond its bounds.
+func outside(what string, have, least, most uint64) Result {
+	return Result{Code: CodeInvalid, What: what, Have: have, Min: least, Max: most}
+}
 
 // over returns the result of a refusal at a limit.
 func over(code Code, what string, have, limit uint64) Result {

@@ -1,7 +1,5 @@
 package ledger
 
-import "fmt"
-
 // Command is what a log entry asks for. The set is closed.
 type Command interface {
 	fielder
@@ -80,57 +78,6 @@ func newCommand(kind uint8) Command {
 	return nil
 }
 
-// Envelope is a command with its time and its sender.
-type Envelope struct {
-	// Client and Seq make a command apply at most once: a client numbers its
-	// commands from 1 upwards and has one under way at a time. The zero Client
-	// has no memory: for commands that are harmless when repeated.
-	Client [16]byte
-	Seq    uint64
-	// Now is the proposer's time. The ledger knows no other.
-	Now  Time
-	Body Command
-}
-
-// Encode returns the bytes of a log entry for e: the version, the command's
-// number, the envelope's fields and the command's.
-func Encode(e Envelope) []byte {
-	w := wire{version: 1, buf: make([]byte, 2, 128)}
-	w.buf[0], w.buf[1] = w.version, e.Body.kind()
-	e.head(&w)
-	e.Body.fields(&w)
-	return w.buf
-}
-
-// Decode is the inverse of Encode. The error wraps ErrUnknownCommand when the
-// version or the command's number is not known here: a proposer must not bring
-// such a command into the log, and a replica that meets one has to stop.
-func Decode(b []byte) (Envelope, error) {
-	var e Envelope
-	if len(b) < 2 || len(b) > CommandBytesMax {
-		return e, fmt.Errorf("decode command: %w: %d bytes", errWire, len(b))
-	}
-	w := wire{decoding: true, version: b[0], buf: b[2:]}
-	if e.Body = newCommand(b[1]); w.version != 1 || e.Body == nil {
-		return e, fmt.Errorf("decode command: %w: number %d, version %d", ErrUnknownCommand, b[1], w.version)
-	}
-	e.head(&w)
-	e.Body.fields(&w)
-	if w.err == nil && len(w.buf) != 0 {
-		w.fail("trailing bytes")
-	}
-	if w.err != nil {
-		return Envelope{}, fmt.Errorf("decode command: %w", w.err)
-	}
-	return e, nil
-}
-
-func (e *Envelope) head(w *wire) {
-	w.fixed(e.Client[:])
-	w.u64(&e.Seq)
-	w.time(&e.Now)
-}
-
 // CreateTenant adds a tenant.
 type CreateTenant struct {
 	Tenant  TenantID
@@ -202,6 +149,10 @@ type Placement struct {
 	// Slots is how many run at the same time, at most Count.
 	Slots  uint32
 	Expiry Time
+	// Heed refuses the placement when the range avoids the node by now. The
+	// planner sets it unless it gives tasks back to such a node on purpose, as
+	// the last resort: a plan that is older than a failure must not.
+	Heed bool
 }
 
 // Begin says that a node has begun to run leases.
@@ -235,7 +186,8 @@ type Run struct {
 	First, Count uint32
 	// State is TaskSucceeded, TaskFailed, TaskKilled or TaskRefused.
 	State TaskState
-	// Exit is the class of the exit, a number that the ledger only passes on.
+	// Exit is the class of the exit, a number below ExitVarious that the ledger
+	// only passes on.
 	Exit uint8
 	// Terminal says that another attempt would end the same way.
 	Terminal bool
@@ -254,17 +206,21 @@ type Release struct {
 }
 
 // RefuseLease hands back a lease that the node will not run: its tasks are
-// queued again after RefusalNanos, and keep away from the node.
+// queued again after RefusalNanos, and keep away from the node. The cause is one
+// of CauseRefused, CauseFull, CauseModule and CausePreference; CauseNone counts as
+// CauseRefused.
 type RefuseLease Release
 
 // NoteReasons keeps why jobs could not be placed.
 type NoteReasons struct{ Notes []Note }
 
-// Note is the part of NoteReasons that is about one job. No reasons at all
-// clear what was noted.
+// Note is the part of NoteReasons that is about one job; the fields are those
+// of Reasons. No reasons at all clear what was noted.
 type Note struct {
-	Job     JobID
-	Reasons []Reason
+	Job            JobID
+	Reasons        []Reason
+	Nodes, Sampled uint32
+	FreeAt         Time
 }
 
 // Tick does what has become due by Now: leases that ran out, back-off,

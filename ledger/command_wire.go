@@ -54,6 +54,7 @@ func (c *Place) fields(w *wire) {
 		text(w, &p.Node)
 		w.u32(&p.Slots)
 		w.time(&p.Expiry)
+		w.bool(&p.Heed)
 	})
 }
 
@@ -103,6 +104,9 @@ func (c *NoteReasons) fields(w *wire) {
 	list(w, &c.Notes, func(n *Note) {
 		w.fixed(n.Job[:])
 		list(w, &n.Reasons, func(r *Reason) { r.fields(w) })
+		w.u32(&n.Nodes)
+		w.u32(&n.Sampled)
+		w.time(&n.FreeAt)
 	})
 }
 

@@ -74,7 +74,7 @@ func describeKey(key []byte) (what string, record fielder) {
 		name, behind = cutName(rest[1:])
 		return fmt.Sprintf("queue band %d %s %s", 255-rest[0], name, JobID(behind[8:])), nil
 	case tableJobLease:
-		return fmt.Sprintf("%s %d", job("lease of"), number(rest[16:])), nil
+		return fmt.Sprintf("%s %d from %d", job("lease of"), number(rest[20:]), number(rest[16:20])), nil
 	case tableTenantJob:
 		return fmt.Sprintf("job of %s %s", name, JobID(behind)), nil
 	case tableDependent:

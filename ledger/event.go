@@ -42,7 +42,9 @@ func (k EventKind) String() string {
 }
 
 // Event is something that happened to a job. A job's events are numbered from 1
-// without gaps; the last EventsKept are kept.
+// without gaps; the last EventsKept are kept. When one command does the same to
+// many leases of a job, what it does to the fourth and all further ones is one
+// event.
 type Event struct {
 	Number uint32
 	At     Time
@@ -50,13 +52,15 @@ type Event struct {
 	// First is the first of the tasks, Count how many they are; they need not be
 	// consecutive.
 	First, Count uint32
-	Node         NodeID
-	Epoch        Epoch
-	State        TaskState
-	Cause        Cause
-	Exit         uint8
-	Until        Time
-	Job          JobState
+	// Node and Epoch name the lease; they are empty and zero where it is about
+	// several nodes or leases, or none.
+	Node  NodeID
+	Epoch Epoch
+	State TaskState
+	Cause Cause
+	Exit  uint8
+	Until Time
+	Job   JobState
 }
 
 func (e *Event) fields(w *wire) {
@@ -74,13 +78,53 @@ func (e *Event) fields(w *wire) {
 	w.u8((*uint8)(&e.Job))
 }
 
-// note adds an event to the job and drops the one that is too many.
+// alike reports whether e says of other tasks what f says, at the same time.
+func (e *Event) alike(f *Event) bool {
+	return e.Kind == f.Kind && e.State == f.State && e.Cause == f.Cause && e.Exit == f.Exit && e.Until == f.Until && e.Job == f.Job
+}
+
+// Of the events of one command that are alike, noteApart - 1 stay apart and the
+// others become one; they are looked for among the last noteLook.
+const (
+	noteApart = 4
+	noteLook  = 16
+)
+
+// note adds an event to the job. A command may be about many of its leases, whose
+// events would push all older ones out.
 func (s *session) note(j *heldJob, e Event) {
-	j.Events++
-	e.Number, e.At = j.Events, s.now
-	s.save(keyEvent(j.ID, e.Number), &e)
-	if e.Number > EventsKept {
-		s.delete(keyEvent(j.ID, e.Number-EventsKept))
+	alike := 0
+	var last *Event
+	for i := max(0, len(j.noted)-noteLook); i < len(j.noted); i++ {
+		if is := &j.noted[i]; is.alike(&e) {
+			alike, last = alike+1, is
+		}
+	}
+	if alike < noteApart {
+		j.noted = append(j.noted, e)
+		return
+	}
+	last.First, last.Count = min(last.First, e.First), last.Count+e.Count
+	if last.Node != e.Node {
+		last.Node = ""
+	}
+	last.Epoch = 0
+}
+
+// flushEvents numbers and writes the events of the command, and drops those that
+// are too many.
+func (s *session) flushEvents(j *heldJob) {
+	before := j.Events
+	j.Events += uint32(len(j.noted))
+	for i := range j.noted {
+		e := &j.noted[i]
+		e.Number, e.At = before+uint32(i)+1, s.now
+		if e.Number+EventsKept > j.Events {
+			s.save(keyEvent(j.ID, e.Number), e)
+		}
+		if old := e.Number - EventsKept; e.Number > EventsKept && old <= before {
+			s.delete(keyEvent(j.ID, old))
+		}
 	}
 }
 

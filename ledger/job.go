@@ -30,12 +30,13 @@ func (s *session) stop(j *heldJob, cause Cause, blame JobID) {
 // killPending kills what waits of a job that was stopped, at most steps ranges,
 // and returns how many.
 func (s *session) killPending(j *heldJob, steps int) int {
+	s.flushPending()
 	keys := s.keys(prefixPending(j.ID), steps)
 	var killed uint32
 	for _, key := range keys {
-		var p Pending
-		s.load(key, &p)
-		s.removePending(j, &p)
+		phase, first := parsePending(key)
+		p := s.pending(j.ID, phase, first)
+		s.removePending(j, p)
 		n := p.Tasks.Count()
 		s.move(j, p.Phase.task(), TaskKilled, n)
 		j.Unlisted += n

@@ -26,7 +26,7 @@ const (
 	tableClient    = 'c' // client                      → client
 	tableQueue     = 'Q' // 255-band tenant 0 created job → 1
 	tableTimer     = 'T' // time kind what              → 1
-	tableJobLease  = 'l' // job epoch                   → node
+	tableJobLease  = 'l' // job first epoch             → end node
 	tableTenantJob = 'K' // tenant 0 job                → 1
 	tableDependent = 'D' // job dependent               → 1
 )
@@ -107,8 +107,11 @@ func keyQueue(j *Job) []byte {
 	return keyName(newKey(tableQueue).u8(255-j.Band), j.Tenant).time(j.Created).raw(j.ID[:])
 }
 
-func keyJobLease(j JobID, e Epoch) []byte {
-	return newKey(tableJobLease).raw(j[:]).u64(uint64(e))
+// queueEntry is the length of what follows the tenant in a key of the queue.
+const queueEntry = 8 + 16
+
+func keyJobLease(j JobID, first uint32, e Epoch) []byte {
+	return newKey(tableJobLease).raw(j[:]).u32(first).u64(uint64(e))
 }
 
 func keyTenantJob(t TenantID, j JobID) []byte {
@@ -151,6 +154,18 @@ func parseTimer(key []byte) timerKey {
 func cutName(b []byte) (name string, rest []byte) {
 	before, after, _ := bytes.Cut(b, []byte{0})
 	return string(before), after
+}
+
+// parsePending reads the phase and the first task of a pending range's key.
+func parsePending(key []byte) (Phase, uint32) {
+	return Phase(key[17]), binary.BigEndian.Uint32(key[18:])
+}
+
+// parseJobLease reads the first task, the epoch, the end and the node of a lease
+// in the list of a job's leases.
+func parseJobLease(key, value []byte) (first uint32, epoch Epoch, end uint32, node NodeID) {
+	return binary.BigEndian.Uint32(key[17:]), Epoch(binary.BigEndian.Uint64(key[21:])),
+		binary.BigEndian.Uint32(value), NodeID(value[4:])
 }
 
 // parseJob reads the job at the front of b.

@@ -21,7 +21,7 @@ func (c *Begin) apply(s *session) Result {
 
 func (c *Renew) apply(s *session) Result {
 	if c.Expiry <= s.now || c.Expiry > s.now+SpanMax {
-		return refuse(CodeInvalid, "expiry")
+		return outside("expiry", uint64(c.Expiry), uint64(s.now)+1, uint64(s.now+SpanMax))
 	}
 	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
 		if j.State == JobStopping {
@@ -47,8 +47,8 @@ func (c *Renew) apply(s *session) Result {
 }
 
 func (c *Release) apply(s *session) Result {
-	if c.Cause < CauseReleased || c.Cause >= causes {
-		return over(CodeInvalid, "cause", uint64(c.Cause), uint64(causes)-1)
+	if c.Cause < CauseReleased || c.Cause > CausePreempted {
+		return outside("cause", uint64(c.Cause), uint64(CauseReleased), uint64(CausePreempted))
 	}
 	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
 		n := l.Open.Count()
@@ -58,9 +58,17 @@ func (c *Release) apply(s *session) Result {
 }
 
 func (c *RefuseLease) apply(s *session) Result {
+	cause := c.Cause
+	switch cause {
+	case CauseNone:
+		cause = CauseRefused
+	case CauseRefused, CauseFull, CauseModule, CausePreference:
+	default:
+		return refuse(CodeInvalid, "cause")
+	}
 	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
 		n := l.Open.Count()
-		s.giveBack(j, l, CauseRefused, Pending{
+		s.giveBack(j, l, cause, Pending{
 			Attempt: l.Attempt, Losses: l.Losses, NotBefore: s.now + RefusalNanos, Avoid: avoid(l.Avoid, l.Node),
 		})
 		return Item{Epoch: l.Epoch, Count: n}
@@ -96,9 +104,9 @@ func (s *session) giveBack(j *heldJob, l *Lease, cause Cause, to Pending) {
 	switch {
 	case l.Open.Empty():
 	case j.State == JobStopping:
-		s.end(j, l, l.Open, TaskKilled, Event{Cause: j.Cause})
+		s.end(j, l, Ending{State: TaskKilled, Cause: j.Cause, Tasks: l.Open})
 	default:
-		to.Tasks = l.Open
+		to.Tasks, to.Cause = l.Open, cause
 		s.move(j, l.State.task(), TaskQueued, l.Open.Count())
 		s.addPending(j, to)
 		s.noteLease(j, l, l.Open, Event{Kind: EventRequeued, Cause: cause, Until: to.NotBefore})
@@ -107,24 +115,23 @@ func (s *session) giveBack(j *heldJob, l *Lease, cause Cause, to Pending) {
 	s.settleLease(j, l)
 }
 
-// lose ends a lease whose node does not answer or is gone.
-func (s *session) lose(l *Lease) {
+// lose ends a lease whose node does not answer, CauseLost, or is gone, CauseGone.
+func (s *session) lose(l *Lease, cause Cause) {
 	j := s.job(l.Job)
 	if j.State != JobStopping && l.Losses >= s.specOf(j).Retry.LossesMax {
-		s.end(j, l, l.Open, TaskFailed, Event{Cause: CauseLost})
+		s.end(j, l, Ending{State: TaskFailed, Cause: cause, Tasks: l.Open})
 		l.Open = Range{}
 		s.settleLease(j, l)
 		return
 	}
-	s.giveBack(j, l, CauseLost, Pending{Attempt: l.Attempt, Losses: l.Losses + 1, Avoid: avoid(l.Avoid, l.Node)})
+	s.giveBack(j, l, cause, Pending{Attempt: l.Attempt, Losses: l.Losses + 1, Avoid: avoid(l.Avoid, l.Node)})
 }
 
 // end makes tasks of a lease final; the caller takes them out of Open.
-func (s *session) end(j *heldJob, l *Lease, tasks Range, state TaskState, e Event) {
-	s.record(j, tasks, state)
-	s.move(j, l.State.task(), state, tasks.Count())
-	e.Kind, e.State = EventEnded, state
-	s.noteLease(j, l, tasks, e)
+func (s *session) end(j *heldJob, l *Lease, e Ending) {
+	s.record(j, e)
+	s.move(j, l.State.task(), e.State, e.Tasks.Count())
+	s.noteLease(j, l, e.Tasks, Event{Kind: EventEnded, State: e.State, Cause: e.Cause, Exit: e.Exit})
 }
 
 // settleLease stores a lease after some of its tasks have left it: it gives
@@ -142,7 +149,7 @@ func (s *session) settleLease(j *heldJob, l *Lease) {
 		return
 	}
 	s.delete(keyLease(l.Node, l.Epoch))
-	s.delete(keyJobLease(j.ID, l.Epoch))
+	s.delete(keyJobLease(j.ID, l.Tasks.First, l.Epoch))
 	s.disarm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
 	s.node(l.Node).Leases--
 	j.Leases--

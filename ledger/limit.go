@@ -33,6 +33,8 @@ const (
 	TextBytesMax = 256
 	// BandTop is the highest priority band.
 	BandTop = 7
+	// WeightMax bounds a tenant's weight.
+	WeightMax = 1 << 20
 	// AmountMax bounds each resource of a task or a node but for slots, so that
 	// sums cannot overflow: over the slots of a lease, over 2^18 nodes.
 	AmountMax = 1 << 46
@@ -40,10 +42,15 @@ const (
 	TaskSlotsMax = 1024
 	NodeSlotsMax = 65536
 
+	// EndingsMax bounds the kinds of ending that a chunk of outcomes tells apart;
+	// from then on the classes of exit are one, ExitVarious.
+	EndingsMax = 8
 	// EventsKept is the number of events that a job keeps; older ones go.
 	EventsKept = 128
 	// ReasonsMax bounds the reasons kept for one job.
 	ReasonsMax = 16
+	// DetailBytesMax bounds Reason.Detail: a label, a value and what is between.
+	DetailBytesMax = 3 * TextBytesMax
 
 	// tickScan is the number of timers that one Tick looks at, tickTimers how many
 	// of them it lets fire, and errandSteps the number of ranges, leases, jobs or
@@ -65,6 +72,13 @@ const (
 	AccountDays = 400
 	// RefusalNanos is the wait after a node has refused a lease.
 	RefusalNanos = Time(time.Second)
+
+	// ClockAheadMax and ClockBehindMax are how far a command's Now may be from the
+	// leader's clock for Admit. Ahead is dangerous: leases end early by as much.
+	// Behind is not, and a command that is sent again has the time of its first
+	// try; but it must be far less than ClientNanos.
+	ClockAheadMax  = Time(30 * time.Second)
+	ClockBehindMax = Time(10 * time.Minute)
 
 	// TimeMax is the end of time, SpanMax the longest period that a command may
 	// name: 146 and 36 years.

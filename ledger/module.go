@@ -8,7 +8,7 @@ func (c *PutModule) apply(s *session) Result {
 	}
 	m := Module{ID: c.Module, Bytes: c.Bytes}
 	if s.load(keyModule(c.Module), &m) && m.Bytes != c.Bytes {
-		return over(CodeInvalid, "bytes", c.Bytes, m.Bytes)
+		return outside("bytes", c.Bytes, m.Bytes, m.Bytes)
 	}
 	if c.Holder != "" {
 		m.hold(c.Holder)

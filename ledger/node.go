@@ -6,12 +6,13 @@ func (c *RegisterNode) apply(s *session) Result {
 	switch {
 	case !validNode(c.Node):
 		return refuse(CodeInvalid, "node")
-	case c.Capacity.over():
-		return over(CodeInvalid, "capacity", 0, AmountMax)
 	case len(c.Labels) > LabelsMax:
-		return over(CodeInvalid, "labels", uint64(len(c.Labels)), LabelsMax)
+		return outside("labels", uint64(len(c.Labels)), 0, LabelsMax)
 	case len(c.Features) > FeaturesMax:
-		return over(CodeInvalid, "features", uint64(len(c.Features)), FeaturesMax)
+		return outside("features", uint64(len(c.Features)), 0, FeaturesMax)
+	}
+	if r := c.Capacity.check(); r.Code != CodeOK {
+		return r
 	}
 	sort.Slice(c.Labels, func(i, j int) bool { return c.Labels[i].Name < c.Labels[j].Name })
 	for i, l := range c.Labels {
@@ -43,7 +44,7 @@ func (c *SetNodeState) apply(s *session) Result {
 		return refuse(CodeNodeUnknown, string(clip(c.Node)))
 	}
 	if c.State >= nodeStates {
-		return over(CodeInvalid, "state", uint64(c.State), uint64(nodeStates)-1)
+		return outside("state", uint64(c.State), 0, uint64(nodeStates)-1)
 	}
 	if n.State != c.State {
 		s.setNodeState(n, c.State)
@@ -85,14 +86,27 @@ func (s *session) takeLeases(id NodeID, steps int) int {
 	for _, key := range keys {
 		var l Lease
 		s.load(key, &l)
-		s.lose(&l)
+		s.lose(&l, CauseGone)
 	}
 	return len(keys)
 }
 
-// over reports whether r is more than a node may offer.
-func (r Resources) over() bool {
-	return max(r.MemoryBytes, r.FuelRate, r.ScratchBytes) > AmountMax || r.Slots > NodeSlotsMax
+// check refuses more than what the limits allow.
+func (r Resources) check() Result {
+	for _, limit := range []struct {
+		what    string
+		n, high uint64
+	}{
+		{"memory_bytes", r.MemoryBytes, AmountMax},
+		{"fuel_rate", r.FuelRate, AmountMax},
+		{"scratch_bytes", r.ScratchBytes, AmountMax},
+		{"slots", uint64(r.Slots), NodeSlotsMax},
+	} {
+		if limit.n > limit.high {
+			return outside(limit.what, limit.n, 0, limit.high)
+		}
+	}
+	return Result{}
 }
 
 // label returns the value of a label and whether the node has it.

@@ -124,6 +124,9 @@ func (s TaskState) String() string {
 // Final reports whether a task in this state stays in it.
 func (s TaskState) Final() bool { return s >= TaskSucceeded && s < taskStates }
 
+// ExitVarious stands for several classes of exit: nodes do not report it.
+const ExitVarious = 255
+
 // CountMax bounds the tasks of a job.
 const CountMax = 10_000_000
 

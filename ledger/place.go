@@ -1,5 +1,10 @@
 package ledger
 
+import (
+	"encoding/binary"
+	"slices"
+)
+
 func (c *Place) apply(s *session) Result {
 	if len(c.Placements) > ItemsMax {
 		return over(CodeTooMany, "placements", uint64(len(c.Placements)), ItemsMax)
@@ -28,18 +33,21 @@ func (s *session) place(p *Placement) Item {
 		p.Expiry <= s.now || p.Expiry > s.now+SpanMax:
 		return Item{Code: CodeInvalid}
 	}
-	var from Pending
-	if !s.load(keyPending(j.ID, PhaseReady, p.Start), &from) {
+	from := s.pending(j.ID, PhaseReady, p.Start)
+	if from == nil {
 		return Item{Code: CodeRangeUnknown}
+	}
+	if p.Heed && slices.Contains(from.Avoid, n.ID) {
+		return Item{Code: CodeAvoided}
 	}
 	tasks, rest := from.Tasks.Split(p.Count)
 	slots := min(p.Slots, tasks.Count())
 	if code := s.fits(j, n, slots); code != CodeOK {
 		return Item{Code: code}
 	}
-	s.removePending(j, &from)
+	s.removePending(j, from)
 	if !rest.Empty() {
-		s.addPending(j, Pending{Tasks: rest, Attempt: from.Attempt, Losses: from.Losses, Avoid: from.Avoid})
+		s.addPending(j, Pending{Tasks: rest, Attempt: from.Attempt, Losses: from.Losses, Cause: from.Cause, Avoid: from.Avoid})
 	}
 	s.meta().Epoch++
 	l := &Lease{
@@ -83,6 +91,7 @@ func (s *session) grant(j *heldJob, n *heldNode, l *Lease) {
 	if j.Placed == 0 {
 		j.Placed = s.now
 	}
+	j.Fresh = max(j.Fresh, l.Tasks.End)
 	take := s.specOf(j).Task.Times(l.Slots)
 	n.Reserved = n.Reserved.Plus(take)
 	t := s.tenant(j.Tenant)
@@ -91,7 +100,7 @@ func (s *session) grant(j *heldJob, n *heldNode, l *Lease) {
 	j.Leases++
 	s.move(j, TaskQueued, TaskLeased, l.Tasks.Count())
 	s.save(keyLease(l.Node, l.Epoch), l)
-	s.set(keyJobLease(j.ID, l.Epoch), []byte(l.Node))
+	s.set(keyJobLease(j.ID, l.Tasks.First, l.Epoch), append(binary.BigEndian.AppendUint32(nil, l.Tasks.End), l.Node...))
 	s.arm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
 	s.noteLease(j, l, l.Tasks, Event{Kind: EventPlaced})
 }

@@ -99,7 +99,11 @@ type Job struct {
 	// leases, DependsOn the jobs that it still waits for, Dependents those that
 	// wait for it.
 	Ready, Pending, Leases, DependsOn, Dependents uint32
-	// Events is the number of events so far.
+	// Fresh is the first task that was never placed: it and all behind it are
+	// in one range, or were killed as they waited.
+	Fresh uint32
+	// Events is the number of events so far. A command that changes which leases
+	// the job has, or their slots, adds at least one.
 	Events uint32
 	// Usage sums up its accepted reports.
 	Usage Usage
@@ -119,8 +123,10 @@ type Pending struct {
 	Job   JobID
 	Phase Phase
 	Tasks Range
-	// Attempt is the number of attempts that failed, Losses of those lost.
+	// Attempt is the number of attempts that failed, Losses of those lost; Cause
+	// says why the last lease gave the tasks back, none when there was none.
 	Attempt, Losses uint32
+	Cause           Cause
 	// NotBefore is the end of its back-off.
 	NotBefore Time
 	// Avoid lists the nodes that failed, lost or refused it, the latest last.
@@ -155,7 +161,19 @@ type Lease struct {
 
 // Chunk is the outcomes of up to chunkTasks tasks of a job.
 type Chunk struct {
-	Succeeded, Failed, Killed, Refused Range
+	Succeeded Range
+	// Endings are those of the other tasks, each kind once: at most EndingsMax,
+	// and one more for each state and cause.
+	Endings []Ending
+}
+
+// Ending is how tasks ended that did not succeed.
+type Ending struct {
+	State TaskState
+	Cause Cause
+	// Exit is the class of the exit as it was reported, or ExitVarious.
+	Exit  uint8
+	Tasks Range
 }
 
 // Output is the content of a range of tasks that ended.
@@ -174,18 +192,30 @@ type Account struct {
 	Tasks Tally
 }
 
-// Reason is why nodes were passed over for a job: Nodes of them failed at What
-// with Have, where Need was asked for.
+// Reason is why nodes were passed over for a job: for Nodes of them What was the
+// first thing that spoke against them.
 type Reason struct {
-	What       string
-	Nodes      uint32
+	// What is the name of a constraint, as the planner knows it; Detail says
+	// which one where there are several: the feature, the demand on a label, the
+	// node's state.
+	What, Detail string
+	Nodes        uint32
+	// Need is what the job needs of an amount, Have the most that one of these
+	// nodes has; both are zero where it is not about an amount.
 	Have, Need uint64
 }
 
-// Reasons are what the planner last noted for a job.
+// Reasons are why a job's tasks could not be placed, as the planner saw it.
 type Reasons struct {
+	// At is when this was first noted; it has not changed since.
 	At   Time
 	List []Reason
+	// Nodes is the number of nodes that the planner knew, Sampled how many of
+	// them it looked at; zero is all.
+	Nodes, Sampled uint32
+	// FreeAt is when the first of the full nodes is expected to have room; zero
+	// is not known.
+	FreeAt Time
 }
 
 // client is the memory of a client's last command.

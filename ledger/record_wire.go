@@ -74,7 +74,7 @@ func (j *Job) fields(w *wire) {
 	for _, t := range []*Time{&j.Created, &j.Queued, &j.Placed, &j.Stopped, &j.Finished} {
 		w.time(t)
 	}
-	for _, n := range []*uint32{&j.Ready, &j.Pending, &j.Leases, &j.DependsOn, &j.Dependents, &j.Events} {
+	for _, n := range []*uint32{&j.Ready, &j.Pending, &j.Leases, &j.DependsOn, &j.Dependents, &j.Fresh, &j.Events} {
 		w.u32(n)
 	}
 	j.Usage.fields(w)
@@ -87,6 +87,7 @@ func (p *Pending) fields(w *wire) {
 	w.tasks(&p.Tasks)
 	w.u32(&p.Attempt)
 	w.u32(&p.Losses)
+	w.u8((*uint8)(&p.Cause))
 	w.time(&p.NotBefore)
 	list(w, &p.Avoid, func(n *NodeID) { text(w, n) })
 }
@@ -112,9 +113,12 @@ func (l *Lease) fields(w *wire) {
 
 func (c *Chunk) fields(w *wire) {
 	w.tasks(&c.Succeeded)
-	w.tasks(&c.Failed)
-	w.tasks(&c.Killed)
-	w.tasks(&c.Refused)
+	list(w, &c.Endings, func(e *Ending) {
+		w.u8((*uint8)(&e.State))
+		w.u8((*uint8)(&e.Cause))
+		w.u8(&e.Exit)
+		w.tasks(&e.Tasks)
+	})
 }
 
 func (o *Output) fields(w *wire) {
@@ -133,10 +137,14 @@ func (a *Account) fields(w *wire) {
 func (r *Reasons) fields(w *wire) {
 	w.time(&r.At)
 	list(w, &r.List, func(r *Reason) { r.fields(w) })
+	w.u32(&r.Nodes)
+	w.u32(&r.Sampled)
+	w.time(&r.FreeAt)
 }
 
 func (r *Reason) fields(w *wire) {
 	text(w, &r.What)
+	text(w, &r.Detail)
 	w.u32(&r.Nodes)
 	w.u64(&r.Have)
 	w.u64(&r.Need)

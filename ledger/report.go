@@ -12,7 +12,7 @@ func (c *Report) apply(s *session) Result {
 	}
 	for _, l := range c.Leases {
 		for _, run := range l.Runs {
-			if !run.State.Final() || run.Count == 0 {
+			if !run.State.Final() || run.Count == 0 || run.Exit == ExitVarious {
 				return refuse(CodeInvalid, "run")
 			}
 		}
@@ -29,9 +29,7 @@ func (c *Report) apply(s *session) Result {
 // tally gathers the runs of a report by what becomes of their tasks, so that
 // each record is written once however many runs there are.
 type tally struct {
-	ended   [taskStates]Range
-	exits   [taskStates]uint8
-	causes  [taskStates]Cause
+	ended   []Ending
 	retried Range
 }
 
@@ -53,22 +51,18 @@ func (s *session) report(j *heldJob, l *Lease, runs []Run) Item {
 		if run.Digest != [32]byte{} {
 			s.save(keyOutput(j.ID, tasks.First, l.Epoch), &Output{tasks, run.State, l.Node, l.Epoch, run.Digest})
 		}
-		if run.State == TaskFailed {
-			if t.causes[TaskFailed] = s.finality(j, l, run); t.causes[TaskFailed] == CauseNone {
-				t.retried = t.retried.Union(tasks)
-				continue
-			}
+		cause := s.finality(j, l, run)
+		if run.State == TaskFailed && cause == CauseNone {
+			t.retried = t.retried.Union(tasks)
+			continue
 		}
-		t.ended[run.State] = t.ended[run.State].Union(tasks)
-		t.exits[run.State] = run.Exit
+		t.ended = gather(t.ended, Ending{run.State, cause, run.Exit, tasks})
 	}
 	if item.Count == 0 {
 		return item
 	}
-	for state := TaskSucceeded; state < taskStates; state++ {
-		if !t.ended[state].Empty() {
-			s.end(j, l, t.ended[state], state, Event{Exit: t.exits[state], Cause: t.causes[state]})
-		}
+	for _, e := range t.ended {
+		s.end(j, l, e)
 	}
 	if !t.retried.Empty() {
 		s.retry(j, l, t.retried)
@@ -87,14 +81,20 @@ func (s *session) charge(j *heldJob, run *Run) {
 	s.account(j.Tenant).Usage.add(usage)
 }
 
-// finality says why the tasks of a run that failed get no other attempt;
-// CauseNone is that they get one. A tenant whose fuel is used or reserved to the
+// finality says why the tasks of a run get no other attempt; CauseNone is that
+// they have succeeded, or failed and get one. A tenant whose fuel is used or reserved to the
 // last unit gets none: what an attempt has burnt that failed is gone, and the
 // next one would need as much again.
 func (s *session) finality(j *heldJob, l *Lease, run *Run) Cause {
 	switch {
+	case run.State == TaskSucceeded:
+		return CauseNone
+	case run.State == TaskRefused:
+		return CauseRefused
 	case j.State == JobStopping:
 		return j.Cause
+	case run.State == TaskKilled:
+		return CauseOutcome
 	case run.Terminal || l.Attempt+1 >= s.specOf(j).Retry.AttemptsMax:
 		return CauseOutcome
 	case s.tenant(j.Tenant).overdrawn():
@@ -110,14 +110,13 @@ func (s *session) finality(j *heldJob, l *Lease, run *Run) Cause {
 func (s *session) retry(j *heldJob, l *Lease, tasks Range) {
 	s.move(j, l.State.task(), TaskQueued, tasks.Count())
 	wait := s.specOf(j).Retry.wait(l.Attempt + 1)
-	p := Pending{Tasks: tasks, Attempt: l.Attempt + 1, Losses: l.Losses, NotBefore: s.now + wait, Avoid: avoid(l.Avoid, l.Node)}
+	p := Pending{Tasks: tasks, Attempt: l.Attempt + 1, Losses: l.Losses, Cause: CauseOutcome, NotBefore: s.now + wait, Avoid: avoid(l.Avoid, l.Node)}
 	phase := PhaseReady
 	if wait > 0 {
 		phase = PhaseBackoff
 	}
-	var with Pending
-	if l.retries && s.load(keyPending(j.ID, phase, l.retry), &with) && with.joins(&p, wait, s.now) {
-		s.removePending(j, &with)
+	if with := s.pendingOf(l, phase); with != nil && with.joins(&p, wait, s.now) {
+		s.removePending(j, with)
 		p.Tasks, p.NotBefore = p.Tasks.Union(with.Tasks), with.NotBefore
 	}
 	s.addPending(j, p)
@@ -125,10 +124,19 @@ func (s *session) retry(j *heldJob, l *Lease, tasks Range) {
 	s.noteLease(j, l, tasks, Event{Kind: EventRequeued, Cause: CauseOutcome, Until: p.NotBefore})
 }
 
+// pendingOf returns the range in which tasks wait that failed under the lease, or
+// nil.
+func (s *session) pendingOf(l *Lease, phase Phase) *Pending {
+	if !l.retries {
+		return nil
+	}
+	return s.pending(l.Job, phase, l.retry)
+}
+
 // joins reports whether q, which would wait for wait from now on, may join p.
 func (p *Pending) joins(q *Pending, wait, now Time) bool {
 	span := max(p.Tasks.End, q.Tasks.End) - min(p.Tasks.First, q.Tasks.First)
-	return p.Attempt == q.Attempt && p.Losses == q.Losses && slices.Equal(p.Avoid, q.Avoid) &&
+	return p.Attempt == q.Attempt && p.Losses == q.Losses && p.Cause == q.Cause && slices.Equal(p.Avoid, q.Avoid) &&
 		span <= LeaseTasksMax && (wait == 0 || p.NotBefore >= now+wait/2)
 }
 

@@ -5,43 +5,13 @@ import (
 	"fmt"
 )
 
-// cache holds records of one table that a command has touched; they are
-// written once, at its end, in the order in which they were first touched.
-type cache[K comparable, V any] struct {
-	records map[K]*V
-	order   []K
-}
-
-// find returns the record, loading it when it is met for the first time; nil
-// when there is none.
-func (c *cache[K, V]) find(key K, load func(*V) bool) *V {
-	if v, ok := c.records[key]; ok {
-		return v
-	}
-	v := new(V)
-	if !load(v) {
-		v = nil
-	}
-	c.put(key, v)
-	return v
-}
-
-func (c *cache[K, V]) put(key K, v *V) {
-	if c.records == nil {
-		c.records = make(map[K]*V)
-	}
-	if _, ok := c.records[key]; !ok {
-		c.order = append(c.order, key)
-	}
-	c.records[key] = v
-}
-
 // heldJob is a job with what its spec says and whether it is in the queue.
 type heldJob struct {
 	Job
 	spec   *JobSpec
 	before []byte // its encoding when it was loaded
 	queued []byte // its key in the queue, nil when it is not there
+	noted  []Event
 	gone   bool
 }
 
@@ -66,6 +36,24 @@ type heldAccount struct {
 	fresh bool
 }
 
+type pendingKey struct {
+	job   JobID
+	phase Phase
+	first uint32
+}
+
+// heldPending is a pending range. Ranges come and go within a command, as when
+// several placements cut pieces off one: what ends is written.
+type heldPending struct {
+	Pending
+	stored, changed, gone bool
+}
+
+type chunkKey struct {
+	job    JobID
+	number uint32
+}
+
 // session is the application of one command.
 type session struct {
 	reader
@@ -74,6 +62,9 @@ type session struct {
 	nodes    cache[NodeID, heldNode]
 	jobs     cache[JobID, heldJob]
 	accounts cache[accountKey, heldAccount]
+	pendings cache[pendingKey, heldPending]
+	chunks   cache[chunkKey, Chunk]
+	writer   wire // what records are encoded in: Tx.Set copies
 	lastMeta *meta
 	errands  []errand
 	steps    int // of errands, so far
@@ -90,7 +81,17 @@ func (s *session) set(key, value []byte) {
 	}
 }
 
-func (s *session) save(key []byte, v fielder) { s.set(key, encode(v)) }
+// fetch reads the record at key into v and returns its encoding, nil when there
+// is none.
+func (s *session) fetch(key []byte, v fielder) []byte {
+	value := s.get(key)
+	if value != nil {
+		s.parse(key, value, v)
+	}
+	return value
+}
+
+func (s *session) save(key []byte, v fielder) { s.set(key, s.writer.encode(v)) }
 
 func (s *session) delete(key []byte) {
 	if err := s.tx.Delete(key); err != nil {
@@ -107,15 +108,15 @@ func (s *session) disarm(at Time, kind uint8, what []byte) { s.delete(keyTimer(a
 
 func (s *session) tenant(id TenantID) *heldTenant {
 	return s.tenants.find(id, func(t *heldTenant) bool {
-		t.before = bytes.Clone(s.get(keyTenant(id)))
-		return s.load(keyTenant(id), &t.Tenant)
+		t.before = s.fetch(keyTenant(id), &t.Tenant)
+		return t.before != nil
 	})
 }
 
 func (s *session) node(id NodeID) *heldNode {
 	n := s.nodes.find(id, func(n *heldNode) bool {
-		n.before = bytes.Clone(s.get(keyNode(id)))
-		return s.load(keyNode(id), &n.Node)
+		n.before = s.fetch(keyNode(id), &n.Node)
+		return n.before != nil
 	})
 	if n != nil && n.gone {
 		return nil
@@ -126,8 +127,7 @@ func (s *session) node(id NodeID) *heldNode {
 // job returns the job with its spec, or nil.
 func (s *session) job(id JobID) *heldJob {
 	j := s.jobs.find(id, func(j *heldJob) bool {
-		j.before = bytes.Clone(s.get(keyJob(id)))
-		if !s.load(keyJob(id), &j.Job) {
+		if j.before = s.fetch(keyJob(id), &j.Job); j.before == nil {
 			return false
 		}
 		if j.inQueue() {
@@ -152,6 +152,28 @@ func (s *session) specOf(j *heldJob) *JobSpec {
 	return j.spec
 }
 
+// pending returns a range that waits, or nil. It stays as it is when the range is
+// removed and others are added.
+func (s *session) pending(id JobID, phase Phase, first uint32) *Pending {
+	h := s.pendings.find(pendingKey{id, phase, first}, func(h *heldPending) bool {
+		h.stored = s.load(keyPending(id, phase, first), &h.Pending)
+		return h.stored
+	})
+	if h == nil || h.gone {
+		return nil
+	}
+	p := h.Pending
+	return &p
+}
+
+// chunk returns a chunk of a job's outcomes, which the caller changes.
+func (s *session) chunk(id JobID, number uint32) *Chunk {
+	return s.chunks.find(chunkKey{id, number}, func(c *Chunk) bool {
+		s.load(keyChunk(id, number), c)
+		return true
+	})
+}
+
 // account returns today's account of the tenant.
 func (s *session) account(id TenantID) *Account {
 	key := accountKey{id, uint32(max(s.now, 0) / dayNanos)}
@@ -174,8 +196,27 @@ func (s *session) meta() *meta {
 // inQueue reports whether the scheduler has to look at the job.
 func (j *Job) inQueue() bool { return j.State == JobActive && j.Ready > 0 }
 
+// flushPending writes the ranges that were held: before they are scanned, and at
+// the end.
+func (s *session) flushPending() {
+	for _, key := range s.pendings.order {
+		switch h := s.pendings.records[key]; {
+		case h == nil:
+		case h.gone && h.stored:
+			s.delete(keyPending(key.job, key.phase, key.first))
+		case !h.gone && h.changed:
+			s.save(keyPending(key.job, key.phase, key.first), &h.Pending)
+		}
+	}
+	s.pendings = cache[pendingKey, heldPending]{}
+}
+
 // flush writes the records that were held.
 func (s *session) flush() {
+	s.flushPending()
+	for _, key := range s.chunks.order {
+		s.save(keyChunk(key.job, key.number), s.chunks.records[key])
+	}
 	if s.lastMeta != nil {
 		s.save(keyMeta(), s.lastMeta)
 	}
@@ -221,12 +262,13 @@ func (s *session) flushJob(j *heldJob) {
 		s.delete(keyJob(j.ID))
 		return
 	}
+	s.flushEvents(j)
 	s.change(keyJob(j.ID), j.before, &j.Job)
 }
 
 // change writes v unless it is as it was.
 func (s *session) change(key, before []byte, v fielder) {
-	if after := encode(v); !bytes.Equal(before, after) {
+	if after := s.writer.encode(v); !bytes.Equal(before, after) {
 		s.set(key, after)
 	}
 }

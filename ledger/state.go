@@ -52,23 +52,34 @@ const (
 	CauseDependency
 	// CauseOutcome: the task ended by itself, and not well.
 	CauseOutcome
-	// CauseLost: the lease ran out or its node is gone.
+	// CauseLost: the lease ran out and was not renewed within the grace.
 	CauseLost
 	// CauseBudget: the tenant's fuel does not allow for another attempt.
 	CauseBudget
 	// CauseReleased: the node handed the task back unfinished.
 	CauseReleased
-	// CauseRefused: the node did not take the lease.
+	// CauseRefused: the node did not take the lease, for a reason that has no
+	// cause of its own.
 	CauseRefused
 	// CauseDrain: the node is being drained.
 	CauseDrain
 	// CausePreempted: a higher band needs the room.
 	CausePreempted
+	// CauseGone: the node was declared gone, and its leases with it.
+	CauseGone
+	// CauseFull: the node refused, as it has no room after all.
+	CauseFull
+	// CauseModule: the node refused, as it could not get the module or make it
+	// run.
+	CauseModule
+	// CausePreference: the node refused, as its operator does not want such
+	// work, or not now.
+	CausePreference
 
 	causes
 )
 
-var causeNames = [causes]string{"none", "cancelled", "queue_deadline", "total_deadline", "dependency", "outcome", "lost", "budget", "released", "refused", "drain", "preempted"}
+var causeNames = [causes]string{"none", "cancelled", "queue_deadline", "total_deadline", "dependency", "outcome", "lost", "budget", "released", "refused", "drain", "preempted", "gone", "full", "module", "preference"}
 
 // String returns the cause's name, which is stable.
 func (c Cause) String() string {

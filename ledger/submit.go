@@ -74,9 +74,8 @@ func (s *session) dependencies(spec *JobSpec) ([]*heldJob, Result) {
 
 // activate makes a waiting job's tasks ready.
 func (s *session) activate(j *heldJob) {
-	var p Pending
-	s.load(keyPending(j.ID, PhaseWaiting, 0), &p)
-	s.removePending(j, &p)
+	p := s.pending(j.ID, PhaseWaiting, 0)
+	s.removePending(j, p)
 	j.State, j.Queued = JobActive, s.now
 	s.move(j, TaskWaiting, TaskQueued, p.Tasks.Count())
 	s.addPending(j, Pending{Tasks: p.Tasks})
@@ -115,7 +114,7 @@ func (s *JobSpec) check() Result {
 		{"payload", uint64(len(s.Payload)), 0, PayloadBytesMax},
 	} {
 		if limit.n < limit.low || limit.n > limit.high {
-			return over(CodeInvalid, limit.what, limit.n, limit.high)
+			return outside(limit.what, limit.n, limit.low, limit.high)
 		}
 	}
 	return s.checkLists()

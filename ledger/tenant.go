@@ -29,10 +29,10 @@ func (c *CreateTenant) check() Result {
 	switch {
 	case !validTenant(c.Tenant):
 		return refuse(CodeInvalid, "tenant")
-	case c.Weight == 0 || c.Weight > 1<<20:
-		return over(CodeInvalid, "weight", uint64(c.Weight), 1<<20)
+	case c.Weight == 0 || c.Weight > WeightMax:
+		return outside("weight", uint64(c.Weight), 1, WeightMax)
 	case c.BandMax > BandTop:
-		return over(CodeInvalid, "band_max", uint64(c.BandMax), BandTop)
+		return outside("band_max", uint64(c.BandMax), 0, BandTop)
 	}
 	return Result{}
 }
@@ -45,7 +45,7 @@ func (t *Tenant) admit(count uint32, fuelMax uint64) Result {
 	q := t.Quota
 	switch {
 	case high|carry != 0:
-		return over(CodeInvalid, "fuel_max", fuelMax, (1<<64-1-held)/uint64(count))
+		return outside("fuel_max", fuelMax, 1, (1<<64-1-held)/uint64(count))
 	case q.FuelTotal != 0 && sum > q.FuelTotal:
 		return over(CodeQuotaFuel, "fuel", sum, q.FuelTotal)
 	case q.QueuedTasks != 0 && t.Queued+uint64(count) > q.QueuedTasks:

@@ -81,7 +81,7 @@ func (s *session) fireLease(t timerKey) {
 	j := s.job(l.Job)
 	grace := Time(s.specOf(j).LossGraceNanos)
 	if l.State == LeaseUnreachable || j.State == JobStopping || grace == 0 {
-		s.lose(&l)
+		s.lose(&l, CauseLost)
 		return
 	}
 	// The grace begins when the ledger notices. After an outage of the ledger
@@ -96,14 +96,13 @@ func (s *session) fireLease(t timerKey) {
 
 func (s *session) fireBackoff(t timerKey) {
 	id := parseJob(t.What)
-	var p Pending
-	key := newKey(tablePending).raw(id[:]).u8(uint8(PhaseBackoff)).raw(t.What[16:])
-	if !s.load(key, &p) || p.NotBefore != t.At {
+	p := s.pending(id, PhaseBackoff, uint32(number(t.What[16:])))
+	if p == nil || p.NotBefore != t.At {
 		return
 	}
 	j := s.job(id)
-	s.removePending(j, &p)
-	s.addPending(j, p)
+	s.removePending(j, p)
+	s.addPending(j, *p)
 }
 
 func (s *session) fireDeadline(t timerKey) {

@@ -123,25 +123,30 @@ func LeasesOf(tx Tx, node NodeID, after Epoch, limit int) ([]Lease, error) {
 	return page[Lease](tx, prefixLease(node), keyLease(node, after+1), limit)
 }
 
-// JobLeases returns up to limit leases on tasks of a job with an epoch above
-// after.
-func JobLeases(tx Tx, job JobID, after Epoch, limit int) (list []Lease, err error) {
+// JobLeases returns up to limit leases on tasks of a job, in ascending order of
+// their first task and then of epoch, behind the lease whose first task and
+// epoch are given; zero and zero begin with the first.
+func JobLeases(tx Tx, job JobID, first uint32, after Epoch, limit int) (list []Lease, err error) {
 	defer catch(&err)
-	r := reader{tx}
-	var keys [][]byte
-	r.scan(prefixJobLease(job), keyJobLease(job, after+1), func(key, node []byte) bool {
-		if len(keys) >= limit {
+	return reader{tx}.jobLeases(job, first, after, limit), nil
+}
+
+func (r reader) jobLeases(job JobID, first uint32, after Epoch, limit int) (list []Lease) {
+	var names []leaseName
+	r.scan(prefixJobLease(job), keyJobLease(job, first, after+1), func(key, value []byte) bool {
+		if len(names) >= limit {
 			return false
 		}
-		keys = append(keys, append(prefixLease(NodeID(node)), key[17:]...))
+		_, epoch, _, node := parseJobLease(key, value)
+		names = append(names, leaseName{node, epoch})
 		return true
 	})
-	for _, key := range keys {
+	for _, name := range names {
 		var l Lease
-		r.load(key, &l)
+		r.load(keyLease(name.node, name.epoch), &l)
 		list = append(list, l)
 	}
-	return list, nil
+	return list
 }
 
 // PendingOf returns up to limit ranges of a job's tasks that wait: the ready

@@ -1,5 +1,7 @@
 package ledger
 
+import "bytes"
+
 // QueueLimit bounds a snapshot of the queue.
 type QueueLimit struct {
 	// Jobs bounds the jobs altogether, TenantJobs those of one tenant in one
@@ -11,55 +13,96 @@ type QueueLimit struct {
 // QueuedJob is a job with tasks that wait for a placement.
 type QueuedJob struct {
 	Job  Job
-	Spec JobSpec // without the payload
+	Spec *JobSpec // without the payload
 	// Ranges are its ready ranges, in ascending order of their first task; the
 	// job has Job.Ready of them.
 	Ranges []Pending
 }
 
+// queueSkip is the number of jobs of one tenant that Queue steps over before it
+// begins another scan behind them.
+const queueSkip = 32
+
 // Queue returns the jobs that have tasks to place: the higher band first, then
 // by tenant, then the older first. It skips over what the limit leaves out
 // without reading it.
+//
+// It reads all that it returns, and steps over what was in the queue and is not
+// compacted yet: a scheduler that runs all the time keeps a Backlog.
 func Queue(tx Tx, limit QueueLimit) (list []QueuedJob, err error) {
 	defer catch(&err)
 	r := reader{tx}
-	var ids []JobID
-	for from := []byte(nil); ; {
-		// One pass per tenant and band; the first key says which.
-		var prefix []byte
-		n := 0
-		r.scan([]byte{tableQueue}, from, func(key, _ []byte) bool {
-			own := key[:len(key)-24]
-			if prefix == nil {
-				prefix = append(prefix, own...)
-			} else if string(own) != string(prefix) {
-				return false
-			}
-			if limit.TenantJobs > 0 && n == limit.TenantJobs || limit.Jobs > 0 && len(ids) == limit.Jobs {
-				return false
-			}
-			ids = append(ids, JobID(key[len(key)-16:]))
-			n++
-			return true
-		})
-		if prefix == nil || limit.Jobs > 0 && len(ids) == limit.Jobs {
-			break
+	for _, id := range r.queued(limit) {
+		if h, ok := r.queuedJob(id, limit.Ranges); ok {
+			list = append(list, h.QueuedJob)
 		}
-		// The prefix ends with the zero byte behind the tenant's name.
-		from = append(prefix[:len(prefix)-1], 1)
-	}
-	for _, id := range ids {
-		q := QueuedJob{}
-		r.load(keyJob(id), &q.Job)
-		r.load(keySpec(id), &q.Spec)
-		ready := append(prefixPending(id), byte(PhaseReady))
-		r.scan(ready, nil, func(key, value []byte) bool {
-			var p Pending
-			r.parse(key, value, &p)
-			q.Ranges = append(q.Ranges, p)
-			return limit.Ranges == 0 || len(q.Ranges) < limit.Ranges
-		})
-		list = append(list, q)
 	}
 	return list, nil
+}
+
+// queued returns the jobs of the queue within the limit.
+func (r reader) queued(limit QueueLimit) (ids []JobID) {
+	full := func() bool { return limit.Jobs > 0 && len(ids) == limit.Jobs }
+	for from := []byte(nil); ; {
+		var last []byte // up to the tenant
+		n, again := 0, false
+		r.scan([]byte{tableQueue}, from, func(key, _ []byte) bool {
+			if own := key[:len(key)-queueEntry]; !bytes.Equal(own, last) {
+				last, n = append(last[:0], own...), 0
+			}
+			n++
+			if limit.TenantJobs == 0 || n <= limit.TenantJobs {
+				ids = append(ids, JobID(key[len(key)-16:]))
+				return !full()
+			}
+			again = n > limit.TenantJobs+queueSkip
+			return !again
+		})
+		if !again || full() {
+			return ids
+		}
+		// The last byte is the zero behind the tenant's name.
+		last[len(last)-1] = 1
+		from = last
+	}
+}
+
+// queuedJob reads a job of the queue, with at most ranges of its ranges; zero is
+// all. It reports false when the job is not in the queue.
+func (r reader) queuedJob(id JobID, ranges int) (*heldQueued, bool) {
+	h := &heldQueued{QueuedJob: QueuedJob{Spec: &JobSpec{}}}
+	j := &h.Job
+	if !r.load(keyJob(id), j) || !j.inQueue() {
+		return nil, false
+	}
+	r.load(keySpec(id), h.Spec)
+	h.fill(r, ranges)
+	return h, true
+}
+
+// heldQueued is a job of the queue; more says that it has more ready ranges than
+// those that are held.
+type heldQueued struct {
+	QueuedJob
+	more bool
+}
+
+// fill reads the ready ranges.
+func (h *heldQueued) fill(r reader, limit int) {
+	id := h.Job.ID
+	h.Ranges, h.more = nil, false
+	// Most jobs have one range, and it is the fresh one: that is no scan.
+	if fresh := (Pending{}); h.Job.Ready == 1 && r.load(keyPending(id, PhaseReady, h.Job.Fresh), &fresh) {
+		h.Ranges = []Pending{fresh}
+		return
+	}
+	r.scan(append(prefixPending(id), byte(PhaseReady)), nil, func(key, value []byte) bool {
+		if h.more = limit > 0 && len(h.Ranges) == limit; h.more {
+			return false
+		}
+		var p Pending
+		r.parse(key, value, &p)
+		h.Ranges = append(h.Ranges, p)
+		return true
+	})
 }

@@ -69,7 +69,7 @@ func TestLeasePages(t *testing.T) {
 	if err != nil || len(leases) != 300 || leases[299].Epoch != 300 {
 		t.Fatalf("%d leases, %v", len(leases), err)
 	}
-	leases, err = ledger.JobLeases(d.Memory, jobNumber(1), 600, 300)
+	leases, err = ledger.JobLeases(d.Memory, jobNumber(1), 599, 600, 300)
 	if err != nil || len(leases) != 100 || leases[0].Epoch != 601 {
 		t.Fatalf("%d leases, %v", len(leases), err)
 	}

@@ -2,13 +2,9 @@ package ledger
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 )
-
-// errWire is the cause of every error of a decoder.
-var errWire = errors.New("malformed encoding")
 
 // wire writes or reads the fields of a record, in one order that is written
 // down once for both directions. Integers are varints, texts and lists are
@@ -29,20 +25,26 @@ type fielder interface{ fields(w *wire) }
 
 // encode returns version 1 of v.
 func encode(v fielder) []byte {
-	w := wire{version: 1, buf: make([]byte, 1, 128)}
-	w.buf[0] = w.version
-	v.fields(&w)
+	w := wire{buf: make([]byte, 0, 128)}
+	return w.encode(v)
+}
+
+// encode does the same in a buffer that the next call uses again.
+func (w *wire) encode(v fielder) []byte {
+	w.version = 1
+	w.buf = append(w.buf[:0], w.version)
+	v.fields(w)
 	return w.buf
 }
 
 // decode reads v from what encode has made.
 func decode(b []byte, v fielder) error {
 	if len(b) == 0 {
-		return fmt.Errorf("%w: empty", errWire)
+		return fmt.Errorf("%w: empty", ErrMalformed)
 	}
 	w := wire{decoding: true, version: b[0], buf: b[1:]}
 	if w.version != 1 {
-		return fmt.Errorf("%w: version %d, want 1", errWire, w.version)
+		return fmt.Errorf("%w: version %d, want 1", ErrMalformed, w.version)
 	}
 	v.fields(&w)
 	if w.err == nil && len(w.buf) != 0 {
@@ -53,7 +55,7 @@ func decode(b []byte, v fielder) error {
 
 func (w *wire) fail(what string) {
 	if w.err == nil {
-		w.err = fmt.Errorf("%w: %s", errWire, what)
+		w.err = fmt.Errorf("%w: %s", ErrMalformed, what)
 	}
 	w.buf = nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/ledger/replica"
-	"github.com/hashicorp/raft"
 )
 
 // ClusterConfig says how a Cluster is made.
@@ -42,7 +41,7 @@ type Cluster struct {
 type member struct {
 	replica *replica.Replica
 	store   *MemoryStore
-	log     *raft.InmemStore
+	log     *MemoryLog
 	close   func() error
 }
 
@@ -100,7 +99,7 @@ func (c *Cluster) member(id string) *member {
 	defer c.mu.Unlock()
 	m := c.members[id]
 	if m == nil {
-		m = &member{store: NewMemoryStore(), log: raft.NewInmemStore()}
+		m = &member{store: NewMemoryStore(), log: NewMemoryLog()}
 		c.members[id] = m
 	}
 	return m
@@ -108,6 +107,9 @@ func (c *Cluster) member(id string) *member {
 
 // Store returns member i's store in memory.
 func (c *Cluster) Store(i int) *MemoryStore { return c.member(Name(i)).store }
+
+// Log returns member i's Raft log in memory.
+func (c *Cluster) Log(i int) *MemoryLog { return c.member(Name(i)).log }
 
 // Open starts member i, for the first time or again.
 func (c *Cluster) Open(i int) *replica.Replica {

@@ -3,8 +3,10 @@ package ledgertest
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/replica"
 )
 
 // start is the time zero of transcripts.
@@ -28,11 +31,17 @@ var start = ledger.Time(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano())
 // transcript. After each step the ledger's invariants are checked.
 func Transcript(t testing.TB, file string, rewrite bool) {
 	t.Helper()
+	TranscriptOn(t, file, rewrite, NewMemoryStore())
+}
+
+// TranscriptOn is Transcript on a store, which must be empty.
+func TranscriptOn(t testing.TB, file string, rewrite bool, store replica.Store) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &runner{memory: NewMemory(), now: start + ledger.Time(time.Second), names: map[string]string{}}
+	r := &runner{store: store, now: start + ledger.Time(time.Second), names: map[string]string{}}
 	var out strings.Builder
 	for i, step := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
 		input, _, _ := strings.Cut(step, "\n----")
@@ -57,36 +66,62 @@ func Transcript(t testing.TB, file string, rewrite bool) {
 
 // runner is a ledger with a clock, and the names of what has an id.
 type runner struct {
-	memory *Memory
-	now    ledger.Time
-	index  uint64
-	names  map[string]string // hexadecimal id → name
+	store replica.Store
+	now   ledger.Time
+	index uint64
+	names map[string]string // hexadecimal id → name
 }
 
 // step runs the commands of a step and returns the output, "" when it has none.
 func (r *runner) step(input string) string {
-	before := r.memory.Clone()
-	tx := r.memory.Begin()
+	before := NewMemory()
+	_, err := r.store.ViewAt(func(tx ledger.Tx) error {
+		return tx.Scan(nil, nil, func(key, value []byte) bool { return before.Set(key, value) == nil })
+	})
 	var out strings.Builder
-	for _, line := range strings.Split(input, "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		if result := r.line(tx, line); result != "" {
-			out.WriteString(result + "\n")
+	fail := func(what string, err error) {
+		if err != nil {
+			fmt.Fprintf(&out, "%s%v\n", what, err)
 		}
 	}
-	for _, key := range tx.Changed() {
-		out.WriteString(change(key, before, tx))
-	}
-	if err := tx.Commit(); err != nil {
-		fmt.Fprintf(&out, "commit: %v\n", err)
-	}
-	if err := ledger.Check(r.memory); err != nil {
-		fmt.Fprintf(&out, "%v\n", err)
-	}
+	fail("read: ", err)
+	fail("commit: ", r.store.Update(r.store.Applied()+1, func(tx ledger.Tx) error {
+		changes := &changes{Tx: tx, keys: map[string]bool{}}
+		for _, line := range strings.Split(input, "\n") {
+			line = strings.TrimSpace(line)
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if result := r.line(changes, line); result != "" {
+				out.WriteString(result + "\n")
+			}
+		}
+		for _, key := range slices.Sorted(maps.Keys(changes.keys)) {
+			out.WriteString(change([]byte(key), before, tx))
+		}
+		return nil
+	}))
+	_, err = r.store.ViewAt(ledger.Check)
+	fail("", err)
 	return r.readable(out.String())
+}
+
+// changes notes which keys a transaction writes.
+type changes struct {
+	ledger.Tx
+	keys map[string]bool
+}
+
+// Set implements ledger.Tx.
+func (c *changes) Set(key, value []byte) error {
+	c.keys[string(key)] = true
+	return c.Tx.Set(key, value)
+}
+
+// Delete implements ledger.Tx.
+func (c *changes) Delete(key []byte) error {
+	c.keys[string(key)] = true
+	return c.Tx.Delete(key)
 }
 
 // line runs one command or look-up.

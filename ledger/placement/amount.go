@@ -48,7 +48,7 @@ func (p *Planner) parallel(j *job, room uint32) uint64 {
 }
 
 // share bounds the slots of one placement where the job, or the policy, wants
-// its tasks apart.
+// its tasks apart. j is the job of p.here.
 func (p *Planner) share(j *job, n int32) uint32 {
 	share := uint64(math.MaxUint32)
 	if p.params.Policy == Loose {
@@ -56,7 +56,7 @@ func (p *Planner) share(j *job, n int32) uint32 {
 	}
 	if j.spread >= 0 {
 		s := &p.spreads[j.spread]
-		here := uint64(p.heldOf(j)[s.of[n]])
+		here := uint64(p.here.slots[s.of[n]])
 		even := ceil(j.slots+j.left, uint64(len(s.values)))
 		share = min(share, max(even, here+1)-here)
 		if j.SpreadMax > 0 {

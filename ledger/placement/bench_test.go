@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -43,7 +44,7 @@ func gridNode(r *rand.Rand, i int, reserved uint64) Node {
 	}
 	n.Offer.Free = c.Minus(n.Reserved)
 	if r.IntN(10) == 0 {
-		n.Labels = append(n.Labels, ledger.Label{Name: "gpu", Value: "yes"})
+		n.Labels = slices.Insert(n.Labels, 1, ledger.Label{Name: "gpu", Value: "yes"})
 	}
 	if r.IntN(20) == 0 {
 		n.Deny = []ledger.TenantID{gridTenant(r.IntN(1000))}
@@ -108,27 +109,70 @@ func BenchmarkPlan(b *testing.B) {
 		in.Params.Policy = Loose
 		benchmarkPlan(b, in)
 	})
-	b.Run("nodes=1000/jobs=10000/reserved=100/each=own-shape", func(b *testing.B) {
-		in := grid(1000, 10_000, 100)
+	for _, hard := range hardGrids {
+		for _, reserved := range []uint64{0, 50, 100} {
+			b.Run(fmt.Sprintf("nodes=1000/jobs=10000/reserved=%d/%s", reserved, hard.name), func(b *testing.B) {
+				in := grid(1000, 10_000, reserved)
+				hard.change(&in)
+				benchmarkPlan(b, in)
+			})
+		}
+	}
+}
+
+// hardGrids change a grid so that jobs, or nodes, have little in common.
+var hardGrids = []struct {
+	name   string
+	change func(*Input)
+}{
+	{"each=own-shape", func(in *Input) {
 		for i := range in.Jobs {
 			in.Jobs[i].Spec.Task.MemoryBytes += uint64(i)
 		}
-		benchmarkPlan(b, in)
-	})
-	b.Run("nodes=1000/jobs=10000/reserved=50/each=own-shape", func(b *testing.B) {
-		in := grid(1000, 10_000, 50)
+	}},
+	{"each=own-size", func(in *Input) {
+		r := rand.New(rand.NewPCG(5, 6))
 		for i := range in.Jobs {
-			in.Jobs[i].Spec.Task.MemoryBytes += uint64(i)
+			t := &in.Jobs[i].Spec.Task
+			t.MemoryBytes, t.ScratchBytes = uint64(1+r.IntN(2<<30)), uint64(r.IntN(2<<30))
+			t.FuelRate = uint64(1e8 + r.IntN(1e9))
 		}
-		benchmarkPlan(b, in)
-	})
-	b.Run("nodes=1000/jobs=10000/reserved=0/each=own-class", func(b *testing.B) {
-		in := grid(1000, 10_000, 0)
+	}},
+	{"each=own-class", func(in *Input) {
 		for i := range in.Nodes {
-			in.Nodes[i].Labels = append(in.Nodes[i].Labels, ledger.Label{Name: "host", Value: fmt.Sprint(i)})
+			in.Nodes[i].Labels = append(in.Nodes[i].Labels, ledger.Label{Name: "zz-host", Value: fmt.Sprint(i)})
 		}
-		benchmarkPlan(b, in)
-	})
+	}},
+	{"each=own-host", func(in *Input) {
+		for i := range in.Nodes {
+			in.Nodes[i].Labels = append(in.Nodes[i].Labels, ledger.Label{Name: "zz-host", Value: fmt.Sprint(i)})
+		}
+		for i := range in.Jobs {
+			in.Jobs[i].Spec.Constraints = []ledger.Constraint{{Label: "zz-host", Value: fmt.Sprint(i % 1500)}}
+		}
+	}},
+	{"each=spread-full", func(in *Input) {
+		for i := range in.Jobs {
+			j := &in.Jobs[i]
+			j.Spec.SpreadLabel, j.SpreadMax = "zone", 1
+			for zone := range 5 {
+				j.Running = append(j.Running, Running{fmt.Sprint(zone), 1})
+			}
+		}
+	}},
+	{"each=no-quota", func(in *Input) {
+		for i := range 1000 {
+			in.Quotas = append(in.Quotas, Quota{Tenant: gridTenant(i)})
+		}
+	}},
+	{"each=denied-by-half", func(in *Input) {
+		for i := range in.Nodes {
+			in.Nodes[i].Deny = nil
+			for k := range 500 {
+				in.Nodes[i].Deny = append(in.Nodes[i].Deny, gridTenant((i+k)%1000))
+			}
+		}
+	}},
 }
 
 func benchmarkPlan(b *testing.B, in Input) {

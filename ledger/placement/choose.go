@@ -15,6 +15,11 @@ const scoreMax = 1000
 func (p *Planner) choose(j *job, r *ledger.Pending) int32 {
 	s := &p.shapes[j.shape]
 	p.readAvoid(r)
+	p.readHeld(j)
+	p.lifted = false
+	if p.saturated(j) {
+		return -1
+	}
 	for {
 		p.refill(s)
 		best, pruned, refused := p.best(j, s)
@@ -57,11 +62,11 @@ func (p *Planner) best(j *job, s *shape) (best int32, pruned, refused bool) {
 			continue
 		}
 		i++
-		score, code := p.rate(j, n, false)
-		switch {
-		case code != CodeFits:
+		if p.denies(j, &p.nodes[n]) || p.refuses(j, n, false) != CodeFits {
 			refused = true
-		case best < 0 || score > top || (score == top && n < best):
+			continue
+		}
+		if score := p.score(j, n); best < 0 || score > top || (score == top && n < best) {
 			best, top = n, score
 		}
 	}
@@ -76,6 +81,7 @@ func (p *Planner) search(j *job, s *shape) int32 {
 		return best
 	}
 	best, _ = p.searchAll(j, s, true)
+	p.lifted = best >= 0
 	return best
 }
 
@@ -83,31 +89,31 @@ func (p *Planner) search(j *job, s *shape) int32 {
 // pool, in the order of a walk, and tells whether one was avoided.
 func (p *Planner) searchAll(j *job, s *shape, lift bool) (best int32, avoided bool) {
 	l := &p.pools[s.key.pool]
-	w := newWalk(l.size(), p.in.Seed^uint64(j.shape))
+	w := newWalk(l.size(), p.in.Seed+uint64(p.out.Stats.Visits))
 	best = -1
 	var top uint64
 	looks, found := l.size(), 0
 	if p.params.SampleSize > 0 {
-		looks = min(looks, p.params.LookMax)
+		looks = min(looks, max(min(p.params.LookMax, p.params.PassLooksMax-p.out.Stats.Visits), p.params.SampleSize))
 	}
 	for range looks {
+		p.out.Stats.Visits++
 		n := l.node(w.next())
-		if !s.key.task.Fits(p.nodes[n].free) {
+		if !s.key.task.Fits(p.nodes[n].free) || p.denies(j, &p.nodes[n]) {
 			continue
 		}
-		score, code := p.rate(j, n, lift)
+		code := p.refuses(j, n, lift)
 		avoided = avoided || code == CodeAvoided
 		if code != CodeFits {
 			continue
 		}
-		if best < 0 || score > top || (score == top && n < best) {
+		if score := p.score(j, n); best < 0 || score > top || (score == top && n < best) {
 			best, top = n, score
 		}
 		if found++; found == p.params.SampleSize {
 			break
 		}
 	}
-	p.out.Stats.Visits += looks
 	return best, avoided
 }
 
@@ -125,35 +131,33 @@ func (p *Planner) elsewhere(j *job, s *shape) bool {
 	return false
 }
 
-// rate applies the filters that depend on the job alone, and scores the node.
-func (p *Planner) rate(j *job, n int32, lift bool) (uint64, Code) {
+// refuses applies the filters that depend on the job alone, after the lists;
+// CodeFits is that the node passes them.
+func (p *Planner) refuses(j *job, n int32, lift bool) Code {
+	nd := &p.nodes[n]
+	switch {
+	case j.ModuleBytes > nd.disk && !p.holds(j, nd):
+		return CodeDisk
+	case !lift && slices.Contains(p.avoid, n):
+		return CodeAvoided
+	case j.spread >= 0 && j.SpreadMax > 0 && p.here.slots[p.spreads[j.spread].of[n]] >= j.SpreadMax:
+		return CodeSpread
+	}
+	return CodeFits
+}
+
+// score returns how good a node is for j.
+func (p *Planner) score(j *job, n int32) uint64 {
 	nd := &p.nodes[n]
 	w := &p.params.Weights
-	if p.denies(j, nd) {
-		return 0, CodeDenied
+	part, local := uint64(scoreMax), uint64(scoreMax)
+	if j.spread >= 0 && j.slots > 0 {
+		part -= ratio(uint64(p.here.slots[p.spreads[j.spread].of[n]]), j.slots)
 	}
-	held := p.holds(j, nd)
-	if !held && j.ModuleBytes > nd.disk {
-		return 0, CodeDisk
-	}
-	if !lift && slices.Contains(p.avoid, n) {
-		return 0, CodeAvoided
-	}
-	part := uint64(scoreMax)
-	if j.spread >= 0 {
-		here := p.heldOf(j)[p.spreads[j.spread].of[n]]
-		if j.SpreadMax > 0 && here >= j.SpreadMax {
-			return 0, CodeSpread
-		}
-		if j.slots > 0 {
-			part -= ratio(uint64(here), j.slots)
-		}
-	}
-	local := uint64(scoreMax)
-	if !held {
+	if !p.holds(j, nd) {
 		local = j.remote
 	}
-	return nd.standing + uint64(w.Spread)*part + uint64(w.Local)*local + uint64(w.Pack)*p.pack(&j.Spec.Task, nd), CodeFits
+	return nd.standing + uint64(w.Spread)*part + uint64(w.Local)*local + uint64(w.Pack)*p.pack(&j.Spec.Task, nd)
 }
 
 // denies reports whether a node of j's pool denies j's tenant.

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/dugnad/dugnad/ledger"
 )
@@ -12,8 +13,8 @@ type demand struct {
 	// fails counts usable nodes by the first of features, then constraints, that
 	// they lack.
 	fails []uint32
-	// accepts tells which classes lack nothing.
-	accepts []bool
+	// classes lack nothing, in ascending order.
+	classes []int32
 	// open are the nodes of those that allow everybody, closed the number of
 	// nodes of those that have lists of whom they allow.
 	open   []int32
@@ -32,14 +33,6 @@ type pool struct {
 // poolKey's tenant is -1 for all those whom no node's list allows by name.
 type poolKey struct {
 	demand, tenant int32
-}
-
-// spread is the nodes' values of a label.
-type spread struct {
-	// of gives each node's value.
-	of []int32
-	// values numbers the values that usable nodes have.
-	values map[string]int32
 }
 
 // shapeFor returns the shape of a job.
@@ -79,41 +72,66 @@ func (p *Planner) demandFor(spec *ledger.JobSpec) int32 {
 	i := int32(len(p.demands))
 	p.demandOf[string(k)] = i
 	p.demands = next(p.demands)
-	d := &p.demands[i]
-	d.spec, d.fails, d.accepts, d.open, d.closed = spec, d.fails[:0], d.accepts[:0], d.open[:0], 0
-	for range len(spec.Features) + len(spec.Constraints) {
-		d.fails = append(d.fails, 0)
-	}
-	for c := range p.classes {
-		class := &p.classes[c]
-		lack := lacks(spec, class.node)
-		d.accepts = append(d.accepts, lack < 0)
-		switch {
-		case lack >= 0:
-			d.fails[lack] += uint32(len(class.nodes))
-		case len(class.node.Allow) > 0:
-			d.closed += uint32(len(class.nodes))
-		default:
-			d.open = append(d.open, class.nodes...)
-		}
-	}
+	p.readDemand(&p.demands[i], spec)
 	return i
 }
 
-// lacks returns the index of the first feature or, counted on, constraint that a
-// node does not meet, or -1.
-func lacks(spec *ledger.JobSpec, n *Node) int {
-	for i, f := range spec.Features {
-		if !n.Offers(f) {
-			return i
+// readDemand finds the classes that lack nothing, one feature or constraint after
+// the other.
+func (p *Planner) readDemand(d *demand, spec *ledger.JobSpec) {
+	d.spec, d.fails, d.classes, d.open, d.closed = spec, d.fails[:0], d.classes[:0], d.open[:0], 0
+	for c := range p.classes {
+		d.classes = append(d.classes, int32(c))
+	}
+	left := p.usable
+	keep := func(match []int32, not bool) {
+		d.classes = sift(d.classes, match, not)
+		now := uint32(0)
+		for _, c := range d.classes {
+			now += uint32(len(p.classes[c].nodes))
+		}
+		d.fails = append(d.fails, left-now)
+		left = now
+	}
+	for _, f := range spec.Features {
+		keep(p.classesBy().features[f], false)
+	}
+	for _, c := range spec.Constraints {
+		if c.Not && c.Value == "" {
+			keep(p.classesBy().names[c.Label], true)
+		} else {
+			keep(p.classesBy().labels[ledger.Label{Name: c.Label, Value: c.Value}], c.Not)
 		}
 	}
-	for i, c := range spec.Constraints {
-		if !n.Meets(c) {
-			return len(spec.Features) + i
+	for _, c := range d.classes {
+		if class := &p.classes[c]; len(class.node.Allow) > 0 {
+			d.closed += uint32(len(class.nodes))
+		} else {
+			d.open = append(d.open, class.nodes...)
 		}
 	}
-	return -1
+}
+
+// accepts reports whether the nodes of a class lack nothing.
+func (d *demand) accepts(class int32) bool {
+	_, found := slices.BinarySearch(d.classes, class)
+	return found
+}
+
+// sift keeps those of a that are in b, or with not those that are not. Both are
+// in ascending order.
+func sift(a, b []int32, not bool) []int32 {
+	kept := a[:0]
+	at := 0
+	for _, c := range a {
+		for at < len(b) && b[at] < c {
+			at++
+		}
+		if (at < len(b) && b[at] == c) != not {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // poolFor returns the nodes that meet a demand and allow a tenant.
@@ -128,7 +146,7 @@ func (p *Planner) poolFor(k poolKey) int32 {
 	l.demand, l.open, l.own, l.failed = k.demand, d.open, l.own[:0], l.failed[:0]
 	if k.tenant >= 0 {
 		for _, c := range p.tenants[k.tenant].allowed {
-			if d.accepts[c] {
+			if d.accepts(c) {
 				l.own = append(l.own, p.classes[c].nodes...)
 			}
 		}
@@ -173,49 +191,4 @@ func (l *pool) fail(task ledger.Resources) {
 		kept = kept[:copy(kept, kept[1:])]
 	}
 	l.failed = append(kept, task)
-}
-
-// spreadFor returns the values of a label.
-func (p *Planner) spreadFor(label string) int32 {
-	if i, ok := p.spreadOf[label]; ok {
-		return i
-	}
-	i := int32(len(p.spreads))
-	p.spreadOf[label] = i
-	s := spread{of: make([]int32, len(p.nodes)), values: make(map[string]int32)}
-	for n := range p.nodes {
-		if p.nodes[n].class >= 0 {
-			s.of[n] = intern(s.values, spreadValue(p.nodes[n].in, label))
-		}
-	}
-	p.spreads = append(p.spreads, s)
-	return i
-}
-
-// spreadValue returns a node's value of a spread label.
-func spreadValue(n *Node, label string) string {
-	if label == SpreadOperator {
-		return n.Operator
-	}
-	for _, l := range n.Labels {
-		if l.Name == label {
-			return l.Value
-		}
-	}
-	return ""
-}
-
-// heldOf returns the slots that j holds by value of its spread label. Slots on
-// values that no usable node has do not matter here.
-func (p *Planner) heldOf(j *job) map[int32]uint32 {
-	if j.held == nil {
-		s := &p.spreads[j.spread]
-		j.held = make(map[int32]uint32, len(j.Running))
-		for _, r := range j.Running {
-			if v, ok := s.values[r.Value]; ok {
-				j.held[v] = r.Slots
-			}
-		}
-	}
-	return j.held
 }

@@ -23,12 +23,15 @@
 //  7. disk: it does not hold the module and has no room for it.
 //  8. avoided: an earlier attempt at these tasks failed there. This filter is
 //     lifted when the job has waited longer than Params.AvoidNanosMax and no
-//     other node could take it even when empty.
+//     other node could take it even when empty. Placement.Heed is set unless it
+//     was lifted, so that the ledger refuses a plan older than the failure.
 //  9. spread: the node's value of the job's spread label has its share.
 //
 // What passes all of them and got nothing all the same counts under quota, when
 // the tenant may not lease more, or under limit: a bound of this pass was reached
-// first.
+// first. The quota of a pass is memory only. Fuel, queued tasks and jobs are
+// reserved when a job is submitted: its tasks have their fuel already, and a
+// placement takes nothing more.
 //
 // # Which of them gets it
 //
@@ -79,21 +82,29 @@
 // # What it costs
 //
 // Nodes with equal labels, features and lists are one class: labels and features
-// are looked at once per class and distinct demand, lists once per class. Jobs
-// with the same demand and size are one shape, unless a list allows their tenant
-// by name: a node that cannot hold one of them is not looked at again for the
-// others, because what is free only shrinks during a pass. For the same reason a
-// size that is not smaller than one that found no room is not tried.
+// are looked up once per distinct demand in an index of classes, lists once per
+// class. Jobs with the same demand and size are one shape, unless a list allows
+// their tenant by name: a node that cannot hold one of them is not looked at again
+// for the others, because what is free only shrinks during a pass. For the same
+// reason a size that is not smaller than one that found no room is not tried.
 //
 // A shape scores a window of at most Params.SampleSize nodes that fit, drawn
 // along a pseudo-random walk over its nodes and refilled as they fill up. The
 // best of a random sample of s nodes is, on average, at the quantile s/(s+1) of
 // all: with 64, among the best 1.5%. The exceptions are rare good nodes: when h
 // of n nodes hold a module, a window has one of them with probability
-// 1-(1-h/n)^s only. A walk visits at most Params.LookMax nodes per shape; on
-// grids that are smaller nothing that fits is missed. Reasons look at up to 2,048
-// nodes, or fewer when Params.ReasonLooksMax is used up, and scale their counts
-// up beyond: Reasons.Sampled says so.
+// 1-(1-h/n)^s only. A walk visits at most Params.LookMax nodes per shape, and so
+// does a job that its whole window refuses; on grids that are smaller nothing that
+// fits is missed, as long as Params.PassLooksMax lasts. What is missed counts
+// under limit, and the next pass has another seed. Reasons look at up to 2,048
+// nodes, at 128 once Params.ReasonLooksMax is used up, and scale their counts up
+// to all: Reasons.Sampled says so.
+//
+// # From the ledger and back
+//
+// Snapshot makes an Input out of a ledger.Backlog, which costs what has changed
+// and not what is there. Commands makes commands out of the placements, and
+// Reasons.Note what the ledger keeps of the reasons.
 //
 // # What it does not do
 //

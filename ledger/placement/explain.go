@@ -15,7 +15,7 @@ func Explain(in Input, job Job) Reasons {
 		job.Pending = []ledger.Pending{{Tasks: ledger.Tasks(0, 1)}}
 	}
 	in.Jobs = []Job{job}
-	in.Params.SampleSize = 0
+	in.Params.SampleSize, in.Params.ReasonLooksMax = 0, 0
 	p.prepare(in)
 	j := &p.jobs[0]
 	p.readAvoid(j.firstLeft())
@@ -24,9 +24,10 @@ func Explain(in Input, job Job) Reasons {
 }
 
 // reasonKey is what jobs have in common whose reasons are the same, unless some
-// nodes have room.
+// nodes have room. Without room it does not matter whether the quota is used up.
 type reasonKey struct {
 	shape, tenant int32
+	quota         bool
 }
 
 // found is reasons, and how many nodes they count as fitting.
@@ -50,36 +51,53 @@ func (p *Planner) left() []Left {
 // reasonsOf returns the reasons of all jobs of j's shape and tenant, or j's own
 // where they differ.
 func (p *Planner) reasonsOf(j *job) *Reasons {
-	k := reasonKey{j.shape, j.tenant}
-	if k.tenant >= 0 && len(p.tenants[k.tenant].denied) == 0 {
-		k.tenant = -1
-	}
-	r, ok := p.reasonOf[k]
-	if !ok {
-		r.Reasons, r.fits = p.tally(j, p.reasonLooks(), false, CodeLimit)
-		p.reasonOf[k] = r
-	}
+	r := p.shared(reasonKey{shape: j.shape, tenant: p.denied(j)}, j)
 	if r.fits == 0 {
 		return r.Reasons
 	}
 	p.readAvoid(j.firstLeft())
-	if len(p.avoid) == 0 && j.SpreadMax == 0 && j.ModuleBytes <= p.diskMin && !p.overQuota(j) {
-		return r.Reasons
+	if len(p.avoid) > 0 || j.SpreadMax > 0 || j.ModuleBytes > p.diskMin {
+		own, _ := p.tally(j, p.reasonLooks(), true, CodeLimit)
+		return own
 	}
-	own, _ := p.tally(j, p.reasonLooks(), true, CodeLimit)
-	return own
+	if p.overQuota(j) {
+		r = p.shared(reasonKey{j.shape, p.denied(j), true}, j)
+	}
+	return r.Reasons
+}
+
+// denied returns j's tenant when a list denies it, or -1.
+func (p *Planner) denied(j *job) int32 {
+	if j.tenant >= 0 && len(p.tenants[j.tenant].denied) > 0 {
+		return j.tenant
+	}
+	return -1
+}
+
+// shared returns the reasons of the jobs with a key, of which j is one.
+func (p *Planner) shared(k reasonKey, j *job) found {
+	r, ok := p.reasonOf[k]
+	if !ok {
+		fits := CodeLimit
+		if k.quota {
+			fits = CodeQuota
+		}
+		r.Reasons, r.fits = p.tally(j, p.reasonLooks(), false, fits)
+		p.reasonOf[k] = r
+	}
+	return r
 }
 
 // Reasons look at reasonLooksEach nodes, and at reasonLooksMin when
 // ReasonLooksMax is used up.
 const (
 	reasonLooksEach = 2048
-	reasonLooksMin  = 256
+	reasonLooksMin  = 128
 )
 
 // reasonLooks returns how many nodes the next reasons look at.
 func (p *Planner) reasonLooks() int {
-	if p.params.SampleSize == 0 {
+	if p.params.ReasonLooksMax == 0 {
 		return len(p.nodes)
 	}
 	looks := max(min(reasonLooksEach, p.looks), reasonLooksMin)
@@ -92,60 +110,93 @@ func (p *Planner) reasonLooks() int {
 // shape and tenant. Nodes that nothing speaks against are counted under the code
 // given; their number is returned.
 func (p *Planner) tally(j *job, looks int, own bool, fits Code) (*Reasons, uint32) {
-	s := &p.shapes[j.shape]
-	l := &p.pools[s.key.pool]
+	l := &p.pools[p.shapes[j.shape].key.pool]
 	r := &Reasons{Nodes: uint32(len(p.nodes))}
 	size := p.tallyClasses(r, j, l)
-	w := newWalk(l.size(), p.in.Seed^uint64(j.shape))
 	if looks < l.size() {
 		r.Sampled = uint32(looks)
 	}
-	var counts [codes]Count
-	seen := uint64(0)
-	for range min(looks, l.size()) {
-		n := l.node(w.next())
-		nd := &p.nodes[n]
-		if p.denies(j, nd) {
-			continue
-		}
-		seen++
-		code, need, have := capacityOf(s, nd)
-		if code == CodeFits {
-			code, need, have = p.fitsHow(j, n, own, fits)
-		}
-		c := &counts[code]
-		c.Nodes++
-		c.Need, c.Nearest = need, max(c.Nearest, have)
-		if busy := nd.busy; code.Full() && busy > p.in.Now && (r.FreeAt == 0 || busy < r.FreeAt) {
-			r.FreeAt = busy
-		}
-	}
+	counts, seen := p.tallyNodes(r, j, l, min(looks, l.size()), own, fits)
 	if r.Sampled > 0 {
 		scale(&counts, seen, size)
 	}
 	for code := range counts {
-		counts[code].Code = Code(code)
-		r.add(counts[code])
+		c := &counts[code]
+		c.Code = Code(code)
+		switch {
+		case c.Code.Small():
+			c.Need = dimension(&j.Spec.Task, code-int(CodeSmallMemory))
+		case c.Code.Full():
+			c.Need = dimension(&j.Spec.Task, code-int(CodeFullMemory))
+		case c.Code == CodeDisk:
+			c.Need = j.ModuleBytes
+		}
+		r.add(*c)
 	}
 	r.finish()
 	return r, counts[fits].Nodes
 }
 
-// fitsHow returns the code of a node that has room.
-func (p *Planner) fitsHow(j *job, n int32, own bool, fits Code) (code Code, need, have uint64) {
-	if !own {
-		return fits, 0, 0
+// tallyNodes is the part of tally that looks at single nodes; seen is how many
+// of them do not deny the tenant.
+func (p *Planner) tallyNodes(r *Reasons, j *job, l *pool, looks int, own bool, fits Code) (counts [codes]Count, seen uint64) {
+	denied := p.denied(j) >= 0
+	if denied {
+		p.markDenied(j, true)
+		defer p.markDenied(j, false)
 	}
-	_, code = p.rate(j, n, false)
+	if own {
+		p.readHeld(j)
+	}
+	task := &j.Spec.Task
+	// All jobs of a pool ask the same nodes: these stay in the processor's cache.
+	w := newWalk(l.size(), p.in.Seed^uint64(p.shapes[j.shape].key.pool))
+	for range looks {
+		n := l.node(w.next())
+		nd := &p.nodes[n]
+		if denied && p.marks[nd.class] {
+			continue
+		}
+		seen++
+		code, have := fits, uint64(0)
+		if d := short(task, &nd.free); d < dimensions {
+			code, have = capacityOf(task, nd, d)
+			if code.Full() && nd.busy > p.in.Now && (r.FreeAt == 0 || nd.busy < r.FreeAt) {
+				r.FreeAt = nd.busy
+			}
+		} else if own {
+			code, have = p.fitsHow(j, n, fits)
+		}
+		c := &counts[code]
+		c.Nodes++
+		c.Nearest = max(c.Nearest, have)
+	}
+	return counts, seen
+}
+
+// markDenied sets p.marks for the classes that deny j's tenant.
+func (p *Planner) markDenied(j *job, to bool) {
+	for len(p.marks) < len(p.classes) {
+		p.marks = append(p.marks, false)
+	}
+	for _, c := range p.tenants[j.tenant].denied {
+		p.marks[c] = to
+	}
+}
+
+// fitsHow returns the code of a node that has room, and for CodeDisk the room
+// that it has for modules.
+func (p *Planner) fitsHow(j *job, n int32, fits Code) (code Code, have uint64) {
+	code = p.refuses(j, n, false)
 	switch {
 	case code == CodeDisk:
-		return code, j.ModuleBytes, p.nodes[n].disk
+		return code, p.nodes[n].disk
 	case code == CodeFits && p.overQuota(j):
-		return CodeQuota, 0, 0
+		return CodeQuota, 0
 	case code == CodeFits:
-		return fits, 0, 0
+		return fits, 0
 	}
-	return code, 0, 0
+	return code, 0
 }
 
 // tallyClasses counts the nodes that are out before capacity is looked at, and
@@ -168,10 +219,8 @@ func (p *Planner) tallyClasses(r *Reasons, j *job, l *pool) uint64 {
 	size, denied, allowed := uint64(l.size()), uint32(0), uint32(len(l.own))
 	if j.tenant >= 0 {
 		t := &p.tenants[j.tenant]
-		for _, c := range t.denied {
-			if !d.accepts[c] {
-				continue
-			}
+		p.sifted = sift(append(p.sifted[:0], t.denied...), d.classes, false)
+		for _, c := range p.sifted {
 			n := uint32(len(p.classes[c].nodes))
 			denied += n
 			_, listed := slices.BinarySearch(t.allowed, c)
@@ -188,18 +237,13 @@ func (p *Planner) tallyClasses(r *Reasons, j *job, l *pool) uint64 {
 	return size
 }
 
-// capacityOf checks capacity, and returns what is needed and there where it does
-// not suffice.
-func capacityOf(s *shape, nd *node) (code Code, need, have uint64) {
-	base, from := CodeFullMemory, nd.free
-	switch {
-	case s.key.task.Fits(nd.free):
-		return CodeFits, 0, 0
-	case !s.key.task.Fits(nd.capacity):
-		base, from = CodeSmallMemory, nd.capacity
+// capacityOf says why a node has no room, whose free capacity is short in
+// dimension d, and how much of what is needed it has.
+func capacityOf(task *ledger.Resources, nd *node, d int) (Code, uint64) {
+	if small := short(task, &nd.capacity); small < dimensions {
+		return CodeSmallMemory + Code(small), dimension(&nd.capacity, small)
 	}
-	d := short(s.key.task, from)
-	return base + Code(d), dimension(s.key.task, d), dimension(from, d)
+	return CodeFullMemory + Code(d), dimension(&nd.free, d)
 }
 
 // scale enlarges counts that sum up to part so that they sum up to whole; the

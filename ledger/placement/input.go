@@ -44,7 +44,7 @@ type Job struct {
 	Since ledger.Time
 }
 
-// Quota is what a tenant may still lease.
+// Quota is what a tenant may still lease: QuotaOf says why that is memory only.
 type Quota struct {
 	Tenant      ledger.TenantID
 	MemoryBytes uint64

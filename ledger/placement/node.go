@@ -50,7 +50,7 @@ func (p *Planner) readNodes() {
 	if !slices.IsSortedFunc(p.order, byID) {
 		slices.SortFunc(p.order, byID)
 	}
-	p.away, p.stale, p.diskMin = [nodeStates]uint32{}, 0, ^uint64(0)
+	p.away, p.stale, p.usable, p.diskMin = [nodeStates]uint32{}, 0, 0, ^uint64(0)
 	p.nodes = slices.Grow(p.nodes, len(in))
 	for _, i := range p.order {
 		p.readNode(&in[i])
@@ -71,6 +71,7 @@ func (p *Planner) readNode(in *Node) {
 		n.standing = p.standing(in)
 		n.class = p.classFor(in)
 		p.diskMin = min(p.diskMin, n.disk)
+		p.usable++
 		p.classes[n.class].nodes = append(p.classes[n.class].nodes, int32(len(p.nodes)))
 	}
 	p.nodes = append(p.nodes, n)

@@ -41,12 +41,14 @@ type Params struct {
 	// SampleSize is how many nodes are scored for a placement; zero is all that
 	// fit.
 	SampleSize int
-	// LookMax bounds the nodes that are visited for a shape of jobs, when
-	// SampleSize is not zero.
-	LookMax int
-	// ReasonLooksMax bounds the nodes that are looked at for reasons in a pass,
-	// when SampleSize is not zero: up to 2048 for each job that differs from the
-	// others, and 256 once the bound is reached.
+	// LookMax bounds the nodes that are visited for a shape of jobs, or for a job
+	// that accepts none of those which its shape has found. PassLooksMax bounds
+	// all of these visits in a pass: once it is reached, each shape and each such
+	// job visits SampleSize nodes. Neither holds when SampleSize is zero.
+	LookMax, PassLooksMax int
+	// ReasonLooksMax bounds the nodes that are looked at for reasons in a pass: up
+	// to 2048 for each job that differs from the others, and 128 once the bound is
+	// reached. Zero is no bound.
 	ReasonLooksMax int
 	// PlacementsMax bounds a pass, JobPlacementsMax what a job gets in a pass,
 	// RoundPlacementsMax what it gets before it is the next one's turn.
@@ -66,7 +68,8 @@ type Params struct {
 	WorkNanosMin, WorkNanosMax int64
 	// TaskNanos is the duration of tasks of which nothing is known.
 	TaskNanos int64
-	// LeaseNanosMin and LeaseNanosMax bound leases.
+	// LeaseNanosMin and LeaseNanosMax bound leases; the latter is at most
+	// ledger.SpanMax.
 	LeaseNanosMin, LeaseNanosMax int64
 	// OfferAgeNanosMax is how old an offer may be.
 	OfferAgeNanosMax int64
@@ -87,6 +90,7 @@ func Default() Params {
 		Weights:            Weights{Pack: 10, Local: 10, Wait: 6, Trust: 8, Spread: 40},
 		SampleSize:         64,
 		LookMax:            8192,
+		PassLooksMax:       1 << 20,
 		ReasonLooksMax:     1 << 18,
 		PlacementsMax:      4096,
 		JobPlacementsMax:   256,
@@ -119,6 +123,7 @@ func (p Params) Validate() error {
 		{max(w.Pack, w.Local, w.Wait, w.Trust, w.Spread) > WeightMax, "a weight is above WeightMax"},
 		{p.SampleSize < 0, "SampleSize is negative"},
 		{p.SampleSize > 0 && p.LookMax < p.SampleSize, "LookMax is below SampleSize"},
+		{p.SampleSize > 0 && p.PassLooksMax < p.LookMax, "PassLooksMax is below LookMax"},
 		{p.ReasonLooksMax < 0, "ReasonLooksMax is negative"},
 		{p.PlacementsMax < 1, "PlacementsMax is below 1"},
 		{p.JobPlacementsMax < 1, "JobPlacementsMax is below 1"},
@@ -132,7 +137,10 @@ func (p Params) Validate() error {
 		{p.Stages < 1, "Stages is below 1"},
 		{p.WorkNanosMin < 0 || p.WorkNanosMax < p.WorkNanosMin, "WorkNanosMin and WorkNanosMax are not 0 ≤ min ≤ max"},
 		{p.TaskNanos < 1, "TaskNanos is below 1"},
-		{p.LeaseNanosMin < 1 || p.LeaseNanosMax < p.LeaseNanosMin, "LeaseNanosMin and LeaseNanosMax are not 1 ≤ min ≤ max"},
+		{
+			p.LeaseNanosMin < 1 || p.LeaseNanosMax < p.LeaseNanosMin || p.LeaseNanosMax > int64(ledger.SpanMax),
+			"LeaseNanosMin and LeaseNanosMax are not 1 ≤ min ≤ max ≤ ledger.SpanMax",
+		},
 		{p.OfferAgeNanosMax < 1, "OfferAgeNanosMax is below 1"},
 		{p.AvoidNanosMax < 0, "AvoidNanosMax is negative"},
 		{p.WaitNanosMax < 1, "WaitNanosMax is below 1"},

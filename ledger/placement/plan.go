@@ -23,6 +23,8 @@ type Planner struct {
 	classes []class
 	away    [nodeStates]uint32 // nodes by state, where they are not up
 	stale   uint32
+	usable  uint32
+	index   index
 	diskMin uint64 // least room for modules on any usable node
 
 	demands []demand
@@ -35,6 +37,9 @@ type Planner struct {
 	spreads []spread
 	quotas  []uint64 // memory that tenants may still lease
 	avoid   []int32
+	marks   []bool // by class: denies the tenant of the job in hand
+	here    here
+	sifted  []int32 // classes that deny the tenant of the job in hand
 
 	classOf  map[string]int32
 	tenantOf map[ledger.TenantID]int32
@@ -47,8 +52,9 @@ type Planner struct {
 	reasonOf map[reasonKey]found
 	key      []byte
 
-	looks int // how many nodes reasons may still look at
-	out   Output
+	lifted bool // the node that choose returned is one to be avoided
+	looks  int  // how many nodes reasons may still look at
+	out    Output
 }
 
 // job is where the planning of one job stands.
@@ -68,7 +74,8 @@ type job struct {
 	left       uint64
 	slots      uint64 // in use by leases and by this plan
 	placements int
-	held       map[int32]uint32 // slots by value of the spread label, once asked for
+	held       []holding // slots by value of the spread label, once asked for
+	counted    bool      // held is filled
 	done       bool
 }
 
@@ -196,7 +203,7 @@ func (p *Planner) place(j *job, n int32) {
 	slots, count := p.amount(j, j.rest.Count(), n)
 	p.out.Placements = append(p.out.Placements, ledger.Placement{
 		Job: j.ID, Start: j.rest.First, Count: count, Node: nd.in.ID, Slots: slots,
-		Expiry: p.in.Now + ledger.Time(p.lease(j, slots, count, nd)),
+		Expiry: p.in.Now + ledger.Time(p.lease(j, slots, count, nd)), Heed: !p.lifted,
 	})
 	_, j.rest = j.rest.Split(count)
 	j.left -= uint64(count)
@@ -213,7 +220,7 @@ func (p *Planner) place(j *job, n int32) {
 		nd.fetched = int32(len(p.fetched))
 	}
 	if j.spread >= 0 {
-		p.heldOf(j)[p.spreads[j.spread].of[n]] += slots
+		p.hold(j, p.spreads[j.spread].of[n], slots)
 	}
 	p.shapes[j.shape].placed(n, p.params.Policy)
 }

@@ -45,6 +45,8 @@ func (p *Planner) release() {
 	clear(p.spreadOf)
 	clear(p.quotaOf)
 	clear(p.reasonOf)
+	p.index.clear()
+	p.forgetHeld()
 	clear(p.nodes)
 	clear(p.jobs)
 	p.nodes, p.jobs, p.fetched = p.nodes[:0], p.jobs[:0], p.fetched[:0]

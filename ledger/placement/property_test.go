@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -130,6 +129,9 @@ func follow(t fataler, m *naive, k int, p ledger.Placement) {
 	}
 	if lease := int64(p.Expiry - m.in.Now); lease < params.LeaseNanosMin || lease > params.LeaseNanosMax {
 		t.Fatalf("placement %d: lease of %d ns", k, lease)
+	}
+	if avoids := slices.Contains(m.in.Jobs[i].Pending[r].Avoid, p.Node); p.Heed == avoids {
+		t.Fatalf("placement %d: Heed is %v, that the range avoids the node %v", k, p.Heed, avoids)
 	}
 	m.lift = m.lifted(i, r)
 	for range p.Slots {
@@ -268,15 +270,5 @@ func TestSampling(t *testing.T) {
 		if !sampled {
 			t.Error("no reasons are sampled")
 		}
-	}
-}
-
-// TestParamsValidate: the defaults are valid, the zero value is not.
-func TestParamsValidate(t *testing.T) {
-	if err := Default().Validate(); err != nil {
-		t.Error(err)
-	}
-	if err := (Params{}).Validate(); !errors.Is(err, ErrParams) {
-		t.Errorf("zero value: %v", err)
 	}
 }

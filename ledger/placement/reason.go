@@ -67,7 +67,7 @@ func (c Code) Small() bool { return c >= CodeSmallMemory && c <= CodeSmallScratc
 func (c Code) Full() bool { return c >= CodeFullMemory && c <= CodeFullScratch }
 
 // ReasonsMax bounds Reasons.Counts.
-const ReasonsMax = 16
+const ReasonsMax = ledger.ReasonsMax
 
 // Reasons say where a job's tasks could not go, and why not.
 type Reasons struct {
@@ -130,7 +130,7 @@ func (r *Reasons) finish() {
 // dimensions of Resources, in the order of their codes.
 const dimensions = 4
 
-func dimension(r ledger.Resources, d int) uint64 {
+func dimension(r *ledger.Resources, d int) uint64 {
 	switch d {
 	case 0:
 		return r.MemoryBytes
@@ -143,13 +143,18 @@ func dimension(r ledger.Resources, d int) uint64 {
 	}
 }
 
-// short returns the first dimension in which need is more than have; it must
-// not fit.
-func short(need, have ledger.Resources) int {
-	for d := range dimensions - 1 {
-		if dimension(need, d) > dimension(have, d) {
-			return d
-		}
+// short returns the first dimension in which need is more than have, or
+// dimensions when it fits.
+func short(need, have *ledger.Resources) int {
+	switch {
+	case need.MemoryBytes > have.MemoryBytes:
+		return 0
+	case need.FuelRate > have.FuelRate:
+		return 1
+	case need.Slots > have.Slots:
+		return 2
+	case need.ScratchBytes > have.ScratchBytes:
+		return 3
 	}
-	return dimensions - 1
+	return dimensions
 }

@@ -162,8 +162,12 @@ func (s *scene) plan(out *strings.Builder) error {
 	}
 	plan := Plan(s.in)
 	for _, p := range plan.Placements {
-		fmt.Fprintf(out, "place %s: %d from %d on %s, %d at a time, lease %v\n",
-			s.names[p.Job], p.Count, p.Start, p.Node, p.Slots, time.Duration(p.Expiry-now))
+		again := ""
+		if !p.Heed {
+			again = ", although avoided"
+		}
+		fmt.Fprintf(out, "place %s: %d from %d on %s, %d at a time, lease %v%s\n",
+			s.names[p.Job], p.Count, p.Start, p.Node, p.Slots, time.Duration(p.Expiry-now), again)
 	}
 	for _, l := range plan.Left {
 		fmt.Fprintf(out, "left %s: %d\n", s.names[l.Job], l.Tasks)

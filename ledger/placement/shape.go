@@ -108,10 +108,15 @@ func (p *Planner) refill(s *shape) {
 			s.window = append(s.window, n)
 			s.misses = 0
 		}
-		s.closed = s.misses >= size || (s.visited >= size && !s.evicted) ||
-			(p.params.SampleSize > 0 && s.visited >= p.params.LookMax)
+		s.closed = s.misses >= size || (s.visited >= size && !s.evicted) || p.looked(s)
 	}
-	if s.empty() && size > 0 && (!s.evicted || s.misses >= size) {
+	if s.empty() && size > 0 && (!s.evicted || s.misses >= size) && s.visited >= min(size, p.params.LookMax) {
 		l.fail(s.key.task)
 	}
+}
+
+// looked reports whether the bounds allow no further step of the walk.
+func (p *Planner) looked(s *shape) bool {
+	return p.params.SampleSize > 0 && (s.visited >= p.params.LookMax ||
+		(p.out.Stats.Visits >= p.params.PassLooksMax && s.visited >= p.params.SampleSize))
 }

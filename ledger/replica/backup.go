@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -100,12 +101,14 @@ func Recover(ctx context.Context, config Config) error {
 	var fault error
 	f := &fsm{
 		config: &config, history: newHistory(config.Store.Applied(), 1), book: b, metrics: m, snapshots: snaps,
-		stopped: func(cause error) { fault = cause },
+		stall: newStall(&config, slog.New(slog.DiscardHandler), m, func() {}), stopped: func(cause error) { fault = cause },
 	}
 	if err := snaps.repair(f); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
-	term, err := replay(ctx, &config, snaps, f)
+	ending := make(chan struct{})
+	close(ending) // a store without room is an error here
+	term, err := replay(ctx, &config, snaps, applier{f, ending})
 	if err = errors.Join(err, fault); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
@@ -120,7 +123,7 @@ func Recover(ctx context.Context, config Config) error {
 // It does what raft.RecoverCluster does, which cannot be used: it refuses
 // members that have not voted, and would read the whole state through a
 // snapshot.
-func replay(ctx context.Context, config *Config, snaps *snapshots, f *fsm) (term uint64, err error) {
+func replay(ctx context.Context, config *Config, snaps *snapshots, f applier) (term uint64, err error) {
 	m, _, err := snaps.latest()
 	if err != nil {
 		return 0, err
@@ -150,7 +153,7 @@ func replay(ctx context.Context, config *Config, snaps *snapshots, f *fsm) (term
 			return 0, fmt.Errorf("apply log entry %d: %w", index, err)
 		}
 	}
-	if current, err := config.RaftLog.GetUint64([]byte("CurrentTerm")); err == nil {
+	if current, err := config.RaftLog.GetUint64(termKey); err == nil {
 		term = max(term, current)
 	}
 	return term, nil
@@ -191,7 +194,7 @@ func beginAnew(config *Config, snaps *snapshots, term uint64) error {
 	if err := snaps.keep(); err != nil {
 		return err
 	}
-	if err := config.RaftLog.SetUint64([]byte("CurrentTerm"), term); err != nil {
+	if err := config.RaftLog.SetUint64(termKey, term); err != nil {
 		return fmt.Errorf("write term: %w", err)
 	}
 	if err := snaps.put(meta{index: index, term: term, applied: index, serversIndex: index, servers: servers}); err != nil {

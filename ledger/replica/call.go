@@ -217,7 +217,7 @@ func (r *Replica) serveCalls(c *conn) {
 		case slots <- struct{}{}:
 		default:
 			r.metrics.limits.WithLabelValues("calls").Inc()
-			reply(nil, ErrOverloaded)
+			reply(nil, fmt.Errorf("%w: %d calls of one connection", ErrOverloaded, callsMax))
 			continue
 		}
 		serving.Go(func() {

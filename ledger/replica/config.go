@@ -21,7 +21,9 @@ type Machine interface {
 	Apply(tx ledger.Tx, index uint64, command []byte) (result []byte, err error)
 }
 
-// Store keeps one member's state and Raft's log. A replica has it to itself.
+// Store keeps one member's state. A replica has it to itself. An error that wraps
+// ErrNoRoom says that nothing was written and that the same may work later; after
+// any other error of Update the replica stops.
 type Store interface {
 	// Update runs f in one transaction and commits its writes together with
 	// index as the new applied index. When f fails nothing has happened.
@@ -31,6 +33,8 @@ type Store interface {
 	ViewAt(f func(tx ledger.Tx) error) (index uint64, err error)
 	// Applied returns the applied index.
 	Applied() uint64
+	// Sync makes everything applied survive a loss of power.
+	Sync() error
 	// Snapshot writes a consistent state with its applied index and a
 	// checksum, while the store serves.
 	Snapshot(w io.Writer) (index uint64, err error)
@@ -39,12 +43,8 @@ type Store interface {
 	Restore(r io.Reader) (index uint64, err error)
 }
 
-// syncer is a Store that can make everything applied survive a loss of power.
-// Of another one the replica keeps a durable copy whenever it cuts Raft's log.
-type syncer interface{ Sync() error }
-
 // RaftLog keeps Raft's log and small values. What it has stored survives a loss
-// of power.
+// of power. ErrNoRoom means what it means for a Store.
 type RaftLog interface {
 	raft.LogStore
 	raft.StableStore
@@ -72,7 +72,12 @@ type Config struct {
 	RaftLog RaftLog
 	// Machine is the state machine.
 	Machine Machine
-	// Dir is a folder for files that are on their way: snapshots.
+	// Accept is asked at the leader for each command before it enters the log;
+	// an error refuses it, as ErrRefused. It is the place to keep out what not
+	// every member could apply, and to look at a clock. nil accepts everything.
+	Accept func(command []byte) error
+	// Dir is a folder for files that are on their way: snapshots, and between
+	// Close and Open the recent changes.
 	Dir string
 	// NeverVote keeps the member out of the quorum.
 	NeverVote bool

@@ -21,7 +21,8 @@ func onDisk(t testing.TB, sync bool) func(id string) (replica.Store, replica.Raf
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		return disk.Store{Store: s}, s.Raft(), s.Close, nil
+		d := disk.Store{Store: s}
+		return d, d.Raft(), s.Close, nil
 	}
 }
 

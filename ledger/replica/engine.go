@@ -1,13 +1,9 @@
 package replica
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -18,45 +14,10 @@ type engine struct {
 	replica   *Replica
 	snapshots *snapshots
 
-	mu      sync.RWMutex
-	current *instance
-}
-
-// instance is Raft from one start to its end.
-type instance struct {
-	*raft.Raft
-	trans *raft.NetworkTransport
-	layer *streamLayer
-	// ending is closed when the end begins, gone when it is over: a future that
-	// has no answer then never gets one.
-	ending, gone chan struct{}
-	once         sync.Once
-	watching     sync.WaitGroup
-}
-
-// await waits for a future. Raft forgets some of them when it is shut down.
-func (i *instance) await(f raft.Future) error {
-	answer := make(chan error, 1)
-	go func() { answer <- f.Error() }()
-	select {
-	case err := <-answer:
-		return err
-	case <-i.gone:
-		return raft.ErrRaftShutdown
-	}
-}
-
-// shutdown ends the instance and waits for it, but for those who watch it.
-func (i *instance) shutdown() {
-	i.once.Do(func() {
-		close(i.ending)
-		_ = i.layer.Close()
-		_ = i.Shutdown().Error()
-		i.trans.CloseStreams()
-		_ = i.trans.Close()
-		i.layer.wait()
-		close(i.gone)
-	})
+	// changing is held while one instance takes the place of another, before mu.
+	changing sync.Mutex
+	mu       sync.RWMutex
+	current  *instance
 }
 
 func (e *engine) config() *raft.Config {
@@ -85,19 +46,22 @@ func (e *engine) start(bootstrap *raft.Configuration) error {
 	config := e.config()
 	i := &instance{layer: newStreamLayer(r), ending: make(chan struct{}), gone: make(chan struct{})}
 	i.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: addressBook{r.book}, Logger: config.Logger, Stream: i.layer, MaxPool: 3, Timeout: r.config.RPCTimeout,
+		ServerAddressProvider: addressBook{r.book}, Logger: config.Logger, Stream: i.layer, MaxPool: poolMax, Timeout: r.config.RPCTimeout,
 	})
 	var err error
 	if bootstrap != nil {
 		err = raft.BootstrapCluster(config, r.config.RaftLog, r.config.RaftLog, e.snapshots, i.trans, *bootstrap)
 	}
+	started := make(chan struct{})
+	guarded := guardedLog{r.config.RaftLog, r.stall, r.fault, started, i.ending}
 	if err == nil {
-		i.Raft, err = raft.NewRaft(config, r.fsm, r.config.RaftLog, r.config.RaftLog, e.snapshots, i.trans)
+		i.Raft, err = raft.NewRaft(config, applier{r.fsm, i.ending}, guarded, guarded, e.snapshots, voteTransport{i.trans})
 	}
 	if err != nil {
 		_ = i.layer.Close()
 		return errors.Join(fmt.Errorf("start raft: %w", err), i.trans.Close())
 	}
+	close(started)
 	observed := make(chan raft.Observation, 64)
 	i.RegisterObserver(raft.NewObserver(observed, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
@@ -130,10 +94,48 @@ func (e *engine) halt() {
 	}
 }
 
-// reset makes the member a stranger to Raft again: log and snapshot go, term
-// and vote stay, so that it never votes twice.
-func (e *engine) reset() error {
+// found starts again with a first configuration.
+func (e *engine) found(bootstrap raft.Configuration) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
 	e.stop()
+	err := e.start(&bootstrap)
+	if err != nil {
+		err = errors.Join(err, e.start(nil))
+	}
+	return err
+}
+
+// ensure starts an instance where an earlier start has failed.
+func (e *engine) ensure() {
+	if e.get() != nil || e.replica.unusable() != nil {
+		return
+	}
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if e.get() != nil {
+		return
+	}
+	if err := e.start(nil); err != nil && !errors.Is(err, ErrClosed) {
+		e.replica.log.Error("raft does not start, trying again", "err", err)
+	}
+}
+
+// reset makes the member a stranger to Raft again, if it is still needed: log and
+// snapshot go, term and vote stay, so that it never votes twice. After an error
+// all is as it was, or ensure goes on.
+func (e *engine) reset(needed func() bool) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if !needed() {
+		return nil
+	}
+	e.stop()
+	return errors.Join(e.forget(), e.start(nil))
+}
+
+// forget deletes log and snapshot.
+func (e *engine) forget() error {
 	log := e.replica.config.RaftLog
 	first, err := log.FirstIndex()
 	if err != nil {
@@ -148,10 +150,7 @@ func (e *engine) reset() error {
 			return fmt.Errorf("delete log: %w", err)
 		}
 	}
-	if err := e.snapshots.forget(); err != nil {
-		return err
-	}
-	return e.start(nil)
+	return e.snapshots.forget()
 }
 
 // get returns the instance, nil when there is none.
@@ -217,136 +216,6 @@ func (e *engine) watch(i *instance, observed <-chan raft.Observation) {
 		}
 	}
 }
-
-// addressBook gives Raft the addresses that members have announced.
-type addressBook struct{ book *book }
-
-var errNoAddress = errors.New("member has announced no address")
-
-// ServerAddr implements raft.ServerAddressProvider.
-func (a addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	if address := a.book.view().address(string(id)); address != "" {
-		return raft.ServerAddress(address), nil
-	}
-	return "", errNoAddress
-}
-
-// streamLayer gives Raft its share of the connections.
-type streamLayer struct {
-	replica *Replica
-	ctx     context.Context
-	cancel  context.CancelFunc
-	// offered holds connections until the transport takes them.
-	offered chan net.Conn
-	conns   connSet
-	open    sync.WaitGroup
-}
-
-func newStreamLayer(r *Replica) *streamLayer {
-	l := &streamLayer{replica: r, offered: make(chan net.Conn), conns: connSet{open: map[*conn]struct{}{}}}
-	l.ctx, l.cancel = context.WithCancel(r.ctx)
-	return l
-}
-
-// own wraps c so that closing the layer closes it and wait waits for it.
-func (l *streamLayer) own(c *conn, after func()) (*conn, bool) {
-	w := &conn{Conn: c, r: c.r, peer: c.peer}
-	l.open.Add(1)
-	ok := l.conns.add(w, func() {
-		if after != nil {
-			after()
-		}
-		l.open.Done()
-	})
-	if !ok {
-		l.open.Done()
-	}
-	return w, ok
-}
-
-func (l *streamLayer) offer(c *conn) bool {
-	w, ok := l.own(c, func() { l.replica.suspect(c.peer.id) })
-	if !ok {
-		return false
-	}
-	select {
-	case l.offered <- w:
-	case <-l.ctx.Done():
-		_ = w.Close()
-	}
-	return true
-}
-
-// Accept implements net.Listener.
-func (l *streamLayer) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.offered:
-		return c, nil
-	case <-l.ctx.Done():
-		return nil, net.ErrClosed
-	}
-}
-
-// Dial implements raft.StreamLayer.
-func (l *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx := l.ctx
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
-	if string(address) == l.replica.config.Address {
-		return l.loop()
-	}
-	c, err := l.replica.dial(ctx, string(address), protocolRaft)
-	if err != nil {
-		return nil, err
-	}
-	w, ok := l.own(c, nil)
-	if !ok {
-		_ = c.Close()
-		return nil, net.ErrClosed
-	}
-	return w, nil
-}
-
-// loop connects the instance with itself.
-func (l *streamLayer) loop() (net.Conn, error) {
-	near, far := net.Pipe()
-	w, ok := l.own(&conn{Conn: far, r: bufio.NewReader(far)}, nil)
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	select {
-	case l.offered <- w:
-		return near, nil
-	case <-l.ctx.Done():
-		_ = w.Close()
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (l *streamLayer) Close() error {
-	l.cancel()
-	l.conns.close()
-	return nil
-}
-
-// wait returns when all connections are closed.
-func (l *streamLayer) wait() { l.open.Wait() }
-
-// Addr implements net.Listener.
-func (l *streamLayer) Addr() net.Addr { return address(l.replica.config.Address) }
-
-// address is a member's address as a net.Addr.
-type address string
-
-// Network implements net.Addr.
-func (address) Network() string { return "dugnad" }
-
-// String implements net.Addr.
-func (a address) String() string { return string(a) }
 
 // campaign makes the instance a candidate at once.
 func (e *engine) campaign(i *instance) {

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 var (
@@ -34,6 +35,15 @@ var (
 	// ErrNotMember is returned by operations that need a grid before Found or
 	// Join, and when another member refuses this one as a stranger.
 	ErrNotMember = errors.New("not a member of the grid")
+	// ErrRefused is returned by Propose for a command that Config.Accept has
+	// refused at the leader. It did not happen and will not.
+	ErrRefused = errors.New("leader does not accept the command")
+	// ErrNoRoom is returned by a Store or RaftLog that has no room at present:
+	// nothing was written, and the same may be written later. The member waits
+	// for room and leaves leading to others. Propose and Read return it when
+	// that did not help until their context ended; a command did not happen and
+	// will not.
+	ErrNoRoom = errors.New("store has no room at present")
 	// ErrCorrupt is returned for bytes that no member of this version writes.
 	ErrCorrupt = errors.New("corrupt encoding")
 )
@@ -70,12 +80,17 @@ const (
 	codeBusy
 	codeVersion
 	codeOther
+	codeRefused
+	codeNoRoom
+	// codes is how many there are.
+	codes
 )
 
 var codeErrors = map[code]error{
 	codeNotLeader: errNotLeader, codeLost: errLost, codeOverloaded: ErrOverloaded, codeStopped: ErrStopped,
 	codeClosed: ErrClosed, codeTooOld: ErrTooOld, codeTooLarge: ErrTooLarge, codeNotMember: ErrNotMember,
 	codeFull: errFull, codeUnattached: errUnattached, codeBusy: errBusy,
+	codeRefused: ErrRefused, codeNoRoom: ErrNoRoom,
 }
 
 // codeOf returns the code that stands for err on the wire.
@@ -83,17 +98,30 @@ func codeOf(err error) code {
 	if err == nil {
 		return codeOK
 	}
-	for c := codeNotLeader; c < codeVersion; c++ {
-		if errors.Is(err, codeErrors[c]) {
+	for c := codeNotLeader; c < codes; c++ {
+		if known := codeErrors[c]; known != nil && errors.Is(err, known) {
 			return c
 		}
 	}
 	return codeOther
 }
 
+// errorTextMax bounds the text that goes with a code.
+const errorTextMax = 1024
+
+// appendCode encodes c and the text of err, which may be nil.
+func appendCode(c code, err error) []byte {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	return appendBytes([]byte{byte(c)}, text[:min(len(text), errorTextMax)])
+}
+
 // errorOf is the inverse of codeOf.
 func errorOf(c code, text string) error {
-	switch known := codeErrors[c]; {
+	known := codeErrors[c]
+	switch {
 	case c == codeOK:
 		return nil
 	case c == codeVersion:
@@ -102,8 +130,12 @@ func errorOf(c code, text string) error {
 		return parseHint(text)
 	case known == nil:
 		return fmt.Errorf("member refused: %s", text)
-	case text == "" || text == known.Error():
+	}
+	switch rest, is := strings.CutPrefix(text, known.Error()); {
+	case rest == "":
 		return known
+	case is:
+		return fmt.Errorf("%w%s", known, rest)
 	default:
 		return fmt.Errorf("%w: %s", known, text)
 	}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -41,19 +42,24 @@ func (r *Replica) serveStream(c *conn) {
 	at := r.history.cursor(from)
 	if lineage := r.book.view().lineage; lineage == "" || c.peer.lineage != lineage {
 		err = ErrTooOld
-	} else {
-		_, _, err = r.history.next(&cursor{at.index, at.generation}, 0)
+	} else if _, _, err = r.history.next(&cursor{at.index, at.generation}, 0); err != nil {
+		r.metrics.limits.WithLabelValues("history").Inc()
 	}
 	depth, others := 0, []string(nil)
 	r.refreshTree()
+	if err == nil && r.stall.cause() != nil {
+		err = errUnattached
+	}
 	if err == nil {
 		if depth, others, err = r.tree.adopt(k, int(min(below, depthMax)), r.config.FanOut); err == nil {
 			defer r.tree.release(k)
+		} else if errors.Is(err, errFull) {
+			r.metrics.limits.WithLabelValues("fan-out").Inc()
 		}
 	} else if _, _, _, attached := r.tree.place(); !attached {
 		err = errUnattached
 	}
-	answer := appendBytes([]byte{byte(codeOf(err))}, "")
+	answer := appendCode(codeOf(err), err)
 	answer = binary.AppendUvarint(answer, uint64(depth))
 	answer = binary.AppendUvarint(answer, uint64(len(others)))
 	for _, a := range others {
@@ -95,9 +101,6 @@ func (r *Replica) feed(c *conn, at cursor) error {
 			for _, rec := range records {
 				frame = appendBytes(frame, rec.data)
 			}
-			if len(frame) > frameBytesMax {
-				return fmt.Errorf("change record has %d bytes: %w", len(frame), ErrTooLarge)
-			}
 			if err := send(frame); err != nil {
 				return err
 			}
@@ -124,7 +127,7 @@ func (r *Replica) beatInterval() time.Duration {
 func (r *Replica) beatFrame() []byte {
 	r.refreshTree()
 	fresh := byte(0)
-	if _, _, _, attached := r.tree.place(); attached {
+	if _, _, _, attached := r.tree.place(); attached && r.stall.cause() == nil {
 		fresh = 1
 	}
 	id, address := r.leader()
@@ -142,13 +145,13 @@ func (r *Replica) serveSnapshot(c *conn) {
 		defer func() { <-r.sending }()
 	default:
 		r.metrics.limits.WithLabelValues("snapshots").Inc()
-		err = errBusy
+		err = fmt.Errorf("%w: it sends %d snapshots", errBusy, r.config.SnapshotsMax)
 	}
 	if _, _, _, attached := r.tree.place(); err == nil && !attached {
 		err = errUnattached
 	}
 	c.SetWriteDeadline(time.Now().Add(r.config.RPCTimeout))
-	if writeFrame(c, appendBytes([]byte{byte(codeOf(err))}, "")) != nil || err != nil {
+	if writeFrame(c, appendCode(codeOf(err), err)) != nil || err != nil {
 		return
 	}
 	file, _, err := spool(r.config.Dir, r.config.Store, r.book.view().lineage)

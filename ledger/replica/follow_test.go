@@ -9,6 +9,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // checkTree fails unless every member is attached, below its parent, within
@@ -101,6 +102,86 @@ func TestFollowerTakesASnapshotWhenTooOld(t *testing.T) {
 	if !errors.Is(err, replica.ErrTooOld) {
 		t.Errorf("watch from %d: %v", before, err)
 	}
+}
+
+// TestRestartKeepsTheRecentChanges restarts all members one after another, and
+// then all at once: nobody takes the state as a whole, and a watch misses nothing.
+func TestRestartKeepsTheRecentChanges(t *testing.T) {
+	const members = 5
+	registry := prometheus.NewRegistry()
+	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{Configure: func(c *replica.Config) {
+		c.VotersMax, c.Registerer = 3, registry
+	}})
+	list := c.Found(members, 3)
+	for i, r := range list {
+		_, last := add(t, r, uint64(i), 1, "k")
+		for _, other := range list {
+			if err := other.Wait(within(t), last); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	from := list[0].Applied()
+	before := restored(t, registry)
+	for i := range members {
+		_, last := add(t, c.Running(i), uint64(i), 2, "k")
+		for k := range members {
+			if err := c.Running(k).Wait(within(t), last); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Stop(i)
+		add(t, c.Running((i+1)%members), uint64(100+i), 1, "k")
+		c.Open(i)
+	}
+	_, last := add(t, c.Running(0), 200, 1, "k")
+	for i := range members {
+		if err := c.Running(i).Wait(within(t), last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := restored(t, registry); n != before {
+		t.Errorf("%v states were taken as a whole", n-before)
+	}
+	enough, changes := errors.New("enough"), 0
+	for i := range members {
+		c.Stop(i)
+	}
+	for i := range members {
+		c.Open(i)
+	}
+	for i := range members {
+		changes = 0
+		err := c.Running(i).Watch(within(t), ledgertest.ToyKey("k"), from, func(index uint64, seen []replica.Change) error {
+			if changes += len(seen); index >= last {
+				return enough
+			}
+			return nil
+		})
+		if !errors.Is(err, enough) || changes != 2*members+1 {
+			t.Errorf("%s: %d changes, want %d: %v", ledgertest.Name(i), changes, 2*members+1, err)
+		}
+	}
+}
+
+// restored counts the states that members took as a whole.
+func restored(t *testing.T, registry *prometheus.Registry) (n float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "dugnad_replica_snapshots_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == "restored" {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
 }
 
 func TestWatchSeesEveryChangeAndResumesElsewhere(t *testing.T) {

@@ -19,7 +19,9 @@ type fsm struct {
 	metrics *metrics
 	// snapshots is told when a received one was restored.
 	snapshots *snapshots
-	// stopped is called once, when the machine had a fault.
+	// stall waits while the store has no room.
+	stall *stall
+	// stopped is called once, when the machine or the store had a fault.
 	stopped func(error)
 
 	// mu is held while anything is applied.
@@ -31,15 +33,36 @@ type fsm struct {
 // it: its result is not known here. Its proposer tries again.
 var errSkipped = fmt.Errorf("entry was applied already: %w", errLost)
 
+// applier is the fsm as one Raft instance sees it.
+type applier struct {
+	*fsm
+	// ending is closed when the instance's end begins.
+	ending <-chan struct{}
+}
+
+var _ raft.BatchingFSM = applier{}
+
 // Apply implements raft.FSM.
-func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+func (a applier) Apply(l *raft.Log) any { return a.ApplyBatch([]*raft.Log{l})[0] }
 
 // ApplyBatch implements raft.BatchingFSM: the whole batch in one update. The
-// response to an entry is [][]byte, one result per command, or an error.
-func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+// response to an entry is [][]byte, one result per command, or an error. It waits
+// while the store has no room.
+func (a applier) ApplyBatch(logs []*raft.Log) []any {
+	responses := make([]any, len(logs))
+	if err := a.stall.retry(a.ending, func() error { return a.applyBatch(logs, responses) }); err != nil {
+		for i := range responses {
+			responses[i] = fmt.Errorf("%w: %w", errLost, err)
+		}
+	}
+	return responses
+}
+
+// applyBatch returns ErrNoRoom when nothing was applied and it may be called
+// again. Other errors are responses.
+func (f *fsm) applyBatch(logs []*raft.Log, responses []any) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	responses := make([]any, len(logs))
 	first := 0
 	for applied := f.config.Store.Applied(); first < len(logs) && logs[first].Index <= applied; first++ {
 		responses[first] = errSkipped
@@ -47,6 +70,9 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	todo := logs[first:]
 	if len(todo) > 0 && f.cause == nil {
 		done, err := f.update(todo, responses[first:])
+		if errors.Is(err, ErrNoRoom) {
+			return err
+		}
 		if err != nil && done > 0 {
 			// Keep what comes before the entry that cannot be applied.
 			_, again := f.update(todo[:done], responses[first:])
@@ -64,7 +90,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			}
 		}
 	}
-	return responses
+	return nil
 }
 
 func (f *fsm) stop(cause error) {
@@ -147,10 +173,18 @@ func (f *fsm) visible(records []record, ownChanged bool) error {
 	return nil
 }
 
-// applyRecords applies what another member has streamed.
+// applyStream applies what another member has streamed. It waits while the store
+// has no room, until ending is closed.
+func (f *fsm) applyStream(records []record, ending <-chan struct{}) error {
+	return f.stall.retry(ending, func() error { return f.applyRecords(records) })
+}
+
 func (f *fsm) applyRecords(records []record) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.cause != nil {
+		return f.stopError()
+	}
 	applied := f.config.Store.Applied()
 	for len(records) > 0 && records[0].index <= applied {
 		records = records[1:]
@@ -170,7 +204,11 @@ func (f *fsm) applyRecords(records []record) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("apply changes up to %d: %w", records[len(records)-1].index, err)
+		err = fmt.Errorf("apply changes up to %d: %w", records[len(records)-1].index, err)
+		if !errors.Is(err, ErrNoRoom) {
+			f.stop(err)
+		}
+		return err
 	}
 	return f.visible(records, ownChanged)
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // lead does a leader's duties until it is one no longer: it makes the term
-// readable, names the grid's history, and looks after the voters.
+// readable, names the grid's history, looks after the voters, and makes way for
+// another when its store has no room.
 //
 // hashicorp/raft-autopilot does not fit: it ranks the servers that Raft's
 // configuration has already and knows no upper bound, while here a few of many
@@ -28,6 +29,7 @@ func (r *Replica) lead(i *instance, term uint64) {
 		case <-ctx.Done():
 		}
 	})
+	i.watching.Go(func() { r.makeWay(ctx, i, term) })
 	if err := i.await(i.Barrier(0)); err != nil || i.CurrentTerm() != term {
 		return
 	}
@@ -50,6 +52,47 @@ func (r *Replica) lead(i *instance, term uint64) {
 			return
 		}
 	}
+}
+
+// makeWay hands leadership over when the store has no room and another voter has,
+// until ctx ends.
+func (r *Replica) makeWay(ctx context.Context, i *instance, term uint64) {
+	tick := time.NewTicker(r.config.HealInterval)
+	defer tick.Stop()
+	for i.State() == raft.Leader && i.CurrentTerm() == term {
+		select {
+		case <-r.stall.beginning():
+		case <-ctx.Done():
+			return
+		}
+		if r.otherHasRoom(ctx) {
+			err := i.await(i.LeadershipTransfer())
+			r.log.Info("leadership is handed over, the store has no room", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// otherHasRoom reports whether another voter could lead.
+func (r *Replica) otherHasRoom(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, r.config.RPCTimeout)
+	defer cancel()
+	view := r.book.view()
+	servers, _ := r.engine.configuration()
+	for _, s := range servers {
+		id := string(s.ID)
+		if s.Suffrage != raft.Voter || id == r.config.ID {
+			continue
+		}
+		if status, err := r.askStatus(ctx, view.address(id)); err == nil && status.logIndex > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // newLineage names a history of the grid: its age and 16 random bytes.
@@ -168,6 +211,13 @@ func (h *healer) probe(ctx context.Context, view *bookView, servers []raft.Serve
 		})
 	}
 	asking.Wait()
+	for _, s := range servers {
+		// A voter without a log has stopped, or has no room: it is of no more
+		// use than one that is silent.
+		if id := string(s.ID); s.Suffrage == raft.Voter && seen[id].logIndex == 0 {
+			delete(seen, id)
+		}
+	}
 	now := time.Now()
 	for id := range ask {
 		if _, alive := seen[id]; alive {
@@ -201,14 +251,15 @@ func (r *Replica) askStatus(ctx context.Context, address string) (status, error)
 // status is what a member says of itself when asked.
 type status struct {
 	id string
-	// applied is the state's index, logIndex the last one in Raft's log.
+	// applied is the state's index, logIndex the last one in Raft's log: zero
+	// when the member can write or apply nothing.
 	applied, logIndex uint64
 	uptime            time.Duration
 }
 
 func (r *Replica) status() status {
 	s := status{id: r.config.ID, applied: r.Applied(), uptime: time.Since(r.opened)}
-	if instance := r.engine.get(); instance != nil && r.cause() == nil {
+	if instance := r.engine.get(); instance != nil && r.cause() == nil && r.stall.cause() == nil {
 		s.logIndex = instance.LastIndex()
 	}
 	return s

@@ -31,13 +31,18 @@ func newHistory(applied uint64, bytesMax int) *history {
 func (h *history) append(records []record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// A record that no frame holds, and all before it, nobody can resume from.
+	unsendable := uint64(0)
 	for _, r := range records {
+		if len(r.data) > recordBytesMax {
+			unsendable = r.index
+		}
 		h.records = append(h.records, r)
 		h.bytes += len(r.data) + recordOverhead
 		h.last = r.index
 	}
 	drop := 0
-	for h.bytes > h.bytesMax && drop < len(h.records) {
+	for drop < len(h.records) && (h.bytes > h.bytesMax || h.records[drop].index <= unsendable) {
 		h.bytes -= len(h.records[drop].data) + recordOverhead
 		h.floor = h.records[drop].index
 		drop++
@@ -49,8 +54,12 @@ func (h *history) append(records []record) {
 	h.signal()
 }
 
-// recordOverhead is what a record costs beside its data.
-const recordOverhead = 48
+const (
+	// recordOverhead is what a record costs beside its data.
+	recordOverhead = 48
+	// recordBytesMax is what a frame holds of a single record.
+	recordBytesMax = frameBytesMax - 16
+)
 
 // reset forgets everything: the state is now that of index.
 func (h *history) reset(index uint64) {

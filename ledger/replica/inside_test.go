@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/raft"
@@ -119,10 +121,10 @@ func TestTreeHasNoLoop(t *testing.T) {
 }
 
 func TestCodesKeepTheirNumbers(t *testing.T) {
-	want := []code{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}
+	want := []code{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 	got := []code{
 		codeOK, codeNotLeader, codeLost, codeOverloaded, codeStopped, codeClosed, codeTooOld, codeTooLarge,
-		codeNotMember, codeFull, codeUnattached, codeBusy, codeVersion, codeOther,
+		codeNotMember, codeFull, codeUnattached, codeBusy, codeVersion, codeOther, codeRefused, codeNoRoom,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -135,44 +137,6 @@ func TestCodesKeepTheirNumbers(t *testing.T) {
 			t.Errorf("code %d is %v, want %v", c, errorOf(c, ""), err)
 		}
 	}
-}
-
-func TestHistoryResumesOrSaysTooOld(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		h := newHistory(0, 500)
-		var all []uint64
-		for index := uint64(0); len(all) < rapid.IntRange(1, 40).Draw(t, "records"); {
-			index += uint64(rapid.IntRange(1, 3).Draw(t, "gap"))
-			h.append([]record{{index, make([]byte, rapid.IntRange(1, 60).Draw(t, "size"))}})
-			all = append(all, index)
-		}
-		from := uint64(rapid.IntRange(0, int(all[len(all)-1])).Draw(t, "from"))
-		at := h.cursor(from)
-		var got, want []uint64
-		for {
-			records, _, err := h.next(&at, 100)
-			if errors.Is(err, ErrTooOld) {
-				if from >= h.floor {
-					t.Fatalf("too old from %d, kept from %d", from, h.floor)
-				}
-				return
-			}
-			if len(records) == 0 {
-				break
-			}
-			for _, r := range records {
-				got = append(got, r.index)
-			}
-		}
-		for _, index := range all {
-			if index > from {
-				want = append(want, index)
-			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Fatalf("from %d (-want +got):\n%s", from, diff)
-		}
-	})
 }
 
 // FuzzDecode feeds every decoder of what comes from disk or from other members.
@@ -205,6 +169,7 @@ func FuzzDecode(f *testing.F) {
 		if r, err := parseRecord(b); err == nil {
 			r.each(func(Change) bool { return true })
 		}
+		decodeHistory(b, "", 0)
 		decodeServers(b)
 		decodeStatus(b)
 		parseHint(string(b))
@@ -217,3 +182,51 @@ func FuzzDecode(f *testing.F) {
 type nowhere struct{ net.Conn }
 
 func (nowhere) Close() error { return nil }
+
+// TestRaftDoesNotEndTheProcess damages what Raft panics about when it sees it:
+// the replica is told, and Raft never gets an answer.
+func TestRaftDoesNotEndTheProcess(t *testing.T) {
+	damage := errors.New("damaged")
+	for what, ask := range map[string]func(RaftLog) error{
+		"term":  func(l RaftLog) error { return l.SetUint64(termKey, 7) },
+		"entry": func(l RaftLog) error { return l.GetLog(1, &raft.Log{}) },
+	} {
+		started, ending, faults := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		m, err := newMetrics(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := &Config{HeartbeatTimeout: time.Second}
+		g := guardedLog{
+			damagedLog{raft.NewInmemStore(), damage},
+			newStall(config, slog.New(slog.DiscardHandler), m, func() {}),
+			func(err error) { faults <- err }, started, ending,
+		}
+		if err := ask(g); !errors.Is(err, damage) {
+			t.Errorf("%s before the start: %v", what, err)
+		}
+		close(started)
+		returned, ended := false, make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = ask(g)
+			returned = true
+		}()
+		if err := <-faults; !errors.Is(err, damage) {
+			t.Errorf("%s: the fault is %v", what, err)
+		}
+		close(ending)
+		if <-ended; returned {
+			t.Errorf("%s: Raft got an answer", what)
+		}
+	}
+}
+
+// damagedLog cannot read entries nor write numbers.
+type damagedLog struct {
+	*raft.InmemStore
+	err error
+}
+
+func (d damagedLog) GetLog(uint64, *raft.Log) error     { return d.err }
+func (d damagedLog) SetUint64(_ []byte, _ uint64) error { return d.err }

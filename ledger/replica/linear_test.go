@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
-	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/ledger/replica"
 )
@@ -22,118 +21,6 @@ var (
 	seedFlag  = flag.Uint64("seed", 0, "seed of the random schedules; 0 is the seeds that are always run")
 	roundFlag = flag.Int("rounds", 12, "faults in a random schedule")
 )
-
-// register is the sequential specification: lists that grow, and are read.
-type registerInput struct {
-	key, value string
-	read       bool
-}
-
-var registerModel = porcupine.Model{
-	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
-		byKey := map[string][]porcupine.Operation{}
-		for _, o := range history {
-			key := o.Input.(registerInput).key
-			byKey[key] = append(byKey[key], o)
-		}
-		var parts [][]porcupine.Operation
-		for _, part := range byKey {
-			parts = append(parts, part)
-		}
-		return parts
-	},
-	Init: func() any { return "" },
-	Step: func(state, input, output any) (bool, any) {
-		in, was := input.(registerInput), state.(string)
-		if in.read {
-			return output == was, was
-		}
-		next := was + in.value
-		// An outcome that is not known allows every output.
-		return output == nil || output == next, next
-	},
-	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v = %v", input, output) },
-}
-
-// history collects what clients saw.
-type history struct {
-	start time.Time
-	mu    sync.Mutex
-	ops   []porcupine.Operation
-	acked map[string][]string
-}
-
-func (h *history) now() int64 { return int64(time.Since(h.start)) }
-
-func (h *history) add(o porcupine.Operation) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.ops = append(h.ops, o)
-}
-
-// client appends to and reads random keys through random members until stop.
-func (h *history) client(c *ledgertest.Cluster, id, members int, random *rand.Rand, stop <-chan struct{}) {
-	// worker is the id in the history: one per unknown outcome, because such an
-	// operation never ends.
-	worker := id
-	for seq := uint64(1); ; seq++ {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		key := fmt.Sprint("k", random.IntN(3))
-		r := c.Running(random.IntN(members))
-		if r == nil {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		op := porcupine.Operation{ClientId: worker, Call: h.now()}
-		if random.IntN(3) == 0 {
-			var got string
-			_, err := r.Read(ctx, func(tx ledger.Tx) error {
-				b, err := tx.Get(ledgertest.ToyKey(key))
-				got = string(b)
-				return err
-			})
-			if op.Input, op.Output, op.Return = (registerInput{key: key, read: true}), got, h.now(); err == nil {
-				h.add(op)
-			}
-			cancel()
-			continue
-		}
-		value := fmt.Sprintf("%d.%d ", id, seq)
-		command := ledgertest.ToyCommand{Client: uint64(id), Seq: seq, Op: ledgertest.ToyAppend, Key: key, Value: value}
-		op.Input = registerInput{key: key, value: value}
-		for {
-			// One client never has two commands under way: an unknown outcome
-			// is proposed again until it is known.
-			result, _, err := r.Propose(ctx, command.Encode())
-			if err == nil {
-				op.Output, op.Return = string(result), h.now()
-				h.mu.Lock()
-				h.acked[key] = append(h.acked[key], value)
-				h.mu.Unlock()
-				break
-			}
-			cancel()
-			select {
-			case <-stop:
-				op.Return = int64(time.Hour)
-			default:
-			}
-			if op.Return != 0 {
-				break
-			}
-			ctx, cancel = context.WithTimeout(context.Background(), 3*time.Second)
-			if next := c.Running(random.IntN(members)); next != nil {
-				r = next
-			}
-		}
-		cancel()
-		h.add(op)
-	}
-}
 
 // fault does one random thing to the cluster.
 func fault(c *ledgertest.Cluster, members int, random *rand.Rand, down map[int]bool) string {
@@ -206,6 +93,9 @@ func TestLinearizable(t *testing.T) {
 
 func linearizable(t *testing.T, seed uint64, configure func(*ledgertest.ClusterConfig)) {
 	const members, clients = 5, 6
+	// paceMax bounds what happens between two faults: little to see an outage,
+	// much to bring the log to be cut.
+	const paceMax = 120
 	config := ledgertest.ClusterConfig{Seed: seed, Configure: func(c *replica.Config) {
 		c.RPCTimeout = time.Second
 		c.SnapshotEntries, c.TrailingEntries, c.SnapshotInterval = 50, 20, 50*time.Millisecond
@@ -215,7 +105,8 @@ func linearizable(t *testing.T, seed uint64, configure func(*ledgertest.ClusterC
 	}
 	c := ledgertest.NewCluster(t, config)
 	c.Found(members, members)
-	h := &history{start: time.Now(), acked: map[string][]string{}}
+	t.Logf("seed %d", seed)
+	h := newHistory()
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	for id := range clients {
@@ -225,8 +116,7 @@ func linearizable(t *testing.T, seed uint64, configure func(*ledgertest.ClusterC
 	random, down := rand.New(rand.NewPCG(seed, 7)), map[int]bool{}
 	for range *roundFlag {
 		t.Logf("%8v %s", time.Since(h.start).Round(time.Millisecond), fault(c, members, random, down))
-		pause := time.NewTimer(time.Duration(50+random.IntN(400)) * time.Millisecond)
-		<-pause.C
+		h.await(1 + random.IntN(paceMax))
 	}
 	c.Network.Heal()
 	for i := range down {
@@ -251,57 +141,6 @@ func linearizable(t *testing.T, seed uint64, configure func(*ledgertest.ClusterC
 		t.Errorf("history of %d operations was not checked in time", len(h.ops))
 	}
 	t.Logf("seed %d: %d operations", seed, len(h.ops))
-}
-
-// explain names reads and appends whose result is not what the final order of
-// the appends, which the final state shows, says.
-func explain(t *testing.T, ops []porcupine.Operation, final map[string]string) {
-	t.Helper()
-	for _, o := range ops {
-		in := o.Input.(registerInput)
-		out, known := o.Output.(string)
-		if !known {
-			continue
-		}
-		if !strings.HasPrefix(final[in.key], out) {
-			t.Logf("not a prefix: %+v at %v-%v", in, time.Duration(o.Call), time.Duration(o.Return))
-		}
-		for _, p := range ops {
-			was := p.Input.(registerInput)
-			older, known := p.Output.(string)
-			if known && was.key == in.key && p.Return < o.Call && len(older) > len(out) {
-				t.Logf("stale: %+v by %d at %v-%v has %d bytes, %+v by %d at %v-%v had %d", in, o.ClientId, time.Duration(o.Call), time.Duration(o.Return), len(out),
-					was, p.ClientId, time.Duration(p.Call), time.Duration(p.Return), len(older))
-				break
-			}
-		}
-	}
-}
-
-// finalState reads all keys at every member and fails when two differ.
-func finalState(t *testing.T, c *ledgertest.Cluster, members int) map[string]string {
-	t.Helper()
-	var first map[string]string
-	for i := range members {
-		state := map[string]string{}
-		if _, err := c.Running(i).Read(within(t), func(tx ledger.Tx) error {
-			return tx.Scan(ledgertest.ToyKey(""), nil, func(key, value []byte) bool {
-				state[strings.TrimPrefix(string(key), "key/")] = string(value)
-				return true
-			})
-		}); err != nil {
-			t.Fatalf("read at %s: %v", ledgertest.Name(i), err)
-		}
-		if first == nil {
-			first = state
-		}
-		for key, value := range state {
-			if first[key] != value {
-				t.Errorf("%s has %q for %s, others have %q", ledgertest.Name(i), value, key, first[key])
-			}
-		}
-	}
-	return first
 }
 
 // TestLeaderKilledAgainAndAgain stops the leader while a client counts.

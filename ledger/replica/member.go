@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -19,12 +20,9 @@ func (r *Replica) Found(ctx context.Context) error {
 	} else if has || r.book.view().lineage != "" {
 		return fmt.Errorf("found grid: %w", ErrMember)
 	}
-	r.engine.stop()
-	err := r.engine.start(&raft.Configuration{Servers: []raft.Server{{
-		ID: raft.ServerID(r.config.ID), Address: raft.ServerAddress(r.config.Address),
-	}}})
-	if err != nil {
-		return fmt.Errorf("found grid: %w", errors.Join(err, r.engine.start(nil)))
+	self := raft.Server{ID: raft.ServerID(r.config.ID), Address: raft.ServerAddress(r.config.Address)}
+	if err := r.engine.found(raft.Configuration{Servers: []raft.Server{self}}); err != nil {
+		return fmt.Errorf("found grid: %w", err)
 	}
 	return r.awaitMembership(ctx)
 }
@@ -117,19 +115,13 @@ func (r *Replica) removeServer(ctx context.Context, id string) error {
 		return errNotLeader
 	}
 	servers, _ := r.engine.configuration()
-	found, voters := false, 0
-	for _, s := range servers {
-		found = found || string(s.ID) == id
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
-	}
+	found := slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.ID) == id })
 	switch {
 	case !found:
 		return nil
 	case id != r.config.ID:
 		return raftError(instance.await(instance.RemoveServer(raft.ServerID(id), 0, r.config.RPCTimeout)))
-	case voters == 1:
+	case countVoters(servers) == 1:
 		if !r.leaving.Load() {
 			return errLastVoter
 		}
@@ -206,6 +198,8 @@ type Status struct {
 	Parent   string
 	Depth    int
 	Attached bool
+	// Stalled says why nothing can be written at present; it wraps ErrNoRoom.
+	Stalled error
 	// Children is the number of members that stream from this one.
 	Children int
 }
@@ -213,7 +207,7 @@ type Status struct {
 // Status returns this member's place.
 func (r *Replica) Status() Status {
 	r.refreshTree()
-	s := Status{Applied: r.Applied(), Leads: r.engine.leads()}
+	s := Status{Applied: r.Applied(), Leads: r.engine.leads(), Stalled: r.stall.cause()}
 	s.Leader, _ = r.leader()
 	if instance := r.engine.get(); instance != nil {
 		s.Term = instance.CurrentTerm()
@@ -232,6 +226,7 @@ func (r *Replica) mind(ctx context.Context) {
 	for {
 		changed := r.changed.wait()
 		r.announce(ctx)
+		r.engine.ensure()
 		r.resetIfRemoved()
 		r.callers.expire(10 * r.config.HealInterval)
 		r.metrics.place(r.Status())
@@ -274,6 +269,17 @@ func (r *Replica) announce(ctx context.Context) {
 // resetIfRemoved drops Raft's log when the state says that this member was
 // removed after the configuration that its own Raft knows.
 func (r *Replica) resetIfRemoved() {
+	if !r.removed() {
+		return
+	}
+	r.log.Info("this member votes no longer and follows")
+	if err := r.engine.reset(r.removed); err != nil {
+		r.log.Error("leaving the quorum did not work", "err", err)
+	}
+	r.changed.signal()
+}
+
+func (r *Replica) removed() bool {
 	view := r.book.view()
 	servers, index := r.engine.configuration()
 	id, _ := r.engine.leader()
@@ -282,12 +288,5 @@ func (r *Replica) resetIfRemoved() {
 		in = in || string(s.ID) == r.config.ID
 	}
 	_, counted := view.server(r.config.ID)
-	if !in || counted || id != "" || view.serversIndex <= index || r.engine.leads() || r.unusable() != nil {
-		return
-	}
-	r.log.Info("this member votes no longer and follows")
-	if err := r.engine.reset(); err != nil {
-		r.log.Error("leaving the quorum did not work", "err", err)
-	}
-	r.changed.signal()
+	return in && !counted && id == "" && view.serversIndex > index && !r.engine.leads() && r.unusable() == nil
 }

@@ -8,7 +8,7 @@ import (
 
 // metrics are one member's; members that share a Registerer share them.
 type metrics struct {
-	leads, term, voter, stopped, applied, lag            prometheus.Gauge
+	leads, term, voter, stopped, stalled, applied, lag   prometheus.Gauge
 	depth, followers, queued                             prometheus.Gauge
 	elections, streamBytes, streamReceived, streamFrames prometheus.Counter
 	proposals, limits, snapshots                         *prometheus.CounterVec
@@ -33,7 +33,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	gauge(&m.leads, "leads", "1 when this member is the leader.")
 	gauge(&m.voter, "voter", "1 when this member votes.")
 	gauge(&m.term, "term", "Raft's term.")
-	gauge(&m.stopped, "stopped", "1 when the state machine had a fault.")
+	gauge(&m.stopped, "stopped", "1 when the state machine or the store had a fault.")
+	gauge(&m.stalled, "stalled", "1 while nothing can be written for lack of room.")
 	gauge(&m.applied, "applied_index", "Index up to which the state goes.")
 	gauge(&m.lag, "lag_entries", "How far the state was behind the source of changes when that last said.")
 	gauge(&m.depth, "depth", "Members between this one and the voters.")

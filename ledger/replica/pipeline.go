@@ -28,6 +28,7 @@ type outcome struct {
 type pipeline struct {
 	config  *Config
 	engine  *engine
+	stall   *stall
 	metrics *metrics
 	queue   chan *proposal
 	flying  chan flight
@@ -43,20 +44,23 @@ type flight struct {
 	proposals []*proposal
 }
 
-func newPipeline(config *Config, e *engine, m *metrics) *pipeline {
+func newPipeline(config *Config, e *engine, s *stall, m *metrics) *pipeline {
 	return &pipeline{
-		config: config, engine: e, metrics: m,
+		config: config, engine: e, stall: s, metrics: m,
 		queue: make(chan *proposal, config.QueueMax), flying: make(chan flight, config.PipelineMax),
 		slots: make(chan struct{}, config.PipelineMax), ended: make(chan struct{}),
 	}
 }
 
 // propose hands command to Raft, if this member leads, and waits for what comes
-// of it. Errors are errNotLeader and ErrOverloaded, when nothing happened,
-// errLost when that is not known, and ErrStopped.
+// of it. Errors are errNotLeader, ErrRefused, ErrNoRoom and ErrOverloaded, when
+// nothing happened, errLost when that is not known, and ErrStopped.
 func (p *pipeline) propose(ctx context.Context, command []byte, entry bool) ([]byte, uint64, error) {
 	if !p.engine.leads() {
 		return nil, 0, errNotLeader
+	}
+	if err := p.accept(command, entry); err != nil {
+		return nil, 0, err
 	}
 	q := &proposal{command, entry, make(chan outcome, 1)}
 	select {
@@ -73,6 +77,21 @@ func (p *pipeline) propose(ctx context.Context, command []byte, entry bool) ([]b
 	case <-p.ended:
 		return nil, 0, fmt.Errorf("%w: %w", errLost, ErrClosed)
 	}
+}
+
+// accept returns why command does not come into the log, or nil.
+func (p *pipeline) accept(command []byte, entry bool) error {
+	if err := p.stall.cause(); err != nil {
+		return err
+	}
+	if entry || p.config.Accept == nil {
+		return nil
+	}
+	if err := p.config.Accept(command); err != nil {
+		p.metrics.limits.WithLabelValues("accept").Inc()
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
 }
 
 // fill runs until ctx ends: it takes proposals, as many as wait, and hands them
@@ -130,11 +149,14 @@ func (p *pipeline) launch(batch []*proposal) {
 		}
 		data = appendCommands(nil, commands)
 	}
-	instance := p.engine.get()
+	instance, err := p.engine.get(), p.stall.cause()
 	if instance == nil {
+		err = errNotLeader
+	}
+	if err != nil {
 		<-p.slots
 		for _, q := range batch {
-			q.done <- outcome{err: errNotLeader}
+			q.done <- outcome{err: err}
 		}
 		return
 	}
@@ -160,7 +182,7 @@ func (p *pipeline) drain() {
 func (p *pipeline) land() {
 	defer close(p.ended)
 	for f := range p.flying {
-		err := f.instance.await(f.future)
+		err := p.await(f)
 		<-p.slots
 		var results [][]byte
 		if err == nil {
@@ -180,10 +202,29 @@ func (p *pipeline) land() {
 	}
 }
 
+// await waits for Raft's answer, but not while the store has no room: the entry
+// may be committed meanwhile, and another leader knows its results.
+func (p *pipeline) await(f flight) error {
+	answer := f.instance.answer(f.future)
+	select {
+	case err := <-answer:
+		return err
+	case <-f.instance.gone:
+		return raft.ErrRaftShutdown
+	case <-p.stall.beginning():
+	}
+	select {
+	case err := <-answer:
+		return err
+	default:
+		return fmt.Errorf("%w: %w", errLost, ErrNoRoom)
+	}
+}
+
 // outcomeError says in the replica's terms why Raft gave no result.
 func outcomeError(err error) error {
 	switch {
-	case errors.Is(err, ErrStopped), errors.Is(err, errLost):
+	case errors.Is(err, ErrStopped), errors.Is(err, errLost), errors.Is(err, ErrNoRoom):
 		return err
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return errNotLeader

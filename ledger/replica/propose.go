@@ -13,10 +13,11 @@ import (
 // Propose has command applied and returns its result and the index of its log
 // entry. It finds the leader, and tries again with the same bytes when the
 // leader changes, until ctx ends: command must be one that the machine applies
-// at most once. It returns ErrTooLarge, ErrOverloaded, ErrNoLeader, ErrUncertain,
-// ErrStopped or ErrClosed.
+// at most once. It returns ErrTooLarge, ErrRefused, ErrOverloaded, ErrNoLeader,
+// ErrNoRoom, ErrUncertain, ErrStopped or ErrClosed.
 func (r *Replica) Propose(ctx context.Context, command []byte) (result []byte, index uint64, err error) {
 	if len(command) > r.config.CommandBytesMax {
+		r.metrics.limits.WithLabelValues("command").Inc()
 		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(command), r.config.CommandBytesMax)
 	}
 	start := time.Now()
@@ -39,6 +40,10 @@ func proposalLabel(err error) string {
 		return "uncertain"
 	case errors.Is(err, ErrNoLeader):
 		return "no-leader"
+	case errors.Is(err, ErrNoRoom):
+		return "no-room"
+	case errors.Is(err, ErrRefused):
+		return "refused"
 	default:
 		return "error"
 	}
@@ -121,6 +126,8 @@ func endError(uncertain bool, last, cause error) error {
 		return fmt.Errorf("%w: %w", ErrUncertain, cause)
 	case errors.Is(last, ErrClosed), errors.Is(last, ErrOverloaded), errors.Is(last, ErrStopped):
 		return last
+	case errors.Is(last, ErrNoRoom):
+		return fmt.Errorf("%w: %w", last, cause)
 	case errors.Is(last, errNotLeader), errors.Is(last, ErrNoLeader):
 		return fmt.Errorf("%w: %w", ErrNoLeader, cause)
 	default:
@@ -130,8 +137,10 @@ func endError(uncertain bool, last, cause error) error {
 
 // finalError returns err when it makes no sense to try again.
 func finalError(err error) error {
-	if errors.Is(err, ErrOverloaded) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotMember) || errors.Is(err, errLastVoter) {
-		return err
+	for _, final := range []error{ErrOverloaded, ErrTooLarge, ErrRefused, ErrNotMember, errLastVoter} {
+		if errors.Is(err, final) {
+			return err
+		}
 	}
 	return nil
 }

@@ -18,7 +18,13 @@ func (r *Replica) View(f func(tx ledger.Tx) error) (index uint64, err error) {
 	if r.closed() {
 		return 0, ErrClosed
 	}
-	return r.config.Store.ViewAt(func(tx ledger.Tx) error { return f(frozen{guard{tx}}) })
+	return View(r.config.Store, f)
+}
+
+// View calls f with the state that a member's store has, as Replica.View does:
+// for a store on which no replica runs.
+func View(s Store, f func(tx ledger.Tx) error) (index uint64, err error) {
+	return s.ViewAt(func(tx ledger.Tx) error { return f(frozen{guard{tx}}) })
 }
 
 // Read calls f with a state that holds everything that was acknowledged, by any
@@ -41,7 +47,8 @@ func (r *Replica) Applied() uint64 {
 	return index
 }
 
-// Wait returns when this member has applied index.
+// Wait returns when this member has applied index. When ctx ends while the store
+// has no room the error is ErrNoRoom, too.
 func (r *Replica) Wait(ctx context.Context, index uint64) error {
 	for {
 		at, more := r.history.state()
@@ -55,6 +62,9 @@ func (r *Replica) Wait(ctx context.Context, index uint64) error {
 		case <-more:
 		case <-r.stopped:
 		case <-ctx.Done():
+			if full := r.stall.cause(); full != nil {
+				return fmt.Errorf("%w: %w", full, context.Cause(ctx))
+			}
 			return context.Cause(ctx)
 		case <-r.ctx.Done():
 			return ErrClosed

@@ -32,6 +32,7 @@ type Replica struct {
 
 	book      *book
 	history   *history
+	stall     *stall
 	fsm       *fsm
 	engine    *engine
 	pipeline  *pipeline
@@ -107,12 +108,18 @@ func open(ctx context.Context, config Config) (*Replica, error) {
 		return nil, err
 	}
 	snaps := &snapshots{config: &r.config, book: r.book}
-	r.fsm = &fsm{config: &r.config, history: r.history, book: r.book, metrics: m, snapshots: snaps, stopped: r.stop}
+	r.stall = newStall(&r.config, r.log, m, r.changed.signal)
+	r.fsm = &fsm{
+		config: &r.config, history: r.history, book: r.book, metrics: m, snapshots: snaps, stall: r.stall, stopped: r.fault,
+	}
 	if err := snaps.repair(r.fsm); err != nil {
 		return nil, err
 	}
+	if err := r.history.load(&r.config, r.book.view().lineage); err != nil {
+		r.log.Info("followers and watches cannot resume from before the restart", "err", err)
+	}
 	r.engine = &engine{replica: r, snapshots: snaps}
-	r.pipeline = newPipeline(&r.config, r.engine, m)
+	r.pipeline = newPipeline(&r.config, r.engine, r.stall, m)
 	r.reader = &reader{replica: r, requests: make(chan chan outcome)}
 	r.callers = &callers{replica: r, open: map[string]*caller{}}
 	if err := r.engine.start(nil); err != nil {
@@ -150,6 +157,9 @@ func (r *Replica) Close() error {
 	r.conns.close()
 	r.running.Wait()
 	r.engine.stop()
+	if err := r.history.save(&r.config, r.book.view().lineage); err != nil {
+		r.log.Info("followers and watches will not resume from before the restart", "err", err)
+	}
 	if err != nil {
 		return fmt.Errorf("close listener: %w", err)
 	}
@@ -188,10 +198,15 @@ func (r *Replica) closed() bool {
 	}
 }
 
-// stop notes the state machine's fault and takes the member out of Raft's work.
-// It is called by the one who applies, and must not wait for it.
-func (r *Replica) stop(cause error) {
+// fault notes a fault of the machine or of what is stored and takes the member
+// out of Raft's work. Only the first counts. It is called by Raft's goroutines and
+// does not wait for them.
+func (r *Replica) fault(cause error) {
 	r.mu.Lock()
+	if r.stopCause != nil {
+		r.mu.Unlock()
+		return
+	}
 	r.stopCause = cause
 	close(r.stopped)
 	r.mu.Unlock()

@@ -3,6 +3,9 @@ package replica_test
 import (
 	"context"
 	"encoding/binary"
+	"io"
+	"net"
+	"strings"
 	"testing"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -76,3 +79,34 @@ func TestAnyMemberProposesAndReads(t *testing.T) {
 
 // nothing is a view of nothing.
 func nothing(ledger.Tx) error { return nil }
+
+// TestTooManyConnectionsAreTurnedAway says why to the one that is too many, and
+// takes it when another one has gone.
+func TestTooManyConnectionsAreTurnedAway(t *testing.T) {
+	const most = 3
+	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{Configure: func(c *replica.Config) { c.ConnectionsMax = most }})
+	c.Found(1, 1)
+	dial := c.Network.Dial("stranger")
+	var held []net.Conn
+	for range most {
+		conn, err := dial(within(t), "m0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+	}
+	conn, err := dial(within(t), "m0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(answer), "member is busy: 3 connections") {
+		t.Errorf("answer is %q, %v", answer, err)
+	}
+	for _, conn := range append(held, conn) {
+		conn.Close()
+	}
+	if err := c.Open(1).Join(within(t), []string{"m0"}); err != nil {
+		t.Errorf("join: %v", err)
+	}
+}

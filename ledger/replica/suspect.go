@@ -2,7 +2,10 @@ package replica
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sort"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -34,10 +37,15 @@ func (r *Replica) investigate(i *instance, leader, address string) {
 	defer cancel()
 	for range looks {
 		lost := time.Now()
-		c, err := r.config.Dial(ctx, address)
+		err := r.knock(ctx, address)
 		if err == nil {
-			c.Close()
 			return
+		}
+		if errors.Is(err, errDying) {
+			if !r.pause(r.config.HeartbeatTimeout / 64) {
+				return
+			}
+			continue
 		}
 		if ctx.Err() != nil || !r.pause(r.turn(leader)) {
 			return
@@ -50,8 +58,43 @@ func (r *Replica) investigate(i *instance, leader, address string) {
 		}
 		r.log.Info("leader's process is gone, asking for votes", "leader", leader, "err", err)
 		r.engine.campaign(i)
-		return
+		// Another voter may have asked at the same moment and deposed the one that
+		// was elected, without a chance of its own: then look once more.
+		if !r.pause(r.config.HeartbeatTimeout/4 + r.turn(leader)) {
+			return
+		}
 	}
+}
+
+// errDying is returned by knock when a connection was made and ended without an
+// answer: the system takes a killed process's connections and its listener away
+// one by one, so that the listener can outlive the connection that was lost.
+var errDying = errors.New("process took the connection and did not answer")
+
+// knock returns nil when a process at address answers, or is merely slow, errDying,
+// or why no connection could be made.
+func (r *Replica) knock(ctx context.Context, address string) error {
+	c, err := r.config.Dial(ctx, address)
+	if err != nil {
+		return err
+	}
+	c.Close()
+	k, err := r.dial(ctx, address, protocolCall)
+	if err == nil {
+		_ = k.Close()
+		return nil
+	}
+	if ctx.Err() == nil && connectionEnded(err) {
+		return errDying
+	}
+	return nil
+}
+
+// connectionEnded reports whether err says that the other side is gone, rather
+// than that it is slow or refuses.
+func connectionEnded(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // turn is how long this voter lets others go first, so that votes are not

@@ -6,6 +6,16 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// countVoters counts the voters of a configuration.
+func countVoters(servers []raft.Server) (n int) {
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
+}
+
 // health is what the leader thinks of a member.
 type health uint8
 

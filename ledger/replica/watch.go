@@ -19,6 +19,7 @@ func (r *Replica) Watch(ctx context.Context, prefix []byte, from uint64, visit f
 	for {
 		records, more, err := r.history.next(&at, streamFrameBytes)
 		if err != nil {
+			r.metrics.limits.WithLabelValues("history").Inc()
 			return err
 		}
 		if len(records) > 0 {

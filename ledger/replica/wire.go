@@ -137,7 +137,7 @@ func (r *Replica) accept() {
 		}
 		if r.conns.len() >= r.config.ConnectionsMax {
 			r.metrics.limits.WithLabelValues("connections").Inc()
-			raw.Close()
+			r.turnAway(raw)
 			continue
 		}
 		c := &conn{Conn: raw, r: bufio.NewReaderSize(raw, 32<<10)}
@@ -146,6 +146,17 @@ func (r *Replica) accept() {
 			return
 		}
 		handlers.Go(func() { r.handle(c) })
+	}
+}
+
+// turnAway tells a caller, without having heard it, that there are too many. It
+// does not wait for one that does not listen.
+func (r *Replica) turnAway(raw net.Conn) {
+	defer raw.Close()
+	raw.SetWriteDeadline(time.Now().Add(r.config.CommitTimeout))
+	busy := fmt.Errorf("%w: %d connections", errBusy, r.config.ConnectionsMax)
+	if err := writeFrame(raw, r.self().append(appendCode(codeBusy, busy))); err != nil {
+		r.log.Debug("connection was closed without a word", "err", err)
 	}
 }
 
@@ -195,12 +206,7 @@ func (r *Replica) welcome(c *conn) (protocol, error) {
 		return 0, err
 	}
 	result, err := r.admit(c, version, p)
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	answer := appendBytes([]byte{byte(result)}, text[:min(len(text), 1024)])
-	return p, errors.Join(err, writeFrame(c, r.self().append(answer)))
+	return p, errors.Join(err, writeFrame(c, r.self().append(appendCode(result, err))))
 }
 
 func (r *Replica) admit(c *conn, version byte, p protocol) (code, error) {

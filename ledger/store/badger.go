@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -43,6 +45,9 @@ func (s *Store) openBadger(o badger.Options, managed bool) (db *badger.DB, err e
 			db, err = nil, fmt.Errorf("%w: open %s: %v", ErrCorrupt, o.Dir, r)
 		}
 	}()
+	if err := removeEmpty(o.Dir); err != nil {
+		return nil, err
+	}
 	open := badger.Open
 	if managed {
 		open = badger.OpenManaged
@@ -55,6 +60,29 @@ func (s *Store) openBadger(o badger.Options, managed bool) (db *badger.DB, err e
 		return nil, fmt.Errorf("open %s: %w: %w", o.Dir, ErrCorrupt, err)
 	}
 	return db, nil
+}
+
+// removeEmpty removes logs without a byte. Badger makes a log, and takes one
+// away, in two steps with an empty file in between, and does not open when it was
+// killed there. Nothing that was acknowledged is in such a file.
+func removeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read directory: %w", classify(err))
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		info, err := e.Info()
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, e.Name()))
+		}
+		if err != nil {
+			return fmt.Errorf("remove empty log: %w", classify(err))
+		}
+	}
+	return nil
 }
 
 // classify gives an error of Badger the name under which callers know it.
@@ -91,7 +119,7 @@ func (l badgerLog) Errorf(format string, args ...any) {
 	}
 	for _, a := range args {
 		if err, ok := a.(error); ok {
-			l.store.fail(fmt.Errorf("flush: %w", classify(err)))
+			_ = l.store.fail(fmt.Errorf("flush: %w", classify(err)))
 		}
 	}
 }

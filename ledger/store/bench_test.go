@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -64,7 +62,8 @@ func BenchmarkUpdate(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(b.N*commands)/b.Elapsed().Seconds(), "commands/s")
-			reportMemory(b)
+			runtime.GC()
+			reportResident(b, "")
 		})
 	}
 }
@@ -124,7 +123,8 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 		b.SetBytes(n)
 	}
-	reportMemory(b)
+	runtime.GC()
+	reportResident(b, "")
 }
 
 func BenchmarkRestore(b *testing.B) {
@@ -171,23 +171,4 @@ func BenchmarkOpen(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(used(b, c.Dir))/1e6, "MB-disk")
-}
-
-// reportMemory reports what the process takes, with and without mapped files.
-func reportMemory(b *testing.B) {
-	runtime.GC()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(status)) {
-		for name, unit := range map[string]string{"RssAnon:": "MB-anon", "RssFile:": "MB-mapped"} {
-			if rest, ok := strings.CutPrefix(line, name); ok {
-				var kb float64
-				if _, err := fmt.Sscan(rest, &kb); err == nil {
-					b.ReportMetric(kb/1e3, unit)
-				}
-			}
-		}
-	}
 }

@@ -21,33 +21,37 @@ const (
 	LogBytesMax = 32 << 20
 )
 
-// Errors of the package. All but ErrTooLarge, ErrTooOld and ErrStale mean that
-// the replica cannot go on as it is.
+// Errors of the package. All but ErrTooLarge, ErrStale and those that
+// are Retryable mean that the replica cannot go on as it is.
 var (
 	// ErrLocked is returned by Open when another process has the directory open.
 	ErrLocked = errors.New("store is open in another process")
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("store is closed")
 	// ErrDiskFull is returned when the file system has less room than
-	// Config.DiskReserveBytes, or said so itself. Nothing was written. Unless
-	// Fault reports it as well, the same call succeeds once there is room.
+	// Config.DiskReserveBytes, or said so itself. Unless it is an ErrFault as
+	// well, nothing was changed, and the same call succeeds once there is room.
 	ErrDiskFull = errors.New("disk is full")
 	// ErrCorrupt is returned when what is on disk is not what was written. The
 	// text names the file.
 	ErrCorrupt = errors.New("store is corrupt")
+	// ErrFault is returned by writes, and Fault, after an error that left unknown
+	// what is on disk, until the store is closed and opened again.
+	ErrFault = errors.New("store takes no more writes")
 	// ErrTooLarge is returned for a key, value or log entry beyond its limit.
 	ErrTooLarge = errors.New("entry is too large")
 	// ErrStale is returned by Update for an index that is already applied.
 	ErrStale = errors.New("index is already applied")
-	// ErrTooOld is returned by Changes when the ring no longer, or never, held
-	// what follows the index: take a snapshot.
-	ErrTooOld = errors.New("changes are no longer kept")
 	// ErrReadOnly is returned by the writes of a transaction given by View, and
 	// of any transaction inside a Scan.
 	ErrReadOnly = errors.New("transaction does not write here")
 	// ErrEnded is returned by a transaction that is used after its function.
 	ErrEnded = errors.New("transaction has ended")
 )
+
+// Retryable reports whether a call that returned err changed nothing and will
+// succeed, made again as it was, once the disk has room.
+func Retryable(err error) bool { return errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrFault) }
 
 // Config says where a store is and what it may take.
 type Config struct {
@@ -72,10 +76,6 @@ type Config struct {
 	// through mapped files, where a full disk kills the process, and it needs
 	// room to move its tables; so the store stops earlier. Zero is no reserve.
 	DiskReserveBytes int64
-	// FeedBytes and FeedEntries bound the changes kept for Changes. They are
-	// live heap: with Go's default collector they can cost twice as much.
-	FeedBytes   int
-	FeedEntries int
 	// MaintainInterval is the time between rounds of Run.
 	MaintainInterval time.Duration
 	// VerifyInterval is the time between readings of every table by Run, to
@@ -94,8 +94,6 @@ func Default(dir string) Config {
 		MemTableBytes:    16 << 20,
 		BlockCacheBytes:  8 << 20,
 		DiskReserveBytes: 256 << 20,
-		FeedBytes:        32 << 20,
-		FeedEntries:      1 << 16,
 		MaintainInterval: 10 * time.Second,
 		VerifyInterval:   6 * time.Hour,
 	}
@@ -110,8 +108,6 @@ func (c Config) Validate() error {
 		return fmt.Errorf("MemTableBytes %d is not from 8 MiB to 256 MiB", c.MemTableBytes)
 	case c.BlockCacheBytes < 0 || c.DiskReserveBytes < 0:
 		return errors.New("a size is negative")
-	case c.FeedBytes < 0 || c.FeedEntries < 1:
-		return fmt.Errorf("feed of %d bytes and %d entries is too small", c.FeedBytes, c.FeedEntries)
 	case c.MaintainInterval <= 0 || c.VerifyInterval < 0:
 		return errors.New("an interval is not positive")
 	}

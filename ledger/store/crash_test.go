@@ -41,7 +41,11 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	seed, err := strconv.ParseUint(os.Getenv(childVariable+"_SEED"), 10, 64)
+	if err != nil {
+		return err
+	}
+	r := rand.New(rand.NewPCG(seed, 1))
 	for {
 		last, _ := s.Raft().LastIndex()
 		if err := s.Raft().StoreLogs(entries(last+1, last+1+uint64(r.IntN(40)), 7)); err != nil {
@@ -90,10 +94,10 @@ func child(dir string) error {
 	}
 }
 
-// TestKill kills a process at random moments and expects every acknowledged log
+// TestKill kills a process after so many writes, at a moment that differs, and expects every acknowledged log
 // entry, and a state that is that of exactly the applied index.
 func TestKill(t *testing.T) {
-	rounds := 25
+	rounds := 12
 	if testing.Short() {
 		rounds = 4
 	}
@@ -101,7 +105,7 @@ func TestKill(t *testing.T) {
 	var m model
 	replayed := 0
 	for round := range rounds {
-		acknowledged := runAndKill(t, dir, 1+rand.IntN(60))
+		acknowledged := runAndKill(t, dir, round)
 		s, err := Open(context.Background(), testConfig(dir))
 		if err != nil {
 			t.Fatal(err)
@@ -143,12 +147,13 @@ func wantState(t testing.TB, s *Store, m *model) {
 	}
 }
 
-// runAndKill lets a child work until it has acknowledged that many writes, kills
-// it, and returns the last index that it acknowledged.
-func runAndKill(t *testing.T, dir string, writes int) (acknowledged uint64) {
+// runAndKill lets a child work until it has acknowledged a number of writes that
+// depends on the seed, kills it, and returns the last index that it acknowledged.
+func runAndKill(t *testing.T, dir string, seed int) (acknowledged uint64) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+dir)
+	cmd.Env = append(os.Environ(), childVariable+"="+dir, childVariable+"_SEED="+strconv.Itoa(seed))
+	writes := 1 + rand.New(rand.NewPCG(uint64(seed), 2)).IntN(60)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

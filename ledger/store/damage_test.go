@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math/rand/v2"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,101 +183,51 @@ func TestDamagedLog(t *testing.T) {
 	}
 }
 
-// TestPowerLoss damages the state's write-ahead log as a machine does that stops
-// before the system has written every page, and expects an earlier state, whole.
-func TestPowerLoss(t *testing.T) {
-	const indices = 90
-	c := testConfig(t.TempDir())
-	s := openTest(t, c)
-	for i := uint64(1); i <= indices; i++ {
-		if err := s.Update(i, apply(i)); err != nil {
-			t.Fatal(err)
+// TestEmptyLogs leaves what Badger leaves when it is killed while it makes or
+// removes a log.
+func TestEmptyLogs(t *testing.T) {
+	c := filled(t)
+	for _, name := range []string{"00001.mem", "00050.mem", "000050.vlog"} {
+		for _, dir := range []string{"raft", "state/1"} {
+			if err := os.WriteFile(filepath.Join(c.Dir, dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	wal, err := os.ReadFile(one(t, c, "state/1/*.mem"))
+	var m model
+	continues(t, c, &m, 100, 120)
+	if got := bounds(t, openTest(t, c).Raft()); got != [2]uint64{1, 100} {
+		t.Errorf("log's bounds are %v, want 1 to 100", got)
+	}
+}
+
+// TestVerifyRemovedTable verifies a table that was cut under the reader, as
+// compaction cuts those that it has replaced: it is damaged, and the process lives.
+func TestVerifyRemovedTable(t *testing.T) {
+	c := filled(t)
+	path := one(t, c, "state/1/*.sst")
+	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ends := walRecords(t, wal)
-	if len(ends) != indices {
-		t.Fatalf("%d transactions in the log, want %d", len(ends), indices)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	written := ends[len(ends)-1]
-	half := ends[indices/2-1]
-	damages := map[string]func(first []byte) (second []byte){
-		"nothing": func([]byte) []byte { return nil },
-		"end lost": func(b []byte) []byte {
-			clear(b[rand.IntN(written):])
-			return nil
-		},
-		"page lost": func(b []byte) []byte {
-			at := rand.IntN(written) &^ 4095
-			clear(b[max(at, 20):min(at+4096, len(b))])
-			return nil
-		},
-		"two logs": func(b []byte) []byte {
-			second := append(slices.Clone(b[:20]), b[half:]...)
-			clear(b[half:])
-			return second
-		},
-		"end of the first of two logs": func(b []byte) []byte {
-			second := append(slices.Clone(b[:20]), b[half:]...)
-			clear(b[20+rand.IntN(half-20):])
-			return second
-		},
-		"all of the first of two logs": func(b []byte) []byte {
-			second := append(slices.Clone(b[:20]), b[half:]...)
-			clear(b[20:])
-			return second
-		},
+	defer f.Close()
+	index, err := readIndex(f)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var m model
-	for name, damage := range damages {
-		t.Run(name, func(t *testing.T) {
-			for range 4 {
-				damaged := testConfig(t.TempDir())
-				if err := os.CopyFS(damaged.Dir, os.DirFS(c.Dir)); err != nil {
-					t.Fatal(err)
-				}
-				first := bytes.Clone(wal)
-				second := damage(first)
-				path := one(t, damaged, "state/1/*.mem")
-				if err := os.WriteFile(path, first, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				if second != nil {
-					second = append(second, make([]byte, len(first)-len(second))...)
-					if err := os.WriteFile(filepath.Join(filepath.Dir(path), "00099.mem"), second, 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
-				s, err := Open(context.Background(), damaged)
-				if err != nil {
-					t.Fatal(err)
-				}
-				wantState(t, s, &m)
-				back := s.Applied()
-				if (name == "nothing" || name == "two logs") != (back == indices) || (name == "all of the first of two logs") != (back == 0) && back == 0 {
-					t.Errorf("applied is %d of %d", back, indices)
-				}
-				for i := back + 1; i <= indices+5; i++ {
-					if err := s.Update(i, apply(i)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				wantState(t, s, &m)
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
-				s, err = Open(context.Background(), damaged)
-				if err != nil {
-					t.Fatal(err)
-				}
-				wantState(t, s, &m)
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
+	for _, size := range []int64{info.Size() / 2, 0} {
+		if err := f.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+		if err := verifyBlocks(f, index); !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("blocks of a table cut to %d bytes: %v", size, err)
+		}
+		if _, err := verifyTable(path, true); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("table cut to %d bytes: %v, want ErrCorrupt", size, err)
+		}
 	}
 }

@@ -23,6 +23,8 @@ type generation struct {
 	db     *badger.DB
 	// readers counts the views at each index, under the store's mu.
 	readers map[uint64]int
+	// synced is the index up to which Sync was called, under the store's syncing.
+	synced uint64
 	// discard is the highest version given to Badger as no longer needed,
 	// under the store's mu.
 	discard uint64
@@ -43,7 +45,7 @@ func (s *Store) generationDir(number uint64) string {
 // first reference.
 func (s *Store) openGeneration(number uint64) (*generation, error) {
 	dir := s.generationDir(number)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", classify(err))
 	}
 	db, err := s.openBadger(s.badgerOptions(dir), true)
@@ -76,7 +78,7 @@ func (g *generation) release() {
 // openState opens the generation that counts, removes others, and goes back to
 // the last update that is whole.
 func (s *Store) openState(ctx context.Context) (*generation, uint64, error) {
-	if err := os.MkdirAll(s.stateDir(), 0o700); err != nil {
+	if err := makeDir(s.stateDir()); err != nil {
 		return nil, 0, fmt.Errorf("make state directory: %w", classify(err))
 	}
 	number, err := s.current()
@@ -172,7 +174,7 @@ func (s *Store) setCurrent(number uint64) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("switch CURRENT: %w", classify(err))
 	}
-	return syncDir(s.stateDir())
+	return classify(s.syncFile(s.stateDir()))
 }
 
 // removeOthers deletes what an interrupted Restore left.
@@ -189,18 +191,6 @@ func (s *Store) removeOthers(number uint64) error {
 		if err := os.RemoveAll(filepath.Join(s.stateDir(), e.Name())); err != nil {
 			return fmt.Errorf("remove old state: %w", classify(err))
 		}
-	}
-	return nil
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", classify(err))
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync directory %s: %w", dir, classify(err))
 	}
 	return nil
 }

@@ -3,11 +3,15 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"syscall"
+	"testing"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -32,6 +36,62 @@ func blocks(info fs.FileInfo) int64 {
 		return st.Blocks * 512
 	}
 	return info.Size()
+}
+
+// copyStore copies the files below a directory, leaving holes.
+func copyStore(t testing.TB, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, path[len(from):])
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		writeSparse(t, target, readSparse(t, path))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readSparse returns a file's content without reading the hole at its end.
+func readSparse(t testing.TB, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, info.Size())
+	for at := int64(0); ; {
+		if at, err = unix.Seek(int(f.Fd()), at, unix.SEEK_DATA); errors.Is(err, unix.ENXIO) {
+			return b
+		}
+		end, err2 := unix.Seek(int(f.Fd()), at, unix.SEEK_HOLE)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadAt(b[at:end], at); err != nil {
+			t.Fatal(err)
+		}
+		at = end
+	}
+}
+
+// writeSparse writes a file with a hole for the zeros at its end.
+func writeSparse(t testing.TB, path string, b []byte) {
+	t.Helper()
+	content := bytes.TrimRight(b, "\x00")
+	if err := errors.Join(os.WriteFile(path, content, 0o600), os.Truncate(path, int64(len(b)))); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // change is a toy state machine: what it writes at an index depends on the index
@@ -94,4 +154,23 @@ func (w *countWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func newReader(b []byte) *bytes.Reader { return bytes.NewReader(b) }
+// used returns the bytes that a directory takes on disk.
+func used(t testing.TB, dir string) (n int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // Badger removes files meanwhile
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if info, err := d.Info(); err == nil {
+			n += blocks(info)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

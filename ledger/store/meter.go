@@ -41,7 +41,6 @@ func newMeter(s *Store) *meter {
 	m.all = []prometheus.Collector{
 		m.bytes, m.stale, m.full,
 		prometheus.NewGaugeFunc(name("applied_index", "Index of the last update."), locked(func() float64 { return float64(s.applied) })),
-		prometheus.NewGaugeFunc(name("feed_bytes", "Bytes of changes kept for followers."), locked(func() float64 { return float64(s.feed.bytes) })),
 		prometheus.NewGaugeFunc(name("views", "Indexes that views and snapshots keep."), locked(func() float64 {
 			if s.generation == nil {
 				return 0

@@ -16,7 +16,6 @@ type write struct{ key, value []byte }
 type overlay struct {
 	chunks [][]write
 	count  int
-	bytes  int
 }
 
 // get returns the pending write of key, or nil.
@@ -34,13 +33,10 @@ func (o *overlay) put(key, value []byte) {
 	}
 	c, i, ok := o.find(key)
 	if ok {
-		w := &o.chunks[c][i]
-		o.bytes += len(value) - len(w.value)
-		w.value = value
+		o.chunks[c][i].value = value
 		return
 	}
 	o.count++
-	o.bytes += len(key) + len(value)
 	w := write{bytes.Clone(key), value}
 	if c == len(o.chunks) {
 		if c == 0 {

@@ -47,10 +47,10 @@ func (b *batch) send() error {
 		if err == nil {
 			err = b.raft.syncNames()
 		}
-		if err = classify(err); err != nil {
-			b.raft.store.fail(err)
+		if err != nil {
+			return b.raft.store.fail(classify(err))
 		}
-		return err
+		return nil
 	case <-b.raft.store.failed:
 		return b.raft.store.Fault()
 	}
@@ -96,7 +96,7 @@ func (r *RaftLog) findMemFile() error {
 			r.memFile = max(r.memFile, n)
 		}
 	}
-	return syncDir(r.dir)
+	return r.store.syncFile(r.dir)
 }
 
 // syncNames syncs the directory when Badger has begun another write-ahead log,
@@ -117,5 +117,5 @@ func (r *RaftLog) syncNames() error {
 	if !begun {
 		return nil
 	}
-	return syncDir(r.dir)
+	return r.store.syncFile(r.dir)
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -296,25 +294,4 @@ func TestRaftLogStaysSmall(t *testing.T) {
 	if limit := int64(160 << 20); most > limit || left > limit {
 		t.Errorf("more than %d bytes on disk", limit)
 	}
-}
-
-// used returns the bytes that a directory takes on disk.
-func used(t testing.TB, dir string) (n int64) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // Badger removes files meanwhile
-		}
-		if err != nil || d.IsDir() {
-			return err
-		}
-		if info, err := d.Info(); err == nil {
-			n += blocks(info)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }

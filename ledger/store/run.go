@@ -32,8 +32,7 @@ func (s *Store) Run(ctx context.Context) error {
 		if s.config.VerifyInterval > 0 && time.Since(verified) >= s.config.VerifyInterval {
 			verified = time.Now()
 			if err := s.VerifyDisk(); err != nil {
-				s.fail(err)
-				return err
+				return s.fail(err)
 			}
 		}
 	}

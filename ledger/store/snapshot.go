@@ -142,8 +142,6 @@ func (s *Store) Restore(r io.Reader) (Header, error) {
 	}
 	s.mu.Lock()
 	s.generation, s.applied = g, h.Index
-	s.feed.reset(h.Index)
-	s.wake()
 	s.mu.Unlock()
 	old.obsolete.Store(true)
 	old.release()
@@ -163,6 +161,9 @@ type builder struct {
 // builderBytes is what a builder collects before it hands it to Badger.
 const builderBytes = 1 << 20
 
+// recordOverhead is about what a record takes there beside its bytes.
+const recordOverhead = 64
+
 func (s *Store) newBuilder(number, index uint64) (*builder, error) {
 	g, err := s.openGeneration(number)
 	if err != nil {
@@ -181,7 +182,7 @@ func (s *Store) newBuilder(number, index uint64) (*builder, error) {
 
 func (b *builder) put(key, value []byte) {
 	badger.KVToBuffer(&pb.KV{Key: key, Value: value, Version: b.index, StreamId: 1}, b.buffer)
-	b.pending += len(key) + len(value) + batchOverhead
+	b.pending += len(key) + len(value) + recordOverhead
 }
 
 // add appends a record.
@@ -236,7 +237,7 @@ func (b *builder) finish() (*generation, error) {
 		b.stream.Cancel()
 	}
 	if err == nil {
-		err = syncDir(b.generation.dir)
+		err = classify(b.store.syncFile(b.generation.dir))
 	}
 	if err == nil {
 		err = b.store.setCurrent(b.generation.number)
@@ -245,5 +246,6 @@ func (b *builder) finish() (*generation, error) {
 		return nil, errors.Join(fmt.Errorf("finish state: %w", err), b.drop())
 	}
 	_ = b.buffer.Release()
+	b.generation.synced = b.index // tables are synced when they are made
 	return b.generation, nil
 }

@@ -22,20 +22,20 @@ type Store struct {
 	lock   *os.File
 	raft   *RaftLog
 	meter  *meter
+	// syncFile is the function of that name, except in tests.
+	syncFile func(path string) error
 
 	// writing is held by Update, Restore and Close, before mu.
 	writing sync.Mutex
+	// syncing is held by Sync, before mu.
+	syncing sync.Mutex
 
 	mu         sync.Mutex
 	generation *generation
 	applied    uint64
-	feed       feed
-	// moved is closed, and replaced, when applied or fault change; nil while
-	// nobody waits.
-	moved  chan struct{}
-	fault  error
-	failed chan struct{}
-	closed bool
+	fault      error
+	failed     chan struct{} // closed with the first fault
+	closed     bool
 	// generations counts those that are open: the present one, and earlier
 	// ones that are still read.
 	generations sync.WaitGroup
@@ -48,7 +48,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("store configuration: %w", err)
 	}
-	s := &Store{config: config, log: config.Log, failed: make(chan struct{})}
+	s := &Store{config: config, log: config.Log, syncFile: syncFile, failed: make(chan struct{})}
 	s.meter = newMeter(s)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -60,7 +60,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context) error {
-	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
+	if err := makeDir(s.config.Dir); err != nil {
 		return fmt.Errorf("make store directory: %w", classify(err))
 	}
 	if err := s.acquire(); err != nil {
@@ -79,7 +79,6 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.generation, s.applied = g, applied
-	s.feed.reset(applied)
 	s.mu.Unlock()
 	return s.meter.register()
 }
@@ -114,7 +113,6 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	g := s.generation
-	s.wake()
 	s.mu.Unlock()
 
 	var errs []error
@@ -140,8 +138,8 @@ func (s *Store) Applied() uint64 {
 	return s.applied
 }
 
-// Fault returns why the store takes no more writes, or nil: a fault that only
-// closing and opening again can mend.
+// Fault returns why the store takes no more writes, an ErrFault, or nil: only
+// closing and opening again can mend it.
 func (s *Store) Fault() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,53 +196,18 @@ func (v *view) release() {
 	v.generation.release()
 }
 
-// Wait returns nil as soon as index is applied, and otherwise the error of ctx,
-// ErrClosed, or the fault for which nothing will be applied any more.
-func (s *Store) Wait(ctx context.Context, index uint64) error {
-	for {
-		s.mu.Lock()
-		switch {
-		case s.applied >= index:
-			s.mu.Unlock()
-			return nil
-		case s.closed:
-			s.mu.Unlock()
-			return ErrClosed
-		case s.fault != nil:
-			defer s.mu.Unlock()
-			return s.fault
-		}
-		if s.moved == nil {
-			s.moved = make(chan struct{})
-		}
-		moved := s.moved
-		s.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// wake tells those who wait to look again. It needs mu.
-func (s *Store) wake() {
-	if s.moved != nil {
-		close(s.moved)
-		s.moved = nil
-	}
-}
-
-// fail records the first fault and refuses all writes from then on.
-func (s *Store) fail(err error) {
+// fail records the first fault, refuses all writes from then on, and returns err
+// as a fault.
+func (s *Store) fail(err error) error {
+	err = fmt.Errorf("%w: %w", ErrFault, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fault == nil && !s.closed {
 		s.fault = err
 		close(s.failed)
-		s.wake()
-		s.log.Error("store takes no more writes", "err", err)
+		s.log.Error("store has a fault", "err", err)
 	}
+	return err
 }
 
 // writable returns why nothing can be written now, or nil.

@@ -62,8 +62,6 @@ func (s *Store) Update(index uint64, f func(tx ledger.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applied = index
-	s.feed.add(newBatch(index, t.overlay), s.config.FeedBytes, s.config.FeedEntries)
-	s.wake()
 	return nil
 }
 
@@ -113,10 +111,10 @@ func (s *Store) send(txn *badger.Txn, version uint64) error {
 	}
 	select {
 	case err := <-done:
-		if err = classify(err); err != nil {
-			s.fail(err)
+		if err != nil {
+			return s.fail(classify(err))
 		}
-		return err
+		return nil
 	case <-s.failed:
 		return s.Fault()
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,13 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/fb"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
-	"github.com/dgraph-io/ristretto/v2/z"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -67,58 +68,56 @@ func verifyUnnamed(dir string) error {
 func verifyOpen(db *badger.DB) error {
 	for _, t := range db.Tables() {
 		_, err := verifyTable(table.NewFilename(t.ID, db.Opts().Dir), true)
-		// Compaction removes tables that it has replaced.
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// Compaction cuts, then removes, the tables that it has replaced: those
+		// are no longer in the list.
+		if err != nil && hasTable(db, t.ID) {
 			return err
 		}
 	}
 	return nil
 }
 
-// verifyTable reads one table and returns its highest version.
+func hasTable(db *badger.DB, id uint64) bool {
+	return slices.ContainsFunc(db.Tables(), func(t badger.TableInfo) bool { return t.ID == id })
+}
+
+// verifyTable reads one table and returns its highest version. It reads the file
+// and does not map it, as Badger does: a mapped file that compaction cuts
+// meanwhile kills the process.
 func verifyTable(path string, blocks bool) (newest uint64, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
+			newest, err = 0, fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
 		}
 	}()
-	if err := verifyFooter(path); err != nil {
-		if errors.Is(err, os.ErrPermission) {
-			return 0, fmt.Errorf("read %s: %w", path, err)
-		}
-		return 0, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return 0, fmt.Errorf("open table: %w", err)
 	}
-	file, err := z.OpenMmapFile(path, os.O_RDONLY, 0)
 	if err != nil {
-		return 0, fmt.Errorf("open %s: %w", path, classify(err))
+		return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	o := table.Options{BlockSize: 4 << 10, Compression: options.None, ReadOnly: true}
-	if blocks {
-		o.ChkMode = options.OnTableRead
+	defer f.Close()
+	index, err := readIndex(f)
+	if err == nil && blocks {
+		err = verifyBlocks(f, index)
 	}
-	t, err := table.OpenTable(file, o) // closes the file when it fails
 	if err != nil {
 		return 0, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
-	newest = t.MaxVersion()
-	return newest, t.Close(-1)
+	return index.MaxVersion(), nil
 }
 
 // tableIndexMax bounds a table's index, which is about a twentieth of the table.
 const tableIndexMax = 256 << 20
 
-// verifyFooter checks a table's index against its sum:
+// readIndex reads a table's index and compares it with its sum:
 //
 //	blocks, index, length of the index u32, sum, length of the sum u32
-func verifyFooter(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func readIndex(f *os.File) (*fb.TableIndex, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	at := info.Size()
 	back := func(n int64) ([]byte, error) {
@@ -138,18 +137,56 @@ func verifyFooter(path string) error {
 	}
 	sum, err := part()
 	if err != nil {
-		return err
-	}
-	var want pb.Checksum
-	if err := proto.Unmarshal(sum, &want); err != nil {
-		return fmt.Errorf("footer's sum: %w", err)
-	}
-	if want.Algo != pb.Checksum_CRC32C {
-		return fmt.Errorf("footer's sum is of kind %d", want.Algo)
+		return nil, err
 	}
 	index, err := part()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return y.VerifyChecksum(index, &want)
+	if err := verifySum(index, sum); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	return fb.GetRootAsTableIndex(index, 0), nil
+}
+
+// verifyBlocks reads the blocks, which follow one another from the beginning:
+//
+//	content, sum, length of the sum u32
+func verifyBlocks(f *os.File, index *fb.TableIndex) error {
+	r := bufio.NewReaderSize(f, 256<<10)
+	var at uint32
+	var b []byte
+	for i := range index.OffsetsLength() {
+		var o fb.BlockOffset
+		if !index.Offsets(&o, i) || o.Offset() != at || o.Len() < 4 {
+			return fmt.Errorf("index: block %d is not at byte %d", i, at)
+		}
+		b = slices.Grow(b[:0], int(o.Len()))[:o.Len()]
+		if _, err := io.ReadFull(r, b); err != nil {
+			return fmt.Errorf("block at byte %d: %w", at, err)
+		}
+		end := len(b) - 4
+		n := int64(binary.BigEndian.Uint32(b[end:]))
+		if n > int64(end) {
+			return fmt.Errorf("block at byte %d: sum does not fit into it", at)
+		}
+		content := end - int(n)
+		if err := verifySum(b[:content], b[content:end]); err != nil {
+			return fmt.Errorf("block at byte %d: %w", at, err)
+		}
+		at += o.Len()
+	}
+	return nil
+}
+
+// verifySum compares content with its sum, as Badger encodes it.
+func verifySum(content, sum []byte) error {
+	var want pb.Checksum
+	if err := proto.Unmarshal(sum, &want); err != nil {
+		return fmt.Errorf("sum: %w", err)
+	}
+	if want.Algo != pb.Checksum_CRC32C {
+		return fmt.Errorf("sum is of kind %d", want.Algo)
+	}
+	return y.VerifyChecksum(content, &want)
 }

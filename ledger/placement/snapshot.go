@@ -1,0 +1,239 @@
+package placement
+
+import (
+	"cmp"
+	"errors"
+	"math/bits"
+	"slices"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// What Snapshot reads and keeps.
+const (
+	// modulesMax bounds the sizes of modules that are remembered. With more they
+	// are read anew.
+	modulesMax = 1 << 16
+	// leasesEach bounds the leases that are read of one job; the slots of more are
+	// reckoned from these. leasesMax bounds those of a pass: jobs whose turn does
+	// not come keep what was read of them before.
+	leasesEach = 256
+	leasesMax  = 1024
+)
+
+// Snapshot makes inputs out of a ledger. It keeps what it has read of modules and
+// leases, so that a pass reads only what has changed. The zero value is ready for
+// use. It must not be used by two goroutines at a time.
+type Snapshot struct {
+	jobs    []Job
+	nodes   []Node
+	quotas  []Quota
+	ranks   []rank
+	modules map[ledger.ModuleID]uint64
+	shares  map[ledger.TenantID]uint64
+	held    map[ledger.JobID]leases
+	reads   int // leases that may still be read
+}
+
+// leases is the slots that a job's leases held when it had that many events: each
+// change to a lease adds one.
+type leases struct {
+	events  uint32
+	running []Running
+}
+
+// Read returns an input with the jobs of the backlog's queue, its nodes, and the
+// quotas of the tenants that have jobs there. tell adds to each node what the
+// ledger does not know: all of Node but the record. The time and the seed are
+// left to the caller, and so are ExpectedNanos where no task has ended yet, and
+// SpreadMax.
+//
+// Jobs are in the order of band, then of the window of Params.AgeNanos in which
+// they were queued, then of the tenant's dominant share (Ghodsi et al., 2011):
+// the larger of its parts of the grid's memory and fuel rate, by its weight.
+//
+// The view must be one that Backlog.Jobs allows. The input is valid until the
+// next Read and the backlog's next change.
+func (s *Snapshot) Read(tx ledger.Tx, b *ledger.Backlog, params Params, tell func(*Node)) (Input, error) {
+	queue, err := b.Jobs(tx)
+	if err != nil {
+		return Input{}, err
+	}
+	s.begin()
+	var all ledger.Resources
+	for _, n := range b.Nodes() {
+		s.nodes = append(s.nodes, Node{Node: n})
+		tell(&s.nodes[len(s.nodes)-1])
+		if n.State == ledger.NodeUp {
+			all = all.Plus(n.Capacity)
+		}
+	}
+	for i, q := range queue {
+		id := q.Spec.Tenant
+		if _, ok := s.shares[id]; !ok {
+			t := b.Tenant(id)
+			s.shares[id] = share(t, all)
+			if quota, bounded := QuotaOf(t); bounded {
+				s.quotas = append(s.quotas, quota)
+			}
+		}
+		s.ranks = append(s.ranks, rank{int(q.Job.Band), int64(q.Job.Queued) / params.AgeNanos, s.shares[id], i})
+	}
+	slices.SortFunc(s.ranks, rank.compare)
+	for _, r := range s.ranks {
+		if err := s.readJob(tx, queue[r.at]); err != nil {
+			return Input{}, err
+		}
+	}
+	if len(s.held) > 2*len(queue) {
+		s.forget(queue)
+	}
+	return Input{Jobs: s.jobs, Nodes: s.nodes, Quotas: s.quotas, Params: params}, nil
+}
+
+func (s *Snapshot) begin() {
+	if s.shares == nil || len(s.modules) > modulesMax {
+		s.modules = make(map[ledger.ModuleID]uint64)
+	}
+	if s.shares == nil {
+		s.shares = make(map[ledger.TenantID]uint64)
+		s.held = make(map[ledger.JobID]leases)
+	}
+	clear(s.shares)
+	clear(s.jobs)
+	clear(s.nodes)
+	s.jobs, s.nodes, s.quotas, s.ranks, s.reads = s.jobs[:0], s.nodes[:0], s.quotas[:0], s.ranks[:0], leasesMax
+}
+
+const shareMax = 1 << 40
+
+// rank is a job's place in the order; at is its index in the queue.
+type rank struct {
+	band   int
+	window int64
+	share  uint64
+	at     int
+}
+
+func (r rank) compare(s rank) int {
+	return cmp.Or(cmp.Compare(s.band, r.band), cmp.Compare(r.window, s.window), cmp.Compare(r.share, s.share), cmp.Compare(r.at, s.at))
+}
+
+// share returns a tenant's dominant share of all, by its weight; shareMax is all
+// of it for a weight of one.
+func share(t *ledger.Tenant, all ledger.Resources) uint64 {
+	if t == nil {
+		return 0
+	}
+	part := func(have, of uint64) uint64 {
+		if have >= of {
+			return shareMax
+		}
+		hi, lo := bits.Mul64(have, shareMax)
+		q, _ := bits.Div64(hi, lo, of)
+		return q
+	}
+	return max(part(t.Leased.MemoryBytes, all.MemoryBytes), part(t.Leased.FuelRate, all.FuelRate)) / uint64(max(t.Weight, 1))
+}
+
+// QuotaOf returns what a tenant may still lease, and whether that is bounded. Of
+// its quotas only the one of memory is about leases: fuel, queued tasks and jobs
+// are taken at submission, so that a task that waits has its fuel already.
+func QuotaOf(t *ledger.Tenant) (Quota, bool) {
+	if t == nil || t.Quota.MemoryBytes == 0 {
+		return Quota{}, false
+	}
+	return Quota{t.ID, t.Quota.MemoryBytes - min(t.Quota.MemoryBytes, t.Leased.MemoryBytes)}, true
+}
+
+func (s *Snapshot) readJob(tx ledger.Tx, q *ledger.QueuedJob) error {
+	j := Job{ID: q.Job.ID, Spec: q.Spec, Pending: q.Ranges, Since: q.Job.Queued, ExpectedNanos: expectedNanos(&q.Job)}
+	var err error
+	if j.ModuleBytes, err = s.moduleBytes(tx, q.Spec.Module); err != nil {
+		return err
+	}
+	if j.Running, err = s.running(tx, q); err != nil {
+		return err
+	}
+	s.jobs = append(s.jobs, j)
+	return nil
+}
+
+// moduleBytes returns a module's size; zero when the ledger does not know it.
+func (s *Snapshot) moduleBytes(tx ledger.Tx, id ledger.ModuleID) (uint64, error) {
+	if n, ok := s.modules[id]; ok {
+		return n, nil
+	}
+	m, err := ledger.FindModule(tx, id)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.modules[id] = m.Bytes
+	return m.Bytes, nil
+}
+
+// expectedNanos returns the mean duration of a job's tasks that have ended, or
+// zero.
+func expectedNanos(j *ledger.Job) int64 {
+	ended := uint64(0)
+	for state := ledger.TaskSucceeded; state <= ledger.TaskRefused; state++ {
+		ended += uint64(j.Tasks[state])
+	}
+	if ended <= uint64(j.Unlisted) {
+		return 0
+	}
+	return int64(min(j.Usage.WallNanos/(ended-uint64(j.Unlisted)), 1<<62))
+}
+
+// running counts the slots of a job's leases.
+func (s *Snapshot) running(tx ledger.Tx, q *ledger.QueuedJob) ([]Running, error) {
+	id := q.Job.ID
+	if q.Job.Leases == 0 {
+		delete(s.held, id)
+		return nil, nil
+	}
+	known, ok := s.held[id]
+	if ok && known.events == q.Job.Events || s.reads <= 0 {
+		return known.running, nil
+	}
+	list, err := ledger.JobLeases(tx, id, 0, 0, leasesEach)
+	if err != nil {
+		return nil, err
+	}
+	s.reads -= len(list)
+	var running []Running
+	for i := range list {
+		l := &list[i]
+		value := ""
+		if label := q.Spec.SpreadLabel; label != "" {
+			if at, ok := slices.BinarySearchFunc(s.nodes, l.Node, func(n Node, id ledger.NodeID) int { return cmp.Compare(n.ID, id) }); ok {
+				value = spreadValue(&s.nodes[at], label)
+			}
+		}
+		at := slices.IndexFunc(running, func(r Running) bool { return r.Value == value })
+		if at < 0 {
+			at = len(running)
+			running = append(running, Running{Value: value})
+		}
+		running[at].Slots += l.Slots
+	}
+	for i := range running {
+		running[i].Slots = uint32(min(uint64(running[i].Slots)*uint64(max(q.Job.Leases, uint32(len(list))))/uint64(len(list)), 1<<31))
+	}
+	s.held[id] = leases{q.Job.Events, running}
+	return running, nil
+}
+
+// forget drops what is known of jobs that are not in the queue any more.
+func (s *Snapshot) forget(queue []*ledger.QueuedJob) {
+	held := make(map[ledger.JobID]leases, len(queue))
+	for _, q := range queue {
+		if l, ok := s.held[q.Job.ID]; ok {
+			held[q.Job.ID] = l
+		}
+	}
+	s.held = held
+}

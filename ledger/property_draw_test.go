@@ -1,0 +1,170 @@
+package ledger_test
+
+import (
+	"pgregory.net/rapid"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+func (w *world) n(low, high int, label string) int { return rapid.IntRange(low, high).Draw(w.t, label) }
+
+func (w *world) job() ledger.JobID       { return ledger.JobID{15: byte(w.n(1, 8, "job"))} }
+func (w *world) module() ledger.ModuleID { return ledger.ModuleID{31: byte(w.n(1, 2, "module"))} }
+func (w *world) tenant() ledger.TenantID { return rapid.SampledFrom(someTenants).Draw(w.t, "tenant") }
+func (w *world) node() ledger.NodeID     { return rapid.SampledFrom(someNodes).Draw(w.t, "node") }
+
+// leases returns the leases of a node, and one that does not exist now and then.
+func (w *world) leases(node ledger.NodeID) []ledger.Lease {
+	leases, err := ledger.LeasesOf(w.a, node, 0, 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if w.n(0, 9, "stale") == 0 {
+		leases = append(leases, ledger.Lease{Node: node, Epoch: ledger.Epoch(w.n(0, 50, "epoch")), Tasks: ledger.Tasks(0, 9)})
+	}
+	return leases
+}
+
+func (w *world) epochs(node ledger.NodeID) []ledger.Epoch {
+	var epochs []ledger.Epoch
+	for _, l := range w.leases(node) {
+		if w.n(0, 2, "take") > 0 {
+			epochs = append(epochs, l.Epoch)
+		}
+	}
+	return epochs
+}
+
+func (w *world) command() ledger.Command {
+	kind := w.n(0, 22, "command")
+	if w.steady {
+		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 22}).Draw(w.t, "command")
+	}
+	switch kind {
+	case 0:
+		return &ledger.CreateTenant{Tenant: w.tenant(), Weight: 1, BandMax: 3, Quota: w.quota()}
+	case 1:
+		return &ledger.SetQuota{Tenant: w.tenant(), Weight: 1, BandMax: 5, Quota: w.quota()}
+	case 2, 3:
+		return &ledger.RegisterNode{
+			Node: w.node(), Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: uint32(w.n(1, 64, "slots")), ScratchBytes: 10},
+			Labels: []ledger.Label{{Name: "zone", Value: rapid.SampledFrom([]string{"a", "b"}).Draw(w.t, "zone")}},
+		}
+	case 4:
+		return &ledger.SetNodeState{Node: w.node(), State: ledger.NodeState(w.n(0, 4, "state"))}
+	case 5:
+		return &ledger.RemoveNode{Node: w.node()}
+	case 6:
+		return &ledger.PutModule{Module: w.module(), Bytes: 10, Holder: w.node()}
+	case 7:
+		return &ledger.DropModule{Module: w.module()}
+	case 8, 9, 10:
+		return w.submit()
+	case 11:
+		return &ledger.Cancel{Job: w.job()}
+	case 12, 13, 14, 15:
+		return w.place()
+	case 16:
+		node := w.node()
+		return &ledger.Begin{Node: node, Epochs: w.epochs(node)}
+	case 17:
+		node := w.node()
+		return &ledger.Renew{Node: node, Epochs: w.epochs(node), Expiry: w.now + second*ledger.Time(w.n(0, 60, "expiry"))}
+	case 18:
+		node := w.node()
+		if w.n(0, 1, "refuse") == 0 {
+			return &ledger.RefuseLease{Node: node, Epochs: w.epochs(node), Cause: ledger.Cause(w.n(0, 17, "cause"))}
+		}
+		return &ledger.Release{Node: node, Epochs: w.epochs(node), Cause: ledger.CauseReleased}
+	case 19:
+		return &ledger.NoteReasons{Notes: []ledger.Note{{Job: w.job(), Reasons: []ledger.Reason{{What: "memory", Nodes: 3, Have: 1, Need: 2}}}}}
+	case 20, 21:
+		return w.report()
+	default:
+		return &ledger.Tick{}
+	}
+}
+
+func (w *world) quota() ledger.Quota {
+	q := ledger.Quota{}
+	if w.n(0, 1, "bounded") == 0 {
+		q = ledger.Quota{FuelTotal: 100_000, MemoryBytes: 500, QueuedTasks: 30_000, Jobs: 4}
+	}
+	return q
+}
+
+func (w *world) submit() ledger.Command {
+	spec := ledger.JobSpec{
+		Tenant: w.tenant(), Module: w.module(), Count: rapid.SampledFrom(someCounts).Draw(w.t, "count"), Band: uint8(w.n(0, 4, "band")),
+		Task: ledger.Resources{MemoryBytes: 10, FuelRate: 5, Slots: 1}, FuelMax: 10,
+		Retry: ledger.Retry{
+			AttemptsMax: uint32(w.n(1, 3, "attempts")), LossesMax: uint32(w.n(0, 2, "losses")),
+			BackoffNanos: int64(w.n(0, 2, "backoff")) * 1e9, BackoffMaxNanos: 5e9,
+		},
+		QueueNanos: int64(w.n(0, 1, "queue")) * 100e9, TotalNanos: int64(w.n(0, 1, "total")) * 200e9,
+		LossGraceNanos: int64(w.n(0, 1, "grace")) * 20e9, AfterAny: w.n(0, 1, "any") == 1,
+	}
+	for range w.n(0, 2, "dependencies") {
+		spec.After = append(spec.After, w.job())
+	}
+	if w.n(0, 3, "constrained") == 0 {
+		spec.Constraints = []ledger.Constraint{{Label: "zone", Value: "a"}}
+	}
+	if w.n(0, 3, "payload") == 0 {
+		spec.Payload = []byte("payload")
+	}
+	return &ledger.Submit{Job: w.job(), Spec: spec}
+}
+
+func (w *world) place() ledger.Command {
+	queue, err := ledger.Queue(w.a, ledger.QueueLimit{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := &ledger.Place{}
+	for _, q := range queue {
+		for _, r := range q.Ranges {
+			if w.n(0, 2, "skip") == 0 {
+				continue
+			}
+			count := uint32(w.n(1, 10000, "tasks"))
+			if w.n(0, 1, "few") == 0 {
+				count = uint32(w.n(1, 70, "tasks"))
+			}
+			c.Placements = append(c.Placements, ledger.Placement{
+				Job: q.Job.ID, Start: r.Tasks.First + uint32(w.n(0, 20, "off")/20), Count: count, Node: w.node(),
+				Slots: min(count, uint32(w.n(1, 20, "slots"))), Expiry: w.now + second*ledger.Time(w.n(0, 60, "expiry")),
+				Heed: w.n(0, 1, "heed") == 0,
+			})
+		}
+	}
+	return c
+}
+
+func (w *world) report() ledger.Command {
+	c := &ledger.Report{Node: w.node()}
+	named := map[ledger.Epoch]bool{}
+	for _, l := range w.leases(c.Node) {
+		if named[l.Epoch] {
+			continue
+		}
+		named[l.Epoch] = true
+		lr := ledger.LeaseReport{Epoch: l.Epoch}
+		for range w.n(0, 4, "runs") {
+			run := ledger.Run{
+				First: l.Tasks.First + uint32(w.n(0, int(l.Tasks.End-l.Tasks.First), "first")), Count: uint32(w.n(1, 40, "count")),
+				State: ledger.TaskState(w.n(int(ledger.TaskSucceeded), int(ledger.TaskRefused), "state")), Terminal: w.n(0, 3, "terminal") == 0, Exit: uint8(w.n(0, 20, "exit")),
+			}
+			if w.n(0, 1, "rest") == 0 {
+				run.First, run.Count = l.Open.First, max(l.Open.Count(), 1)
+			}
+			run.Usage.Fuel = uint64(w.n(0, 12*int(run.Count), "fuel"))
+			if w.n(0, 2, "output") == 0 {
+				run.Digest[0] = 1
+			}
+			lr.Runs = append(lr.Runs, run)
+		}
+		c.Leases = append(c.Leases, lr)
+	}
+	return c
+}
