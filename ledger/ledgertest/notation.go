@@ -24,17 +24,17 @@ import (
 //	       [attempts=1] [losses=N] [backoff=D] [backoff-max=D] [queue=D] [total=D] [grace=D]
 //	       [need=LABEL:VALUE]… [not=LABEL[:VALUE]]… [feature=NAME]… [after=JOB]… [after-any=true] [payload=TEXT]
 //	cancel JOB
-//	place JOB FIRST+COUNT NODE [slots=COUNT] until=D [; JOB FIRST+COUNT NODE …]
+//	place JOB FIRST+COUNT NODE [slots=COUNT] until=D [heed=true] [; JOB FIRST+COUNT NODE …]
 //	begin NODE EPOCH…
 //	renew NODE EPOCH… until=D
 //	report NODE EPOCH FIRST+COUNT STATE [fuel=N] [memory=N] [wall=D] [exit=N] [terminal=true] [output=TEXT] [; EPOCH FIRST+COUNT …]
 //	release NODE EPOCH… cause=CAUSE
-//	refuse NODE EPOCH…
-//	reasons JOB [WHAT:NODES:HAVE:NEED]…
+//	refuse NODE EPOCH… [cause=CAUSE]
+//	reasons JOB [nodes=N] [sampled=N] [free=D] [WHAT[/DETAIL]:NODES:HAVE:NEED]…
 //	tick
 //
 // A line that begins with "as CLIENT SEQ" is sent by that client; D is a
-// duration, or for until a point in time since the start.
+// duration, or for until and free a point in time since the start.
 func (r *runner) parse(line string) (ledger.Envelope, error) {
 	e := ledger.Envelope{Now: r.now}
 	words := strings.Fields(line)

@@ -156,8 +156,12 @@ func say(r ledger.Result) string {
 	if r.What != "" {
 		text += " " + r.What
 	}
-	if r.Have != 0 || r.Max != 0 {
-		text += fmt.Sprintf(" have=%d max=%d", r.Have, r.Max)
+	if r.Have != 0 || r.Min != 0 || r.Max != 0 {
+		text += fmt.Sprintf(" have=%d", r.Have)
+		if r.Min != 0 {
+			text += fmt.Sprintf(" min=%d", r.Min)
+		}
+		text += fmt.Sprintf(" max=%d", r.Max)
 	}
 	if r.Code != ledger.CodeOK {
 		text += " (" + r.Help() + ")"

@@ -44,15 +44,22 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 	case "report":
 		return a.report(parts)
 	case "release":
-		return &ledger.Release{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Cause: named[ledger.Cause](a, a.text("cause"))}
+		return &ledger.Release{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Cause: a.cause()}
 	case "refuse":
-		return &ledger.RefuseLease{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs()}
+		return &ledger.RefuseLease{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Cause: a.cause()}
 	case "reasons":
 		return a.reasons()
 	case "tick":
 		return &ledger.Tick{}
 	}
 	return nil
+}
+
+func (a *arguments) cause() ledger.Cause {
+	if a.text("cause") == "" {
+		return ledger.CauseNone
+	}
+	return named[ledger.Cause](a, a.text("cause"))
 }
 
 func (a *arguments) tenant() ledger.CreateTenant {
@@ -106,7 +113,7 @@ func (a *arguments) place(parts [][]string) ledger.Command {
 		a.read(part)
 		first, count := a.span(a.word(1))
 		c.Placements = append(c.Placements, ledger.Placement{
-			Job: a.job(a.word(0)), Start: first, Count: count, Node: ledger.NodeID(a.word(2)), Slots: a.u32("slots", count), Expiry: a.until(),
+			Job: a.job(a.word(0)), Start: first, Count: count, Node: ledger.NodeID(a.word(2)), Slots: a.u32("slots", count), Expiry: a.until(), Heed: a.text("heed") == "true",
 		})
 	}
 	return c
@@ -139,14 +146,17 @@ func (a *arguments) report(parts [][]string) ledger.Command {
 }
 
 func (a *arguments) reasons() ledger.Command {
-	n := ledger.Note{Job: a.job(a.word(0))}
+	n := ledger.Note{Job: a.job(a.word(0)), Nodes: a.u32("nodes", 0), Sampled: a.u32("sampled", 0)}
+	if a.text("free") != "" {
+		n.FreeAt = start + ledger.Time(a.nanos("free"))
+	}
 	for _, w := range a.words[1:] {
 		var r ledger.Reason
 		what, numbers, _ := strings.Cut(w, ":")
 		if _, err := fmt.Sscanf(numbers, "%d:%d:%d", &r.Nodes, &r.Have, &r.Need); err != nil {
 			a.fail("reason", w)
 		}
-		r.What = what
+		r.What, r.Detail, _ = strings.Cut(what, "/")
 		n.Reasons = append(n.Reasons, r)
 	}
 	return &ledger.NoteReasons{Notes: []ledger.Note{n}}
@@ -170,7 +180,14 @@ var looks = map[string]func(*runner, ledger.Tx, []string) (string, error){
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("task %d: %s attempt=%d losses=%d node=%q epoch=%d", index, t.State, t.Attempt, t.Losses, t.Node, t.Epoch), nil
+		text := fmt.Sprintf("task %d: %s attempt=%d losses=%d node=%q epoch=%d", index, t.State, t.Attempt, t.Losses, t.Node, t.Epoch)
+		if t.Cause != ledger.CauseNone {
+			text += " cause=" + t.Cause.String()
+		}
+		if t.Exit != 0 {
+			text += fmt.Sprintf(" exit=%d", t.Exit)
+		}
+		return text, nil
 	},
 	// tasks JOB lists the tasks of a job by state.
 	"tasks": func(r *runner, tx ledger.Tx, words []string) (string, error) {

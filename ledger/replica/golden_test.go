@@ -17,6 +17,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/ledger/replica/disk"
+	"github.com/dugnad/dugnad/ledger/replica/machine"
 )
 
 // rewriteFlag keeps what this version writes, beside what earlier ones wrote.
@@ -204,12 +205,13 @@ func onDiskIn(t *testing.T, prepare func(dir string)) func(id string) (replica.S
 	return func(id string) (replica.Store, replica.RaftLog, func() error, error) {
 		prepare(filepath.Join(dir, id))
 		s := openStore(t, filepath.Join(dir, id))
-		return disk.Store{Store: s}, s.Raft(), s.Close, nil
+		d := disk.Store{Store: s}
+		return d, d.Raft(), s.Close, nil
 	}
 }
 
 func keptCluster(t *testing.T, stores *openStores) *ledgertest.Cluster {
 	return ledgertest.NewCluster(t, ledgertest.ClusterConfig{
-		Machine: book{}, Open: stores.Open, Configure: func(c *replica.Config) { c.VotersMax = 1 },
+		Machine: machine.Ledger{}, Open: stores.Open, Configure: func(c *replica.Config) { c.VotersMax = 1 },
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/ledger/replica/disk"
+	"github.com/dugnad/dugnad/ledger/replica/machine"
 	"github.com/dugnad/dugnad/ledger/store"
 )
 
@@ -126,7 +127,7 @@ func TestLedgerCluster(t *testing.T) {
 	seed := orSeed(11)
 	t.Logf("seed %d", seed)
 	stores := &openStores{open: onDisk(t, true), byID: map[string]replica.Store{}}
-	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{Seed: seed, Machine: book{}, Open: stores.Open, Configure: func(c *replica.Config) {
+	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{Seed: seed, Machine: machine.Ledger{}, Open: stores.Open, Configure: func(c *replica.Config) {
 		c.VotersMax = voters
 		c.SnapshotEntries, c.TrailingEntries, c.SnapshotInterval = 60, 30, 50*time.Millisecond
 	}})

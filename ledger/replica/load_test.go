@@ -16,6 +16,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/ledger/replica/machine"
 )
 
 // loaded is the leader of three voters in one process, over TCP, on disk and
@@ -33,7 +34,7 @@ const (
 func newLoaded(b *testing.B) *loaded {
 	b.Helper()
 	tcp := onLoopback(b)
-	c := ledgertest.NewCluster(b, ledgertest.ClusterConfig{Machine: book{}, Open: onDisk(b, true), Configure: func(c *replica.Config) {
+	c := ledgertest.NewCluster(b, ledgertest.ClusterConfig{Machine: machine.Ledger{}, Open: onDisk(b, true), Configure: func(c *replica.Config) {
 		tcp(c)
 		production(c)
 	}})

@@ -22,6 +22,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/ledger/replica/disk"
+	"github.com/dugnad/dugnad/ledger/replica/machine"
 	"github.com/dugnad/dugnad/ledger/store"
 )
 
@@ -88,8 +89,9 @@ func (c processConfig) replicaConfig() (*store.Store, replica.Config, error) {
 		config.HeartbeatTimeout, config.LeaseTimeout = 500*time.Millisecond, 250*time.Millisecond
 		config.SnapshotEntries, config.TrailingEntries, config.SnapshotInterval = 60, 30, 100*time.Millisecond
 	}
-	config.ID, config.Address, config.Dir, config.Machine = c.ID, c.Address, filepath.Join(c.Dir, "replica"), book{}
-	config.Store, config.RaftLog, config.VotersMax = disk.Store{Store: s}, s.Raft(), c.VotersMax
+	config.ID, config.Address, config.Dir, config.Machine = c.ID, c.Address, filepath.Join(c.Dir, "replica"), machine.Ledger{}
+	d := disk.Store{Store: s}
+	config.Store, config.RaftLog, config.VotersMax = d, d.Raft(), c.VotersMax
 	config.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	config.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", address)

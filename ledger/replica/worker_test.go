@@ -10,14 +10,6 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 )
 
-// book is the ledger as a replica.Machine.
-type book struct{}
-
-// Apply implements replica.Machine.
-func (book) Apply(tx ledger.Tx, index uint64, command []byte) ([]byte, error) {
-	return ledger.Apply(tx, index, command)
-}
-
 // sum returns a SHA-256 over all keys and values in order.
 func sum(tx ledger.Tx) ([sha256.Size]byte, error) {
 	h := sha256.New()
