@@ -72,6 +72,9 @@ type Config struct {
 	// for each of the two databases. Zero is no cache. (Indexes need no cache:
 	// they are read from the mapped file.)
 	BlockCacheBytes int64
+	// RecordCacheBytes bounds the cache of small records that updates read again
+	// and again. Zero is no cache.
+	RecordCacheBytes int64
 	// DiskReserveBytes is the room that every write leaves. Badger writes
 	// through mapped files, where a full disk kills the process, and it needs
 	// room to move its tables; so the store stops earlier. Zero is no reserve.
@@ -93,6 +96,7 @@ func Default(dir string) Config {
 		SyncLog:          true,
 		MemTableBytes:    16 << 20,
 		BlockCacheBytes:  8 << 20,
+		RecordCacheBytes: 4 << 20,
 		DiskReserveBytes: 256 << 20,
 		MaintainInterval: 10 * time.Second,
 		VerifyInterval:   6 * time.Hour,
@@ -106,7 +110,7 @@ func (c Config) Validate() error {
 		return errors.New("the directory, Dir, is empty")
 	case c.MemTableBytes < 8<<20 || c.MemTableBytes > 256<<20:
 		return fmt.Errorf("MemTableBytes %d is not from 8 MiB to 256 MiB", c.MemTableBytes)
-	case c.BlockCacheBytes < 0 || c.DiskReserveBytes < 0:
+	case c.BlockCacheBytes < 0 || c.RecordCacheBytes < 0 || c.DiskReserveBytes < 0:
 		return errors.New("a size is negative")
 	case c.MaintainInterval <= 0 || c.VerifyInterval < 0:
 		return errors.New("an interval is not positive")

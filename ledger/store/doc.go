@@ -15,9 +15,12 @@
 // applied index, so that an update too large for one Badger transaction stays
 // invisible until its last part, which moves the applied index. Badger replays
 // each write-ahead log up to the first damaged record, in whole transactions.
-// And every update names the one before it, so that Open notices when the
-// machine lost the end of one write-ahead log but not the next; it then goes
-// back to the last update before the hole.
+// And every update names the one before it, and counts its own parts, so that
+// Open notices when the machine lost the end of one write-ahead log but not the
+// next; it then goes back to the last update before the hole.
+//
+// Updates read through a cache of small records, which follows what they commit,
+// and write in ascending order of key. Views and snapshots use neither.
 //
 // The package does not know what a command is, takes no part in Raft, and holds
 // no goroutine of its own except those of Badger: Run is the caller's.

@@ -21,6 +21,8 @@ type generation struct {
 	number uint64
 	dir    string
 	db     *badger.DB
+	// cache is what updates have read, under the store's writing.
+	cache *cache
 	// readers counts the views at each index, under the store's mu.
 	readers map[uint64]int
 	// synced is the index up to which Sync was called, under the store's syncing.
@@ -52,7 +54,10 @@ func (s *Store) openGeneration(number uint64) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{store: s, number: number, dir: dir, db: db, readers: map[uint64]int{}}
+	g := &generation{
+		store: s, number: number, dir: dir, db: db,
+		cache: newCache(s.config.RecordCacheBytes), readers: map[uint64]int{},
+	}
 	g.references.Store(1)
 	s.generations.Add(1)
 	return g, nil

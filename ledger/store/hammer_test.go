@@ -80,7 +80,7 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 		families, err := r.Gather()
-		if err != nil || len(families) != 7 {
+		if err != nil || len(families) != 10 {
 			t.Errorf("%d families, %v", len(families), err)
 		}
 		if err := s.Close(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -124,8 +125,40 @@ func change(index uint64, set func(key, value []byte) error, del func(key []byte
 	return set([]byte("index"), []byte{byte(index >> 24), byte(index >> 16), byte(index >> 8), byte(index)})
 }
 
+// apply makes the change of an index. Before its first writes and after them it
+// compares two ways to read a key: one asks the cache, the other does not.
 func apply(index uint64) func(tx ledger.Tx) error {
-	return func(tx ledger.Tx) error { return change(index, tx.Set, tx.Delete) }
+	return func(tx ledger.Tx) error {
+		writes := 0
+		compare := func(key []byte, write func() error) error {
+			if writes++; writes > 5 {
+				return write()
+			}
+			return errors.Join(agree(tx, key), write(), agree(tx, key))
+		}
+		return change(index,
+			func(key, value []byte) error { return compare(key, func() error { return tx.Set(key, value) }) },
+			func(key []byte) error { return compare(key, func() error { return tx.Delete(key) }) })
+	}
+}
+
+// agree returns an error when Get and Scan differ about a key.
+func agree(tx ledger.Tx, key []byte) error {
+	got, err := tx.Get(key)
+	if err != nil {
+		return err
+	}
+	var want []byte
+	err = tx.Scan(key, nil, func(k, v []byte) bool {
+		if bytes.Equal(k, key) {
+			want = append([]byte{}, v...)
+		}
+		return false // the key itself comes first
+	})
+	if err == nil && (!bytes.Equal(got, want) || (got == nil) != (want == nil)) {
+		err = fmt.Errorf("key %q: got %.20q, scanned %.20q", key, got, want)
+	}
+	return err
 }
 
 // model is the state after the first so many indices.

@@ -14,6 +14,9 @@ type meter struct {
 	bytes      *prometheus.GaugeVec
 	stale      *prometheus.GaugeVec
 	full       prometheus.Counter
+	// hits, misses and held are about the cache of records.
+	hits, misses prometheus.Counter
+	held         prometheus.Gauge
 }
 
 func newMeter(s *Store) *meter {
@@ -21,14 +24,17 @@ func newMeter(s *Store) *meter {
 	name := func(n, help string) prometheus.GaugeOpts {
 		return prometheus.GaugeOpts{Namespace: space, Subsystem: part, Name: n, Help: help}
 	}
+	counter := func(n, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts(name(n, help)))
+	}
 	m := &meter{
 		registerer: s.config.Registerer,
 		bytes:      prometheus.NewGaugeVec(name("table_bytes", "Bytes in tables on disk."), []string{"database"}),
 		stale:      prometheus.NewGaugeVec(name("stale_bytes", "Bytes in tables that compaction would drop."), []string{"database"}),
-		full: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: space, Subsystem: part, Name: "disk_full_total",
-			Help: "Writes refused because the disk had less room than the reserve.",
-		}),
+		full:       counter("disk_full_total", "Writes refused because the disk had less room than the reserve."),
+		hits:       counter("record_cache_hits_total", "Reads of updates that the cache of records answered."),
+		misses:     counter("record_cache_misses_total", "Reads of updates that went to the database."),
+		held:       prometheus.NewGauge(name("record_cache_bytes", "Bytes in the cache of records.")),
 	}
 	locked := func(f func() float64) func() float64 {
 		return func() float64 {
@@ -39,7 +45,7 @@ func newMeter(s *Store) *meter {
 	}
 	bound := func(f func() (uint64, error)) float64 { v, _ := f(); return float64(v) }
 	m.all = []prometheus.Collector{
-		m.bytes, m.stale, m.full,
+		m.bytes, m.stale, m.full, m.hits, m.misses, m.held,
 		prometheus.NewGaugeFunc(name("applied_index", "Index of the last update."), locked(func() float64 { return float64(s.applied) })),
 		prometheus.NewGaugeFunc(name("views", "Indexes that views and snapshots keep."), locked(func() float64 {
 			if s.generation == nil {
@@ -74,6 +80,14 @@ func (m *meter) unregister() {
 			m.registerer.Unregister(c)
 		}
 	}
+}
+
+// cached takes what a cache counted during an update.
+func (m *meter) cached(c *cache) {
+	m.hits.Add(float64(c.hits))
+	m.misses.Add(float64(c.misses))
+	m.held.Set(float64(c.recent.bytes + c.older.bytes))
+	c.hits, c.misses = 0, 0
 }
 
 // sizes takes the databases' sizes.

@@ -16,6 +16,9 @@ type write struct{ key, value []byte }
 type overlay struct {
 	chunks [][]write
 	count  int
+	// bytes is the sum of the writes' sizes.
+	bytes int64
+	arena arena
 }
 
 // get returns the pending write of key, or nil.
@@ -28,16 +31,17 @@ func (o *overlay) get(key []byte) *write {
 
 // put stores value under key. It copies both.
 func (o *overlay) put(key, value []byte) {
-	if value != nil {
-		value = append(make([]byte, 0, len(value)), value...)
-	}
+	value = o.arena.copy(value)
 	c, i, ok := o.find(key)
 	if ok {
-		o.chunks[c][i].value = value
+		w := &o.chunks[c][i]
+		o.bytes += int64(len(value)) - int64(len(w.value))
+		w.value = value
 		return
 	}
+	w := write{o.arena.copy(key), value}
 	o.count++
-	w := write{bytes.Clone(key), value}
+	o.bytes += w.size()
 	if c == len(o.chunks) {
 		if c == 0 {
 			o.chunks = append(o.chunks, []write{w})
@@ -58,6 +62,18 @@ func (o *overlay) put(key, value []byte) {
 		o.chunks[c] = slices.Clip(chunk[:half])
 		o.chunks = slices.Insert(o.chunks, c+1, right)
 	}
+}
+
+// each calls f with every write, in order, until f fails.
+func (o *overlay) each(f func(w write) error) error {
+	for _, chunk := range o.chunks {
+		for _, w := range chunk {
+			if err := f(w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // find returns where key is, or the place of the first key after it.
@@ -99,4 +115,35 @@ func (c *cursor) next() {
 	if c.at++; c.at == len(c.overlay.chunks[c.chunk]) {
 		c.chunk, c.at = c.chunk+1, 0
 	}
+}
+
+// arena keeps copies of short slices in blocks, instead of each by itself.
+type arena struct {
+	block []byte
+	// made is the size of the last block.
+	made int
+}
+
+// The blocks of an arena double from one size to the other; what is longer than
+// a quarter of the larger is by itself.
+const (
+	arenaBlockMin = 1 << 10
+	arenaBlockMax = 32 << 10
+)
+
+// copy returns a copy of b, nil for nil.
+func (a *arena) copy(b []byte) []byte {
+	switch {
+	case b == nil:
+		return nil
+	case len(b) > arenaBlockMax/4:
+		return append(make([]byte, 0, len(b)), b...)
+	}
+	for a.block == nil || len(a.block)+len(b) > cap(a.block) {
+		a.made = min(max(2*a.made, arenaBlockMin), arenaBlockMax)
+		a.block = make([]byte, 0, a.made)
+	}
+	from := len(a.block)
+	a.block = append(a.block, b...)
+	return a.block[from:len(a.block):len(a.block)]
 }

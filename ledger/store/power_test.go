@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/dugnad/dugnad/ledger"
 )
 
 // TestPowerLoss damages the state's write-ahead log as a machine does that stops
@@ -83,6 +85,64 @@ func TestPowerLoss(t *testing.T) {
 				}
 				continues(t, damaged, &m, uint64(want), indices+5)
 			})
+		}
+	}
+}
+
+// TestPowerLossParts damages the end of the log before another at every part of
+// an update that took several of Badger's transactions.
+func TestPowerLossParts(t *testing.T) {
+	c := testConfig(t.TempDir())
+	s := openTest(t, c)
+	large := func(tx ledger.Tx) error {
+		for i := range 40 {
+			if err := tx.Set([]byte{'k', byte(i)}, make([]byte, 64<<10)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i, f := range []func(tx ledger.Tx) error{set("k", "1"), large, set("k", "3")} {
+		if err := s.Update(uint64(i+1), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wal, err := os.ReadFile(one(t, c, "state/1/*.mem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := walRecords(t, wal)
+	if len(ends) < 5 {
+		t.Fatalf("%d transactions, want several for the second update", len(ends))
+	}
+	for i, end := range ends[:len(ends)-1] {
+		for _, lost := range []int{0, 1} {
+			want, keys := 1, 1
+			switch {
+			case lost == 0:
+				want, keys = 3, 41
+			case i == 0:
+				want, keys = 0, 0
+			}
+			damaged := testConfig(t.TempDir())
+			copyStore(t, c.Dir, damaged.Dir)
+			first, second := bytes.Clone(wal), append(slices.Clone(wal[:walHead]), wal[end:]...)
+			clear(first[end-lost:])
+			path := one(t, damaged, "state/1/*.mem")
+			writeSparse(t, path, first)
+			writeSparse(t, filepath.Join(filepath.Dir(path), "00099.mem"), second)
+			for range 2 {
+				s, err := Open(context.Background(), damaged)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, index := content(t, s); index != uint64(want) || len(got) != keys {
+					t.Errorf("%d bytes lost of transaction %d: %d keys at %d, want %d at %d", lost, i, len(got), index, keys, want)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 	}
 }

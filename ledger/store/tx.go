@@ -19,8 +19,9 @@ const (
 // tx implements ledger.Tx on a snapshot and, for an update, an overlay.
 type tx struct {
 	read *badger.Txn
-	// overlay is nil in a transaction that only reads.
+	// overlay and cache are nil in a transaction that only reads.
 	overlay  *overlay
+	cache    *cache
 	scanning int
 	ended    bool
 	key      []byte
@@ -45,12 +46,18 @@ func (t *tx) Get(key []byte) ([]byte, error) {
 		return nil, ErrEnded
 	}
 	k := t.stored(key)
-	if t.overlay != nil {
-		if w := t.overlay.get(k); w != nil {
-			return w.value, nil
-		}
+	if t.overlay == nil {
+		return get(t.read, k)
 	}
-	return get(t.read, k)
+	if w := t.overlay.get(k); w != nil {
+		return w.value, nil
+	}
+	if value := t.cache.get(k); value != nil {
+		return value, nil
+	}
+	value, err := get(t.read, k)
+	t.cache.add(k, value)
+	return value, err
 }
 
 // get returns the value of key, nil when there is none.

@@ -18,19 +18,45 @@ var appliedKey = []byte{spaceOwn, 'a'}
 type mark struct {
 	// index is the update's, previous that of the one before it.
 	index, previous uint64
+	// parts is how many Badger transactions come before the one with the mark.
+	parts uint32
 }
 
+// append encodes a mark: version 1 has no parts.
 func (m mark) append(b []byte) []byte {
-	b = append(b, 1)
+	version := byte(1)
+	if m.parts > 0 {
+		version = 2
+	}
+	b = append(b, version)
 	b = binary.BigEndian.AppendUint64(b, m.index)
-	return binary.BigEndian.AppendUint64(b, m.previous)
+	b = binary.BigEndian.AppendUint64(b, m.previous)
+	if version == 2 {
+		b = binary.BigEndian.AppendUint32(b, m.parts)
+	}
+	return b
 }
+
+func (m mark) write() write { return write{appliedKey, m.append(nil)} }
 
 func parseMark(b []byte) (mark, error) {
-	if len(b) != 17 || b[0] != 1 {
+	var m mark
+	switch {
+	case len(b) == 17 && b[0] == 1:
+	case len(b) == 21 && b[0] == 2:
+		m.parts = binary.BigEndian.Uint32(b[17:])
+	default:
 		return mark{}, fmt.Errorf("%w: mark of an update is %x", ErrCorrupt, b)
 	}
-	return mark{binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint64(b[9:])}, nil
+	m.index, m.previous = binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint64(b[9:])
+	return m, nil
+}
+
+// partKey returns the key that the given part of an update, from 0 on, has at the
+// version of its index: the part may be in a write-ahead log whose end is lost,
+// and the mark in the next one.
+func partKey(number uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{spaceOwn, 'p'}, number)
 }
 
 // Update calls f with a transaction and commits what it wrote together with
@@ -52,72 +78,19 @@ func (s *Store) Update(index uint64, f func(tx ledger.Tx) error) error {
 	if index <= applied {
 		return fmt.Errorf("%w: %d, applied is %d", ErrStale, index, applied)
 	}
-	t := &tx{read: g.db.NewTransactionAt(applied, false), overlay: &overlay{}}
+	t := &tx{read: g.db.NewTransactionAt(applied, false), overlay: &overlay{}, cache: g.cache}
+	defer func() { s.meter.cached(g.cache) }()
 	if err := t.run(f); err != nil {
 		return err
 	}
-	if err := s.commit(g, mark{index, applied}, t.overlay); err != nil {
+	if err := s.commit(g, mark{index: index, previous: applied}, t.overlay); err != nil {
 		return fmt.Errorf("commit %d: %w", index, err)
 	}
+	_ = t.overlay.each(g.cache.follow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applied = index
 	return nil
-}
-
-// commit writes the overlay at the version of its index, in as many Badger
-// transactions as it takes, the mark in the last. A failure in the middle leaves
-// versions that nobody reads, and that the same update writes again.
-func (s *Store) commit(g *generation, m mark, o *overlay) error {
-	txn := g.db.NewTransactionAt(m.previous, true)
-	defer func() { txn.Discard() }()
-	one := func(w write) error {
-		if w.value == nil {
-			return txn.Delete(w.key)
-		}
-		return txn.Set(w.key, w.value)
-	}
-	put := func(w write) error {
-		err := one(w)
-		if !errors.Is(err, badger.ErrTxnTooBig) {
-			return err
-		}
-		if err := s.send(txn, m.index); err != nil {
-			return err
-		}
-		txn = g.db.NewTransactionAt(m.previous, true)
-		return one(w)
-	}
-	for _, chunk := range o.chunks {
-		for _, w := range chunk {
-			if err := put(w); err != nil {
-				return classify(err)
-			}
-		}
-	}
-	if err := put(write{appliedKey, m.append(nil)}); err != nil {
-		return classify(err)
-	}
-	return s.send(txn, m.index)
-}
-
-// send commits txn at a version. Should Badger never answer, because it cannot
-// flush, the store's fault is the answer. After an error nobody knows what is on
-// disk: the store takes no more writes.
-func (s *Store) send(txn *badger.Txn, version uint64) error {
-	done := make(chan error, 1)
-	if err := txn.CommitAt(version, func(err error) { done <- err }); err != nil {
-		return classify(err)
-	}
-	select {
-	case err := <-done:
-		if err != nil {
-			return s.fail(classify(err))
-		}
-		return nil
-	case <-s.failed:
-		return s.Fault()
-	}
 }
 
 // lastWhole returns the newest index up to which no update is missing, and the
@@ -131,6 +104,7 @@ func (g *generation) lastWhole(durable uint64) (whole, newest uint64, err error)
 	it := read.NewKeyIterator(appliedKey, o)
 	defer it.Close()
 	var after mark // the mark above the one at hand
+	good := false  // that is of an update that is there with all its parts
 	for it.Rewind(); it.Valid(); it.Next() {
 		var m mark
 		err := it.Item().Value(func(b []byte) (err error) {
@@ -140,19 +114,38 @@ func (g *generation) lastWhole(durable uint64) (whole, newest uint64, err error)
 		if err != nil {
 			return 0, 0, err
 		}
-		switch {
-		case newest == 0:
-			whole, newest = m.index, m.index
-		case after.previous != m.index && after.previous >= durable:
+		newest = max(newest, m.index)
+		if !good || after.previous != m.index && after.previous >= durable {
 			whole = m.index
 		}
 		if m.index < durable {
 			return whole, newest, nil
 		}
+		if good, err = g.complete(m); err != nil {
+			return 0, 0, err
+		}
 		after = m
 	}
-	if after.previous != 0 && after.previous >= durable {
+	if !good || after.previous != 0 && after.previous >= durable {
 		whole = 0 // the first update that is left has lost the one before it
 	}
 	return whole, newest, nil
+}
+
+// complete reports whether all parts of an update are there.
+func (g *generation) complete(m mark) (bool, error) {
+	read := g.db.NewTransactionAt(m.index, false)
+	defer read.Discard()
+	for number := range m.parts {
+		item, err := read.Get(partKey(number))
+		switch {
+		case errors.Is(err, badger.ErrKeyNotFound):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("read part of an update: %w", classify(err))
+		case item.Version() != m.index:
+			return false, nil
+		}
+	}
+	return true, nil
 }

@@ -59,11 +59,15 @@ func verifyLogs(ctx context.Context, dir string) error {
 // in decimals as its value. Zeros follow the last record.
 const (
 	walHead   = 20
+	walDelete = 1 << 0
 	walInTxn  = 1 << 6
 	walEndTxn = 1 << 7
 
 	walKeyBytesMax = 1 << 16
 )
+
+// walEndKey is the key of a transaction's end.
+var walEndKey = []byte("!badger!txn")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
