@@ -146,7 +146,8 @@ func (c *Cluster) TryOpen(i int) (*replica.Replica, error) {
 	return r, nil
 }
 
-// Found opens member 0 and n-1 others, and waits until voters of them vote.
+// Found opens member 0 and n-1 others, and waits until voters of them vote, and
+// each of those knows it: see "What Raft's library cannot do" in replica/DESIGN.md.
 func (c *Cluster) Found(n, voters int) []*replica.Replica {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Deadline)
@@ -168,7 +169,14 @@ func (c *Cluster) Found(n, voters int) []*replica.Replica {
 		})
 	}
 	joining.Wait()
-	c.Until("voters are chosen", func() bool { return c.Voters(list[0]) == voters })
+	c.Until("voters are chosen, and know it", func() bool {
+		for _, r := range list {
+			if (r == list[0] || r.Status().Voter) && c.Voters(r) != voters {
+				return false
+			}
+		}
+		return c.Voters(list[0]) == voters
+	})
 	return list
 }
 

@@ -17,6 +17,12 @@ type raftLog struct {
 	name string
 }
 
+// usual are messages of Raft's that come at every start or end.
+var usual = map[string]bool{
+	"failed to accept connection":                              true,
+	"unable to get address for server, using fallback address": true,
+}
+
 func newRaftLog(log *slog.Logger) hclog.Logger {
 	return raftLog{hclog.NewNullLogger(), log.With("part", "raft"), "raft"}
 }
@@ -29,6 +35,9 @@ func (l raftLog) Log(level hclog.Level, msg string, args ...any) {
 		to = slog.LevelInfo
 	case hclog.Error:
 		to = slog.LevelWarn
+	}
+	if usual[msg] {
+		to = slog.LevelDebug
 	}
 	l.log.Log(context.Background(), to, msg, args...)
 }

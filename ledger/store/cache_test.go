@@ -31,6 +31,7 @@ type cacheCheck struct {
 // TestCache mixes updates that end in every way with restores, full disks and
 // openings.
 func TestCache(t *testing.T) {
+	sequential(t)
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := mkdirTemp()
 		if err != nil {

@@ -39,6 +39,7 @@ func one(t testing.TB, c Config, pattern string) string {
 }
 
 func TestCorruptFiles(t *testing.T) {
+	sequential(t)
 	flip := func(from func(size int) int) func(b []byte) []byte {
 		return func(b []byte) []byte { b[from(len(b))] ^= 0x10; return b }
 	}
@@ -129,6 +130,7 @@ func TestDamageWhileOpen(t *testing.T) {
 // TestDamagedLog damages the Raft log's write-ahead log. The end of it can be cut
 // off by a crash; the middle cannot.
 func TestDamagedLog(t *testing.T) {
+	sequential(t)
 	const count = 50
 	c := testConfig(t.TempDir())
 	s := openTest(t, c)

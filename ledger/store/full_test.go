@@ -21,6 +21,7 @@ import (
 // TestDiskFull fills a small file system, in a child with a mount namespace of
 // its own, and expects named errors and a store that goes on once there is room.
 func TestDiskFull(t *testing.T) {
+	sequential(t)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+t.TempDir(), childVariable+"_FULL=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{

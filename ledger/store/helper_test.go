@@ -207,3 +207,12 @@ func used(t testing.TB, dir string) (n int64) {
 	}
 	return n
 }
+
+// sequential skips a test of one goroutine when tests are to be short, as they are
+// under the race detector: that makes it ten times slower and finds nothing.
+func sequential(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("one goroutine at a time")
+	}
+}

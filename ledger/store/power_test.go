@@ -17,6 +17,7 @@ import (
 // before the system has written every page, and expects the state before the
 // first update that was damaged.
 func TestPowerLoss(t *testing.T) {
+	sequential(t)
 	const indices = 90
 	c := testConfig(t.TempDir())
 	s := openTest(t, c)
@@ -92,6 +93,7 @@ func TestPowerLoss(t *testing.T) {
 // TestPowerLossParts damages the end of the log before another at every part of
 // an update that took several of Badger's transactions.
 func TestPowerLossParts(t *testing.T) {
+	sequential(t)
 	c := testConfig(t.TempDir())
 	s := openTest(t, c)
 	large := func(tx ledger.Tx) error {

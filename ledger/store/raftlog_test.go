@@ -64,6 +64,7 @@ func TestLogCodec(t *testing.T) {
 
 // TestRaftLogModel compares random operations with raft's own store in memory.
 func TestRaftLogModel(t *testing.T) {
+	sequential(t)
 	rapid.Check(t, func(t *rapid.T) { checkRaftLog(t) })
 }
 

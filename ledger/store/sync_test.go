@@ -89,6 +89,7 @@ func (p *platter) image(keep func() bool) Config {
 // TestSync takes power away some updates after a Sync. The first seeds stay
 // within one table in memory, the others go on to a second one.
 func TestSync(t *testing.T) {
+	sequential(t)
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 4))
