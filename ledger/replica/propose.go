@@ -111,6 +111,9 @@ func (r *Replica) atLeader(ctx context.Context, try func(address string) (perhap
 			wait.Stop()
 		case <-ctx.Done():
 			wait.Stop()
+			if full := r.stall.cause(); full != nil && (errors.Is(last, ErrNoLeader) || errors.Is(last, errNotLeader)) {
+				last = full // why this member does not lead either
+			}
 			return endError(uncertain, last, context.Cause(ctx))
 		case <-r.ctx.Done():
 			wait.Stop()
