@@ -1,0 +1,230 @@
+package p2p
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/x/rate"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The user agent and the version that nodes tell each other in libp2p's identify.
+const identifyVersion = "dugnad/1"
+
+// idleGrace is how long a connection is left alone before it may be one too many.
+const idleGrace = 20 * time.Second
+
+// listen starts libp2p.
+func (h *Host) listen() error {
+	resources, err := h.resources()
+	if err != nil {
+		return err
+	}
+	// The DHT connects with everybody whom it hears of.
+	most := h.cfg.NeighboursMax
+	connections, err := connmgr.NewConnManager(max(h.cfg.NeighboursMin, most*3/4), most, connmgr.WithGracePeriod(idleGrace))
+	if err != nil {
+		return fmt.Errorf("make connection manager: %w", err)
+	}
+	private, err := h.key.libp2p()
+	if err != nil {
+		return err
+	}
+	options := append(h.transports(), h.reachOptions()...)
+	options = append(options,
+		libp2p.Identity(private), libp2p.ListenAddrStrings(h.cfg.Listen...), libp2p.AddrsFactory(h.announced),
+		libp2p.ResourceManager(resources), libp2p.ConnectionManager(connections),
+		libp2p.ConnectionGater(&gater{h.expelled, h.cfg.AllowLoopback}),
+		libp2p.UserAgent(identifyVersion), libp2p.ProtocolVersion(identifyVersion),
+		// A node that was cut off for long must not conclude that UDP never works.
+		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
+	)
+	if h.libp2p, err = libp2p.New(append(options, h.metricOptions()...)...); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	h.swarm = h.libp2p.Network().(*swarm.Swarm)
+	return nil
+}
+
+// transports returns QUIC and TCP, each with the hello.
+func (h *Host) transports() []libp2p.Option {
+	return []libp2p.Option{
+		libp2p.Transport(h.door.quic), libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Security(string(secureProtocol), h.door.secure), libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+	}
+}
+
+// metricOptions keeps libp2p away from the global registry.
+func (h *Host) metricOptions() []libp2p.Option {
+	if h.cfg.Registerer != nil {
+		return []libp2p.Option{libp2p.PrometheusRegisterer(h.cfg.Registerer)}
+	}
+	return quietMetrics()
+}
+
+// quietMetrics disables libp2p's metrics. Its event bus registers some all the same.
+func quietMetrics() []libp2p.Option {
+	return []libp2p.Option{libp2p.PrometheusRegisterer(prometheus.NewRegistry()), libp2p.DisableMetrics()}
+}
+
+// resources makes libp2p's resource manager out of the configuration.
+func (h *Host) resources() (network.ResourceManager, error) {
+	c := &h.cfg
+	streams := func(perDirection int) rcmgr.ResourceLimits {
+		n := rcmgr.LimitVal(perDirection)
+		return rcmgr.ResourceLimits{Streams: (1 + streamSlack) * n, StreamsInbound: streamSlack * n, StreamsOutbound: n}
+	}
+	all := func(perDirection int) rcmgr.ResourceLimits {
+		n := rcmgr.LimitVal(perDirection)
+		return rcmgr.ResourceLimits{Streams: 2 * n, StreamsInbound: n, StreamsOutbound: n}
+	}
+	connections := func(l rcmgr.ResourceLimits, n int, memory int64) rcmgr.ResourceLimits {
+		v := rcmgr.LimitVal(n)
+		l.Conns, l.ConnsInbound, l.ConnsOutbound, l.FD = v, v, v, v
+		l.Memory = rcmgr.LimitVal64(memory)
+		return l
+	}
+	limits := rcmgr.PartialLimitConfig{
+		System:              connections(all(c.StreamsMax), c.ConnectionsMax, c.MemoryBytesMax),
+		Transient:           connections(all(c.StreamsMax/4+1), 2*c.HandshakesMax, c.MemoryBytesMax/4),
+		PeerDefault:         connections(all(c.StreamsPerPeerMax), c.ConnectionsPerPeerMax, c.MemoryPerPeerBytesMax),
+		ProtocolDefault:     streams(c.ProtocolDefault.Total),
+		ProtocolPeerDefault: streams(c.ProtocolDefault.PerPeer),
+		Protocol:            map[protocol.ID]rcmgr.ResourceLimits{},
+		ProtocolPeer:        map[protocol.ID]rcmgr.ResourceLimits{},
+	}
+	for _, name := range ownProtocols {
+		limits.Protocol[protocol.ID(name)] = streams(ownStreams.Total)
+		limits.ProtocolPeer[protocol.ID(name)] = streams(ownStreams.PerPeer)
+	}
+	for name, limit := range c.Protocols {
+		limits.Protocol[protocol.ID(name)] = streams(limit.Total)
+		limits.ProtocolPeer[protocol.ID(name)] = streams(limit.PerPeer)
+	}
+	base := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&base)
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.Build(base.Scale(c.MemoryBytesMax, c.ConnectionsMax))), h.resourceOptions()...)
+	if err != nil {
+		return nil, fmt.Errorf("make resource manager: %w", err)
+	}
+	return &guardedResources{manager, h.deputies, h.metrics}, nil
+}
+
+// resourceOptions bounds connections by where they come from.
+func (h *Host) resourceOptions() []rcmgr.Option {
+	c := &h.cfg
+	options := []rcmgr.Option{
+		rcmgr.WithLimitPerSubnet(
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: c.ConnectionsPerIPMax}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: c.ConnectionsPerIPMax}}),
+		rcmgr.WithConnRateLimiters(connectionRates(c)),
+	}
+	if c.Registerer == nil {
+		options = append(options, rcmgr.WithMetricsDisabled())
+	}
+	return options
+}
+
+// announced returns the addresses that others are told.
+func (h *Host) announced(own []ma.Multiaddr) []ma.Multiaddr {
+	var out []ma.Multiaddr
+	for _, text := range h.cfg.Announce {
+		if a, err := ma.NewMultiaddr(text); err == nil {
+			out = append(out, a)
+		}
+	}
+	for _, a := range own {
+		if (h.cfg.AllowLoopback || !manet.IsIPLoopback(a)) && !ma.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out[:min(len(out), AddressesMax)]
+}
+
+// watchAddresses keeps the signed record of the node's addresses fresh, and those of
+// connected members.
+func (h *Host) watchAddresses() error {
+	subscription, err := h.libp2p.EventBus().Subscribe([]any{new(event.EvtLocalAddressesUpdated), new(event.EvtPeerIdentificationCompleted)})
+	if err != nil {
+		return fmt.Errorf("watch addresses: %w", err)
+	}
+	h.wg.Go(func() {
+		defer subscription.Close()
+		for {
+			select {
+			case <-h.ctx.Done():
+				return
+			case e, ok := <-subscription.Out():
+				if !ok {
+					return
+				}
+				switch e := e.(type) {
+				case event.EvtLocalAddressesUpdated:
+					h.keepRecord(e)
+				case event.EvtPeerIdentificationCompleted:
+					h.keepMoved(e)
+				}
+			}
+		}
+	})
+	return nil
+}
+
+func (h *Host) keepRecord(e event.EvtLocalAddressesUpdated) {
+	if e.SignedPeerRecord == nil {
+		return
+	}
+	b, err := e.SignedPeerRecord.Marshal()
+	if err != nil || len(b) > recordBytesMax {
+		h.log.Warn("own addresses are too many to be told", "bytes", len(b), "error", err)
+		return
+	}
+	h.record.Store(&b)
+	if len(h.book.online()) == 0 {
+		h.book.retryNow() // a cable was plugged in, perhaps
+		signal(h.lonely)
+	}
+}
+
+func (h *Host) keepMoved(e event.EvtPeerIdentificationCompleted) {
+	if e.SignedPeerRecord == nil {
+		return
+	}
+	signed, err := e.SignedPeerRecord.Marshal()
+	if err == nil {
+		err = h.book.move(e.Peer, signed)
+	}
+	if err != nil {
+		h.log.Debug("record of a member was not taken", "member", e.Peer, "error", err)
+	}
+}
+
+// peerInfo returns what libp2p dials.
+func (h *Host) peerInfo(p peer.ID) peer.AddrInfo {
+	return peer.AddrInfo{ID: p, Addrs: h.book.addresses(p)}
+}
+
+// connectionRates bounds how fast new connections may come, but from this machine.
+func connectionRates(c *Config) *rate.Limiter {
+	limit := rate.Limit{RPS: c.ConnectionsPerIPRate, Burst: c.ConnectionsPerIPMax}
+	return &rate.Limiter{
+		NetworkPrefixLimits: loopbackRates(),
+		SubnetRateLimiter: rate.SubnetLimiter{
+			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: limit}},
+			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: limit}},
+			GracePeriod:      time.Minute,
+		},
+	}
+}
