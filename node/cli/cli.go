@@ -119,7 +119,9 @@ func (a *app) root() *cobra.Command {
 	fs.StringVar(&a.dataDir, "data-dir", "", "* `folder` for compiled modules (default ~/.cache/dugnad)")
 	fs.StringVar(&a.config, "config", "", "configuration `file` (default ~/.config/dugnad/config.yaml)")
 	setting(fs, "data-dir")
-	root.AddCommand(a.runCommand(), a.ledgerCommand(), a.doctorCommand(), a.versionCommand())
+	root.AddCommand(
+		a.runCommand(), a.upCommand(), a.inviteCommand(), a.statusCommand(), a.expelCommand(), a.objectCommand(), a.ledgerCommand(), a.doctorCommand(), a.versionCommand(),
+	)
 	return root
 }
 

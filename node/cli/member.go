@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dugnad/dugnad/node/control"
+)
+
+// nodeCommand is a command that asks the node which runs on a folder. Its
+// arguments are the words of use behind the first.
+func (a *app) nodeCommand(cmd *cobra.Command, arguments int, do func(cmd *cobra.Command, c *control.Client, args []string) error) *cobra.Command {
+	var dir string
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) != arguments {
+			return usageError("%d arguments, want %s", len(args), cmd.UseLine())
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		dir, err := nodeDir(dir, a.Environ)
+		if err == nil {
+			err = do(cmd, control.NewClient(dir), args)
+		}
+		if errors.Is(err, control.ErrNotRunning) {
+			err = fmt.Errorf("%w: start one with dugnad up, or name another folder with --node-dir", err)
+		}
+		if err != nil {
+			return &exitError{code: exitFailure, err: err}
+		}
+		return nil
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&dir, "node-dir", "", nodeDirHelp)
+	setting(fs, "node-dir")
+	return cmd
+}
+
+func (a *app) inviteCommand() *cobra.Command {
+	i := control.Invitation{}
+	var life time.Duration
+	var asJSON bool
+	cmd := a.nodeCommand(&cobra.Command{
+		Use:   "invite",
+		Short: "Make an invitation to the grid",
+		Long: "Prints an invitation: one word, to be given to `dugnad up --join` on another machine.\n" +
+			"Whoever has it can join until it expires or is used up. Works on the founder's node\n" +
+			"and on those of admins; only the founder's can invite admins.",
+	}, 0, func(cmd *cobra.Command, c *control.Client, _ []string) error {
+		i.Seconds = int64(life / time.Second)
+		made, err := c.Invite(cmd.Context(), i)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return a.writeJSON(made)
+		}
+		_, err = fmt.Fprintln(a.Out, made.Text)
+		return err
+	})
+	fs := cmd.Flags()
+	fs.StringVar(&i.Role, "role", "worker", "what who joins may do: `client`, worker or admin")
+	fs.IntVar(&i.Uses, "uses", 1, "how many nodes may join with it")
+	fs.DurationVar(&life, "expires", 24*time.Hour, "how long it is good for")
+	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
+	return cmd
+}
+
+func (a *app) expelCommand() *cobra.Command {
+	return a.nodeCommand(&cobra.Command{
+		Use:   "expel NODE",
+		Short: "Put a node out of the grid, for ever",
+		Long:  "Every member ends its connections with the node, and speaks with it no more.",
+	}, 1, func(cmd *cobra.Command, c *control.Client, args []string) error {
+		return c.Expel(cmd.Context(), args[0])
+	})
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := a.nodeCommand(&cobra.Command{
+		Use:   "status",
+		Short: "Show the node on this machine and the members that it knows",
+	}, 0, func(cmd *cobra.Command, c *control.Client, _ []string) error {
+		s, err := c.Status(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return a.writeJSON(s)
+		}
+		return printStatus(a.Out, s)
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	return cmd
+}
+
+func printStatus(out io.Writer, s control.Status) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	leader := s.Ledger.Leader
+	if leader == "" {
+		leader = "none"
+	}
+	fmt.Fprintf(w, "node\t%s\t%s\n", s.Node, s.Name)
+	fmt.Fprintf(w, "grid\t%s\tas %s\n", s.Grid, s.Role)
+	fmt.Fprintf(w, "ledger\tindex %d\tleader %s\n", s.Ledger.Applied, leader)
+	if s.Ledger.Problem != "" {
+		fmt.Fprintf(w, "\t%s\t\n", s.Ledger.Problem)
+	}
+	fmt.Fprintf(w, "reach\t%s\t%d addresses reached from outside, %d not\n", s.Reach.Public, len(s.Reach.Reachable), len(s.Reach.Unreachable))
+	fmt.Fprintf(w, "objects\t%d\t%d bytes\n", s.Objects.Count, s.Objects.Bytes)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(s.Members) == 0 {
+		_, err := fmt.Fprintln(out, "\nno other member is known: dugnad invite makes an invitation")
+		return err
+	}
+	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nMEMBER\tNAME\tROLE\tSEEN")
+	for _, m := range s.Members {
+		seen := "connected"
+		if !m.Connected {
+			seen = time.Since(m.Seen).Round(time.Second).String() + " ago"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Node, m.Name, m.Role, seen)
+	}
+	return w.Flush()
+}
+
+// objectCommand has what puts objects into the grid and gets them out.
+func (a *app) objectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "object",
+		Short: "Put an object into the grid, or get one",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	put := a.nodeCommand(&cobra.Command{
+		Use:   "put FILE",
+		Short: "Keep a file on this node, pinned, and print its hash",
+	}, 1, func(cmd *cobra.Command, c *control.Client, args []string) error {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		o, err := c.PutObject(cmd.Context(), f)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(a.Out, o.Hash)
+		return err
+	})
+	get := a.nodeCommand(&cobra.Command{
+		Use:   "get HASH",
+		Short: "Write an object to stdout, fetched from whoever has it",
+	}, 1, func(cmd *cobra.Command, c *control.Client, args []string) error {
+		return c.GetObject(cmd.Context(), args[0], a.Out)
+	})
+	cmd.AddCommand(put, get)
+	return cmd
+}

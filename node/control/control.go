@@ -1,0 +1,293 @@
+// Package control is how an operator's commands reach the node that runs on the
+// same machine: JSON over HTTP on a socket in the node's data folder, which only
+// the folder's owner can open.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/content"
+)
+
+const (
+	// socketName is the socket's name in the data folder.
+	socketName = "control.sock"
+	// requestBytesMax bounds a request but for an object's bytes.
+	requestBytesMax = 64 << 10
+	// headerTimeout bounds how long a client may take to say what it wants.
+	headerTimeout = 10 * time.Second
+)
+
+// Status is what a node says of itself.
+type Status struct {
+	Version string   `json:"version"`
+	Node    string   `json:"node"`
+	Name    string   `json:"name,omitempty"`
+	Grid    string   `json:"grid"`
+	Role    string   `json:"role"`
+	Address string   `json:"address"`
+	Members []Member `json:"members"`
+	Ledger  Ledger   `json:"ledger"`
+	Reach   Reach    `json:"reach"`
+	Offers  []Offer  `json:"offers"`
+	Objects Objects  `json:"objects"`
+}
+
+// Member is another member of the grid.
+type Member struct {
+	Node      string    `json:"node"`
+	Name      string    `json:"name,omitempty"`
+	Role      string    `json:"role"`
+	Connected bool      `json:"connected"`
+	Seen      time.Time `json:"seen"`
+}
+
+// Ledger is the state of the node's replica.
+type Ledger struct {
+	Leader  string `json:"leader"`
+	Leads   bool   `json:"leads"`
+	Voter   bool   `json:"voter"`
+	Applied uint64 `json:"applied"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// Reach is what is known of how outsiders reach the node.
+type Reach struct {
+	Public      string   `json:"public"`
+	Reachable   []string `json:"reachable,omitempty"`
+	Unreachable []string `json:"unreachable,omitempty"`
+	Relayed     []string `json:"relayed,omitempty"`
+}
+
+// Offer is what a node below this one in the ledger's tree gives now.
+type Offer struct {
+	Node        string  `json:"node"`
+	Slots       uint32  `json:"slots"`
+	MemoryBytes uint64  `json:"memory_bytes"`
+	FuelRate    uint64  `json:"fuel_rate"`
+	AgeSeconds  float64 `json:"age_seconds"`
+}
+
+// Objects sums up what is held.
+type Objects struct {
+	Count int   `json:"count"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Invitation asks for an invitation, and has its text in the answer.
+type Invitation struct {
+	Role    string `json:"role"`
+	Seconds int64  `json:"seconds"`
+	Uses    int    `json:"uses"`
+	Text    string `json:"text,omitempty"`
+}
+
+// Expulsion names who is put out.
+type Expulsion struct {
+	Node string `json:"node"`
+}
+
+// DialBack is what another member sees of this node.
+type DialBack struct {
+	By       string            `json:"by"`
+	Observed string            `json:"observed"`
+	Attempts []DialBackAttempt `json:"attempts"`
+}
+
+// DialBackAttempt is one address; Problem is empty when it was reached.
+type DialBackAttempt struct {
+	Address string `json:"address"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// Object is an object that was put.
+type Object struct {
+	Hash  string `json:"hash"`
+	Bytes int64  `json:"bytes"`
+}
+
+// problem is an error on the wire.
+type problem struct {
+	Detail string `json:"detail"`
+}
+
+// Node is what is controlled. Its errors go to the operator as they are.
+type Node interface {
+	Status() Status
+	// Invite returns the invitation's text.
+	Invite(ctx context.Context, i Invitation) (text string, err error)
+	Expel(ctx context.Context, node p2p.NodeID) error
+	// DialBack asks another member what it sees of this node.
+	DialBack(ctx context.Context) (DialBack, error)
+	PutObject(ctx context.Context, r io.Reader) (Object, error)
+	// OpenObject opens an object, fetching it if need be.
+	OpenObject(ctx context.Context, h content.Hash) (*content.Object, error)
+}
+
+// Server answers an operator.
+type Server struct {
+	node   Node
+	log    *slog.Logger
+	dir    string
+	http   http.Server
+	ended  chan error
+	ctx    context.Context
+	cancel context.CancelFunc
+	// busy is held for reading by every request.
+	busy sync.RWMutex
+	once sync.Once
+	err  error
+}
+
+var (
+	// errClosing is the answer to what comes while the node stops.
+	errClosing = errors.New("the node is stopping")
+	// errRequestTooLarge is the answer to a request beyond requestBytesMax.
+	errRequestTooLarge = fmt.Errorf("request is larger than %d bytes", requestBytesMax)
+)
+
+// Open answers on a socket in the folder dir, of which the caller is the only user.
+func Open(ctx context.Context, dir string, node Node, log *slog.Logger) (*Server, error) {
+	l, err := listen(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("open control: %w", err)
+	}
+	s := &Server{node: node, log: log, dir: dir, ended: make(chan error, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("POST /invitations", s.invite)
+	mux.HandleFunc("POST /expulsions", s.expel)
+	mux.HandleFunc("POST /dialbacks", s.dialBack)
+	mux.HandleFunc("POST /objects", s.putObject)
+	mux.HandleFunc("GET /objects/{hash}", s.getObject)
+	s.http = http.Server{
+		Handler: s.whileOpen(mux), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: requestBytesMax,
+		BaseContext: func(net.Listener) context.Context { return s.ctx },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	go func() { s.ended <- s.http.Serve(l) }()
+	return s, nil
+}
+
+// Close ends all requests, waits for them, and removes the socket.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		s.cancel()
+		s.err = s.http.Close()
+		if ended := <-s.ended; !errors.Is(ended, http.ErrServerClosed) {
+			s.err = errors.Join(s.err, ended)
+		}
+		s.busy.Lock()
+		defer s.busy.Unlock()
+		s.err = errors.Join(s.err, remove(s.dir))
+	})
+	return s.err
+}
+
+// whileOpen calls h for no request that comes after Close.
+func (s *Server) whileOpen(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.busy.RLock()
+		defer s.busy.RUnlock()
+		if s.ctx.Err() != nil {
+			s.answer(w, nil, errClosing)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.node.Status(), nil) }
+
+func (s *Server) invite(w http.ResponseWriter, r *http.Request) {
+	i, err := read[Invitation](w, r)
+	if err == nil {
+		i.Text, err = s.node.Invite(r.Context(), i)
+	}
+	s.answer(w, i, err)
+}
+
+func (s *Server) expel(w http.ResponseWriter, r *http.Request) {
+	e, err := read[Expulsion](w, r)
+	if err == nil {
+		err = s.node.Expel(r.Context(), p2p.NodeID(e.Node))
+	}
+	s.answer(w, e, err)
+}
+
+func (s *Server) dialBack(w http.ResponseWriter, r *http.Request) {
+	d, err := s.node.DialBack(r.Context())
+	s.answer(w, d, err)
+}
+
+func (s *Server) putObject(w http.ResponseWriter, r *http.Request) {
+	o, err := s.node.PutObject(r.Context(), r.Body)
+	if err == nil {
+		s.answer(w, o, nil)
+		return
+	}
+	// The client is still sending, and reads no answer from a connection that is
+	// closed before it has been heard out, or has gone.
+	c := http.NewResponseController(w)
+	err = errors.Join(err, c.EnableFullDuplex())
+	s.answer(w, nil, err)
+	if c.Flush() == nil {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+}
+
+func (s *Server) getObject(w http.ResponseWriter, r *http.Request) {
+	h, err := content.ParseHash(r.PathValue("hash"))
+	if err != nil {
+		s.answer(w, nil, err)
+		return
+	}
+	o, err := s.node.OpenObject(r.Context(), h)
+	if err != nil {
+		s.answer(w, nil, err)
+		return
+	}
+	defer func() { _ = o.Close() }()
+	w.Header().Set("Content-Length", strconv.FormatInt(o.Size(), 10))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if _, err := io.Copy(w, o); err != nil {
+		s.log.Info("object was not taken whole", "object", h, "err", err)
+	}
+}
+
+func read[T any](w http.ResponseWriter, r *http.Request) (v T, err error) {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestBytesMax))
+	d.DisallowUnknownFields()
+	err = d.Decode(&v)
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return v, errRequestTooLarge
+	case err != nil:
+		return v, fmt.Errorf("read request: %w", err)
+	}
+	return v, nil
+}
+
+func (s *Server) answer(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		v = problem{Detail: err.Error()}
+	}
+	if err := json.NewEncoder(w).Encode(v); err != nil && !errors.Is(err, os.ErrClosed) {
+		s.log.Debug("answer was not taken", "err", err)
+	}
+}

@@ -1,0 +1,296 @@
+// Package node assembles Dugnad's parts into one node: its presence among its
+// peers, its replica of the ledger, its objects and its offers.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/book"
+	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/capacity"
+	"github.com/dugnad/dugnad/p2p/content"
+	"github.com/dugnad/dugnad/p2p/rpc"
+)
+
+const (
+	// ledgerProtocol carries the ledger's own connections between members.
+	ledgerProtocol = "/dugnad/ledger/1"
+	// ledgerBacklog bounds the connections that wait to be accepted.
+	ledgerBacklog = 64
+	// parentInterval is how often a node looks whether its place in the
+	// ledger's tree, by which offers travel, has changed.
+	parentInterval = 500 * time.Millisecond
+	// foundedName marks a data folder whose ledger has been founded or joined.
+	foundedName = "founded"
+)
+
+// ErrNeverJoined is returned for a data folder that is in no grid, when there is
+// no invitation either.
+var ErrNeverJoined = errors.New("this folder is in no grid")
+
+// Config says what a node is. Default fills in what is the same everywhere.
+type Config struct {
+	// Dir is the data folder: one node at a time uses it.
+	Dir string
+	// Invitation is what Join was given; nil for the founder, and for a node
+	// that has joined before.
+	Invitation *p2p.Invitation
+	// Found makes a new grid when the folder is in none.
+	Found bool
+	// Host is the presence on the network. Open sets its Dir, Invitation, Log
+	// and Registerer.
+	Host p2p.Config
+	// NeverVote keeps the node out of the ledger's quorum.
+	NeverVote bool
+	// Offer is what the node gives.
+	Offer capacity.Offer
+	// Version is what the node says of itself.
+	Version string
+
+	// Log receives what somebody would want to know; nil discards it.
+	Log *slog.Logger
+}
+
+// Default returns the configuration of a node on dir.
+func Default(dir string) Config {
+	return Config{Dir: dir, Host: p2p.Default()}
+}
+
+// Node is a running node.
+type Node struct {
+	config    Config
+	log       *slog.Logger
+	registry  *prometheus.Registry
+	unlock    func() error
+	host      *p2p.Host
+	endpoint  *rpc.Endpoint
+	store     *content.Store
+	book      *book.Book
+	publisher *capacity.Publisher
+	control   *control.Server
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	once    sync.Once
+	closed  error
+}
+
+// Open starts a node: it is a member of its grid, with a replica of the ledger,
+// when Open returns. ctx bounds that.
+func Open(ctx context.Context, config Config) (*Node, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{config: config, log: config.Log, registry: prometheus.NewRegistry()}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n.cancel = cancel
+	for _, open := range []func(ctx context.Context) error{
+		n.lock, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher, n.openControl,
+	} {
+		if err := open(ctx); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
+	}
+	n.running.Go(func() { n.watchParent(running) })
+	return n, nil
+}
+
+// Close ends the node's parts in reverse order, and waits for each.
+func (n *Node) Close() error {
+	n.once.Do(func() {
+		n.cancel()
+		n.running.Wait()
+		var errs []error
+		if n.control != nil {
+			errs = append(errs, n.control.Close())
+		}
+		if n.publisher != nil {
+			errs = append(errs, n.publisher.Close())
+		}
+		if n.book != nil {
+			errs = append(errs, n.book.Close())
+		}
+		if n.store != nil {
+			errs = append(errs, n.store.Close())
+		}
+		if n.endpoint != nil {
+			errs = append(errs, n.endpoint.Close())
+		}
+		if n.host != nil {
+			errs = append(errs, n.host.Close())
+		}
+		if n.unlock != nil {
+			errs = append(errs, n.unlock())
+		}
+		n.closed = errors.Join(errs...)
+	})
+	return n.closed
+}
+
+func (n *Node) openHost(ctx context.Context) error {
+	c := n.config.Host
+	c.Dir, c.Invitation, c.Log, c.Registerer = n.config.Dir, n.config.Invitation, n.log, n.registry
+	if c.Invitation == nil {
+		if err := n.found(); err != nil {
+			return err
+		}
+	}
+	host, err := p2p.Open(ctx, c)
+	if err != nil {
+		return fmt.Errorf("join the network: %w", err)
+	}
+	n.host = host
+	return nil
+}
+
+// found makes the grid's key when the folder is in no grid and may found one.
+func (n *Node) found() error {
+	if p2p.Joined(n.config.Dir) {
+		return nil
+	}
+	if !n.config.Found {
+		return fmt.Errorf("%w: %s", ErrNeverJoined, n.config.Dir)
+	}
+	_, err := p2p.FoundGrid(n.config.Dir)
+	return err
+}
+
+func (n *Node) openEndpoint(ctx context.Context) error {
+	c := rpc.Default()
+	c.Network, c.Logger, c.Registerer = n.host, n.log, n.registry
+	c.Methods = n.methods()
+	endpoint, err := rpc.Open(ctx, c)
+	n.endpoint = endpoint
+	return err
+}
+
+func (n *Node) openStore(ctx context.Context) error {
+	c := content.Default(filepath.Join(n.config.Dir, "content"))
+	c.Network, c.Log, c.Registerer = n.host, n.log, n.registry
+	store, err := content.Open(ctx, c)
+	n.store = store
+	return err
+}
+
+// openBook opens the node's replica. The founder of a grid founds its ledger,
+// everybody else joins it, once.
+func (n *Node) openBook(ctx context.Context) error {
+	c := replica.Default()
+	c.ID, c.Address = string(n.host.Self()), n.host.Address()
+	// A client comes and goes: the quorum is not to wait for it.
+	c.NeverVote = n.config.NeverVote || n.host.Membership().Role == p2p.RoleClient
+	c.Listener = n.host.Listen(ledgerProtocol, ledgerBacklog)
+	c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+		return n.host.Dial(ctx, address, ledgerProtocol)
+	}
+	c.Admit = admit
+	b, err := book.Open(ctx, book.Config{Dir: n.config.Dir, Replica: c, Log: n.log, Registerer: n.registry})
+	if err != nil {
+		return err
+	}
+	n.book = b
+	mark := filepath.Join(n.config.Dir, foundedName)
+	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, noKey := p2p.LoadGridKey(n.config.Dir); noKey == nil {
+		err = b.Found(ctx)
+	} else {
+		err = n.joinBook(ctx)
+	}
+	if err != nil && !errors.Is(err, replica.ErrMember) {
+		return fmt.Errorf("join the ledger: %w", err)
+	}
+	return os.WriteFile(mark, nil, 0o600)
+}
+
+// admit refuses a member that claims to be another one.
+func admit(conn net.Conn, id string) error {
+	s, ok := conn.(p2p.Stream)
+	if !ok || string(s.Remote()) != id {
+		return fmt.Errorf("connection is not from member %q", id)
+	}
+	return nil
+}
+
+// joinBook joins the ledger through the members that are connected. A node that
+// ended between joining the network and joining the ledger has none yet.
+func (n *Node) joinBook(ctx context.Context) error {
+	met := make(chan struct{}, 1)
+	defer n.host.Notify(func(p2p.NodeID, bool) {
+		select {
+		case met <- struct{}{}:
+		default:
+		}
+	})()
+	for {
+		var contacts []string
+		for _, id := range n.host.Connected() {
+			contacts = append(contacts, string(id))
+		}
+		if len(contacts) > 0 {
+			return n.book.Join(ctx, contacts)
+		}
+		select {
+		case <-met:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", errAlone, ctx.Err())
+		}
+	}
+}
+
+func (n *Node) openPublisher(ctx context.Context) error {
+	c := capacity.Default()
+	c.Network, c.Grid, c.Sign, c.Verify = n.host, n.host.Grid(), n.host.Sign, p2p.VerifyBy
+	c.Parent, c.Log, c.Registerer = n.parent, n.log, n.registry
+	p, err := capacity.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	n.publisher = p
+	if n.host.Membership().Role < p2p.RoleWorker {
+		return nil
+	}
+	return p.SetOffer(n.config.Offer)
+}
+
+// parent is where offers go: up the ledger's tree, whose root is the leader.
+func (n *Node) parent() (p2p.NodeID, bool) {
+	s := n.book.Status()
+	next := s.Parent
+	if s.Voter || next == "" {
+		next = s.Leader
+	}
+	return p2p.NodeID(next), next != "" && next != string(n.host.Self())
+}
+
+// watchParent tells the publisher when its parent is another one.
+func (n *Node) watchParent(ctx context.Context) {
+	ticker := time.NewTicker(parentInterval)
+	defer ticker.Stop()
+	last, _ := n.parent()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if now, _ := n.parent(); now != last {
+			last = now
+			n.publisher.ParentChanged()
+		}
+	}
+}
