@@ -33,6 +33,7 @@ type entry struct {
 	addresses, heard []ma.Multiaddr
 	seen             time.Time
 	expelled         digest
+	session          [8]byte
 	// connections are open; retry says when to dial again, after so many failures.
 	connections int
 	retry       time.Time
@@ -112,6 +113,20 @@ func (b *book) meet(id peer.ID, role Role, n news, now time.Time) error {
 		e.record, e.addresses, e.heard = slices.Clone(n.record), addresses, nil
 	}
 	return nil
+}
+
+// restarted notes the session of a member that was met, and says whether it had
+// another one before.
+func (b *book) restarted(id peer.ID, session [8]byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, zero := b.entries[id], [8]byte{}
+	if e == nil || session == zero || session == e.session {
+		return false
+	}
+	had := e.session != zero
+	e.session = session
+	return had
 }
 
 // move notes the record that a connected member has sent since the hello.

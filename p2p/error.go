@@ -57,6 +57,9 @@ var (
 	ErrUnknownMember = errors.New("no address known")
 	// ErrNotHandled is returned for a protocol that the other side does not handle.
 	ErrNotHandled = errors.New("protocol is not handled there")
+	// ErrAddressInUse is returned by Open when it cannot listen on an address:
+	// as a rule another program does.
+	ErrAddressInUse = errors.New("cannot listen: another program may use the port, choose another one")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("host is closed")
 )

@@ -49,6 +49,7 @@ func (r *reader) membership() *Membership {
 func (r *reader) news() news {
 	n := news{name: plain(string(r.bytes(NameBytesMax)), NameBytesMax)}
 	r.fixed(n.expelled[:])
+	r.fixed(n.session[:])
 	n.record = r.bytes(recordBytesMax)
 	return n
 }
@@ -56,6 +57,7 @@ func (r *reader) news() news {
 func appendNews(b []byte, n news) []byte {
 	b = appendBytes(b, n.name)
 	b = append(b, n.expelled[:]...)
+	b = append(b, n.session[:]...)
 	return appendBytes(b, n.record)
 }
 

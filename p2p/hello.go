@@ -43,7 +43,9 @@ type party struct {
 type news struct {
 	name     string
 	expelled digest
-	record   []byte // signed peer record; may be empty
+	// session is random and made anew whenever a host is opened; zero is unknown.
+	session [8]byte
+	record  []byte // signed peer record; may be empty
 }
 
 // greeting is what is known of the other side after a hello.

@@ -20,6 +20,7 @@ import (
 type Host struct {
 	cfg     Config
 	key     Key
+	session [8]byte
 	self    peer.ID
 	grid    GridID
 	log     *slog.Logger
@@ -100,6 +101,10 @@ func (h *Host) open(ctx context.Context) error {
 	}
 	if h.membership.Load() == nil {
 		if err := h.join(ctx); err != nil {
+			return err
+		}
+		// Whoever is killed now has to find the grid again.
+		if err := h.storeBook(); err != nil {
 			return err
 		}
 	}
@@ -231,10 +236,24 @@ func (h *Host) admit(remote peer.ID, g *greeting) error {
 	if err := h.book.meet(remote, g.membership.Role, g.news, now); err != nil {
 		return err
 	}
+	if h.book.restarted(remote, g.news.session) {
+		h.endConnections(remote)
+	}
 	if _, own := h.expelled.state(); g.news.expelled != own {
 		signal(h.spread)
 	}
 	return nil
+}
+
+// endConnections ends those with an earlier process of a member that was killed:
+// QUIC would take half a minute to find out, and streams be opened there meanwhile.
+// The new one is not among them yet: the hello comes before the swarm has it.
+func (h *Host) endConnections(p peer.ID) {
+	for _, c := range h.swarm.ConnsToPeer(p) {
+		if err := c.Close(); err != nil {
+			h.log.Debug("connection with an earlier process was not closed", "member", p, "error", err)
+		}
+	}
 }
 
 // signal wakes whoever waits on c, or will next.

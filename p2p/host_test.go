@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -149,6 +150,16 @@ func TestJoinByInvitation(t *testing.T) {
 			second.Handle(testProtocol, echo)
 			askEcho(t, first, second.Self(), "and back")
 		})
+	}
+}
+
+// TestKilledAfterJoining: whoever has joined knows on disk how to find the grid.
+func TestKilledAfterJoining(t *testing.T) {
+	first := founder(t)
+	h := join(t, first, RoleWorker)
+	again := newBook(h.cfg.MembersMax)
+	if err := again.load(filepath.Join(h.cfg.Dir, bookFile), time.Now(), h.log); err != nil || len(again.members()) != 1 {
+		t.Errorf("%d members, %v", len(again.members()), err)
 	}
 }
 

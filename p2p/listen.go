@@ -2,6 +2,8 @@ package p2p
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -55,7 +57,42 @@ func (h *Host) listen() error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	h.swarm = h.libp2p.Network().(*swarm.Swarm)
+	return h.checkListeners()
+}
+
+// checkListeners looks whether every address of the configuration is listened on:
+// libp2p is content with one of them. A machine without IPv6 is none the worse.
+func (h *Host) checkListeners() error {
+	var open []string
+	for _, a := range h.swarm.ListenAddresses() {
+		open = append(open, withoutPort(a))
+	}
+	for _, text := range h.cfg.Listen {
+		a, err := ma.NewMultiaddr(text)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		if slices.Contains(open, withoutPort(a)) {
+			continue
+		}
+		if a[0].Protocol().Code != ma.P_IP6 {
+			return fmt.Errorf("%w: %s", ErrAddressInUse, text)
+		}
+		h.log.Warn("cannot listen on an address of IPv6", "address", text)
+	}
 	return nil
+}
+
+// withoutPort returns an address without the numbers that the system may choose.
+func withoutPort(a ma.Multiaddr) string {
+	var b strings.Builder
+	for _, c := range a {
+		b.WriteString("/" + c.Protocol().Name)
+		if code := c.Protocol().Code; code != ma.P_UDP && code != ma.P_TCP {
+			b.WriteString("/" + c.Value())
+		}
+	}
+	return b.String()
 }
 
 // transports returns QUIC and TCP, each with the hello.

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,9 @@ func load(cfg Config) (*Host, error) {
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := rand.Read(h.session[:]); err != nil {
+		return nil, fmt.Errorf("make session: %w", err)
 	}
 	var err error
 	if h.metrics, err = newMetrics(cfg.Registerer); err != nil {
@@ -182,7 +186,7 @@ func (h *Host) verify(m *Membership, now time.Time) error { return m.Verify(h.gr
 // news is what this node tells members.
 func (h *Host) news() news {
 	_, d := h.expelled.state()
-	n := news{name: h.cfg.Name, expelled: d}
+	n := news{name: h.cfg.Name, expelled: d, session: h.session}
 	if record := h.record.Load(); record != nil {
 		n.record = *record
 	}

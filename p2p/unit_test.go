@@ -17,6 +17,26 @@ func testPeer(t testing.TB, n byte) peer.ID {
 	return must[peer.ID](t)(testKey(t, n).NodeID().peer())
 }
 
+// TestRestarted: only a new session of a known member is a restart.
+func TestRestarted(t *testing.T) {
+	b, id, now := newBook(10), testPeer(t, 1), time.Now()
+	session := func(n byte) [8]byte { return [8]byte{n} }
+	if b.restarted(id, session(1)) {
+		t.Error("a node that was never met has restarted")
+	}
+	if err := b.meet(id, RoleWorker, news{name: "n"}, now); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		session   [8]byte
+		restarted bool
+	}{{session(1), false}, {session(1), false}, {session(0), false}, {session(2), true}, {session(2), false}} {
+		if got := b.restarted(id, step.session); got != step.restarted {
+			t.Errorf("step %d: restarted is %t", i, got)
+		}
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
 	good := Default()
 	good.Dir = "data"
