@@ -193,9 +193,23 @@ func (h *Host) announced(own []ma.Multiaddr) []ma.Multiaddr {
 // watchAddresses keeps the signed record of the node's addresses fresh, and those of
 // connected members.
 func (h *Host) watchAddresses() error {
-	subscription, err := h.libp2p.EventBus().Subscribe([]any{new(event.EvtLocalAddressesUpdated), new(event.EvtPeerIdentificationCompleted)})
+	kinds := []any{new(event.EvtLocalAddressesUpdated), new(event.EvtPeerIdentificationCompleted)}
+	return h.watch("addresses", kinds, func(e any) {
+		switch e := e.(type) {
+		case event.EvtLocalAddressesUpdated:
+			h.keepRecord(e)
+		case event.EvtPeerIdentificationCompleted:
+			h.keepMoved(e)
+		}
+	})
+}
+
+// watch calls note with each of libp2p's events of these kinds, until the host is
+// closed.
+func (h *Host) watch(what string, kinds []any, note func(e any)) error {
+	subscription, err := h.libp2p.EventBus().Subscribe(kinds)
 	if err != nil {
-		return fmt.Errorf("watch addresses: %w", err)
+		return fmt.Errorf("watch %s: %w", what, err)
 	}
 	h.wg.Go(func() {
 		defer subscription.Close()
@@ -207,12 +221,7 @@ func (h *Host) watchAddresses() error {
 				if !ok {
 					return
 				}
-				switch e := e.(type) {
-				case event.EvtLocalAddressesUpdated:
-					h.keepRecord(e)
-				case event.EvtPeerIdentificationCompleted:
-					h.keepMoved(e)
-				}
+				note(e)
 			}
 		}
 	})

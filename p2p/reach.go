@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -84,25 +83,7 @@ func (h *Host) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
 
 // watchReach follows what AutoNAT finds out.
 func (h *Host) watchReach() error {
-	subscription, err := h.libp2p.EventBus().Subscribe([]any{new(event.EvtLocalReachabilityChanged), new(event.EvtHostReachableAddrsChanged)})
-	if err != nil {
-		return fmt.Errorf("watch reachability: %w", err)
-	}
-	h.wg.Go(func() {
-		defer subscription.Close()
-		for {
-			select {
-			case <-h.ctx.Done():
-				return
-			case e, ok := <-subscription.Out():
-				if !ok {
-					return
-				}
-				h.reach.note(e)
-			}
-		}
-	})
-	return nil
+	return h.watch("reachability", []any{new(event.EvtLocalReachabilityChanged), new(event.EvtHostReachableAddrsChanged)}, h.reach.note)
 }
 
 func (r *reach) note(e any) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -98,7 +97,7 @@ func backUp(ctx context.Context, folder, name string, log *slog.Logger) (report 
 	if err != nil {
 		return report, fmt.Errorf("back up: %w", err)
 	}
-	report, err = book.Backup(ctx, folder, io.Writer(f), log)
+	report, err = book.Backup(ctx, folder, f, log)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return report, errors.Join(err, os.Remove(name))
 	}

@@ -3,6 +3,7 @@ package capacity
 import (
 	"errors"
 
+	"github.com/dugnad/dugnad/p2p/internal/metric"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -32,27 +33,13 @@ func newMetrics(registry prometheus.Registerer, board *Board) (*metrics, error) 
 		Name: "dugnad_capacity_nodes", Help: "Nodes on the board.",
 	}, func() float64 { return float64(board.size()) })
 	m.all = []prometheus.Collector{m.records, m.sent, m.refused, nodes}
-	if registry == nil {
-		return m, nil
-	}
-	for i, c := range m.all {
-		if err := registry.Register(c); err != nil {
-			m.all = m.all[:i]
-			m.unregister()
-			return nil, err
-		}
+	if err := metric.RegisterAll(registry, m.all); err != nil {
+		return nil, err
 	}
 	return m, nil
 }
 
-func (m *metrics) unregister() {
-	if m.registry == nil {
-		return
-	}
-	for _, c := range m.all {
-		m.registry.Unregister(c)
-	}
-}
+func (m *metrics) unregister() { metric.UnregisterAll(m.registry, m.all) }
 
 // count notes what became of a record.
 func (m *metrics) count(err error) {

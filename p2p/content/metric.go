@@ -1,8 +1,7 @@
 package content
 
 import (
-	"fmt"
-
+	"github.com/dugnad/dugnad/p2p/internal/metric"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -64,23 +63,11 @@ func newMeter(s *Store) *meter {
 
 // register makes the metrics visible; the store must be complete.
 func (m *meter) register() error {
-	if m.registerer == nil {
-		return nil
+	err := metric.RegisterAll(m.registerer, m.all)
+	if err != nil {
+		m.all = nil
 	}
-	for i, c := range m.all {
-		if err := m.registerer.Register(c); err != nil {
-			m.all = m.all[:i]
-			m.unregister()
-			return fmt.Errorf("register metrics: %w", err)
-		}
-	}
-	return nil
+	return err
 }
 
-func (m *meter) unregister() {
-	if m.registerer != nil {
-		for _, c := range m.all {
-			m.registerer.Unregister(c)
-		}
-	}
-}
+func (m *meter) unregister() { metric.UnregisterAll(m.registerer, m.all) }

@@ -1,9 +1,9 @@
 package rpc
 
 import (
-	"errors"
 	"time"
 
+	"github.com/dugnad/dugnad/p2p/internal/metric"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -20,10 +20,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{}
 	var err error
 	vector := func(to **prometheus.CounterVec, name, help string, labels ...string) {
-		register(reg, to, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_rpc_" + name, Help: help}, labels), &err)
+		metric.Register(reg, to, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_rpc_" + name, Help: help}, labels), &err)
 	}
 	gauge := func(to *prometheus.Gauge, name, help string) {
-		register(reg, to, prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_rpc_" + name, Help: help}), &err)
+		metric.Register(reg, to, prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_rpc_" + name, Help: help}), &err)
 	}
 	vector(&m.calls, "calls_total", "Calls and watches that ended, made here (call) or answered here (serve), by how.", "side", "method", "code")
 	vector(&m.limits, "limit_reached_total", "How often a limit refused something, by limit.", "limit")
@@ -32,29 +32,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	gauge(&m.running, "handlers", "Handlers that run.")
 	gauge(&m.waiting, "waiting_requests", "Requests that wait for a handler's turn.")
 	gauge(&m.held, "held_bytes", "Bytes of requests held.")
-	register(reg, &m.seconds, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	metric.Register(reg, &m.seconds, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "dugnad_rpc_seconds", Help: "Time from a call to its end at the caller, from request to answer at the handler.",
 		Buckets: prometheus.ExponentialBuckets(0.00005, 4, 10),
 	}, []string{"side", "method"}), &err)
 	return m, err
-}
-
-// register registers c and stores it, or stores the collector that was
-// registered under its name before.
-func register[C prometheus.Collector](reg prometheus.Registerer, to *C, c C, err *error) {
-	*to = c
-	if reg == nil || *err != nil {
-		return
-	}
-	e := reg.Register(c)
-	var was prometheus.AlreadyRegisteredError
-	if errors.As(e, &was) {
-		if existing, ok := was.ExistingCollector.(C); ok {
-			*to = existing
-			return
-		}
-	}
-	*err = e
 }
 
 // tally counts one side of one method, without a look-up per call. Its labels
