@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/hashicorp/raft"
 )
 
 // ClusterConfig says how a Cluster is made.
@@ -41,8 +42,10 @@ type Cluster struct {
 type member struct {
 	replica *replica.Replica
 	store   *MemoryStore
-	log     *MemoryLog
+	log     *raft.InmemStore
 	close   func() error
+	// storeDisk and logDisk have the faults of what it keeps, in memory or not.
+	storeDisk, logDisk Disk
 }
 
 // Deadline is how long a test waits for what must happen.
@@ -79,15 +82,16 @@ func (c *Cluster) Config(i int) (replica.Config, func() error, error) {
 	config.Machine = c.config.Machine
 	config.Dial = c.Network.Dial(id)
 	closeStores := func() error { return nil }
+	m := c.member(id)
 	if c.config.Open != nil {
 		var err error
 		if config.Store, config.RaftLog, closeStores, err = c.config.Open(id); err != nil {
 			return config, nil, err
 		}
 	} else {
-		m := c.member(id)
 		config.Store, config.RaftLog = m.store, m.log
 	}
+	config.Store, config.RaftLog = diskStore{config.Store, &m.storeDisk}, diskLog{config.RaftLog, &m.logDisk}
 	if c.config.Configure != nil {
 		c.config.Configure(&config)
 	}
@@ -99,7 +103,7 @@ func (c *Cluster) member(id string) *member {
 	defer c.mu.Unlock()
 	m := c.members[id]
 	if m == nil {
-		m = &member{store: NewMemoryStore(), log: NewMemoryLog()}
+		m = &member{store: NewMemoryStore(), log: raft.NewInmemStore()}
 		c.members[id] = m
 	}
 	return m
@@ -109,7 +113,13 @@ func (c *Cluster) member(id string) *member {
 func (c *Cluster) Store(i int) *MemoryStore { return c.member(Name(i)).store }
 
 // Log returns member i's Raft log in memory.
-func (c *Cluster) Log(i int) *MemoryLog { return c.member(Name(i)).log }
+func (c *Cluster) Log(i int) *raft.InmemStore { return c.member(Name(i)).log }
+
+// StoreDisk returns the disk on which member i has its store.
+func (c *Cluster) StoreDisk(i int) *Disk { return &c.member(Name(i)).storeDisk }
+
+// LogDisk returns the disk on which member i has its Raft log.
+func (c *Cluster) LogDisk(i int) *Disk { return &c.member(Name(i)).logDisk }
 
 // Open starts member i, for the first time or again.
 func (c *Cluster) Open(i int) *replica.Replica {

@@ -17,27 +17,15 @@ type MemoryStore struct {
 	mu     sync.RWMutex
 	memory *Memory
 	index  uint64
-	fail   error
 }
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore { return &MemoryStore{memory: NewMemory()} }
 
-// Fail makes every update from now on fail with err, until err is nil: a full
-// disk.
-func (s *MemoryStore) Fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fail = err
-}
-
 // Update implements replica.Store.
 func (s *MemoryStore) Update(index uint64, f func(tx ledger.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fail != nil {
-		return s.fail
-	}
 	if index <= s.index {
 		return fmt.Errorf("update to %d at %d", index, s.index)
 	}

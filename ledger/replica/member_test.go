@@ -213,7 +213,7 @@ func TestBrokenStoreStopsOneMember(t *testing.T) {
 				}
 			}
 			other, fault := list[(broken+1)%4], errors.New("disk is broken")
-			c.Store(broken).Fail(fault)
+			c.StoreDisk(broken).Fail(fault)
 			if sum, _ := add(t, other, 1, 1, "k"); sum != 1 {
 				t.Errorf("sum is %d", sum)
 			}
@@ -225,7 +225,7 @@ func TestBrokenStoreStopsOneMember(t *testing.T) {
 			if err := list[broken].Err(); !errors.Is(err, replica.ErrStopped) || !errors.Is(err, fault) {
 				t.Errorf("error is %v", err)
 			}
-			c.Store(broken).Fail(nil)
+			c.StoreDisk(broken).Fail(nil)
 			c.Stop(broken)
 			_, last := add(t, other, 1, 2, "k")
 			if err := c.Open(broken).Wait(within(t), last); err != nil {

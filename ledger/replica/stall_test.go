@@ -35,7 +35,7 @@ func TestFullStoreWaitsForRoom(t *testing.T) {
 			if err := r.Wait(within(t), before); err != nil {
 				t.Fatal(err)
 			}
-			c.Store(full).Fail(replica.ErrNoRoom)
+			c.StoreDisk(full).Fail(replica.ErrNoRoom)
 			_, last := add(t, other, 1, 2, "k")
 			stalled(c, r)
 			ctx, cancel := context.WithCancel(context.Background())
@@ -49,7 +49,7 @@ func TestFullStoreWaitsForRoom(t *testing.T) {
 			if sum, _ := add(t, r, 1, 3, "k"); sum != 3 {
 				t.Errorf("proposed through it the sum is %d", sum)
 			}
-			c.Store(full).Fail(nil)
+			c.StoreDisk(full).Fail(nil)
 			if err := r.Wait(within(t), last); err != nil {
 				t.Fatal(err)
 			}
@@ -70,9 +70,9 @@ func TestFullLeaderMakesWay(t *testing.T) {
 			list := c.Found(3, 3)
 			leader := c.Leader(3)
 			add(t, list[leader], 1, 1, "k")
-			fail := c.Store(leader).Fail
+			fail := c.StoreDisk(leader).Fail
 			if of == "log" {
-				fail = c.Log(leader).Fail
+				fail = c.LogDisk(leader).Fail
 			}
 			fail(replica.ErrNoRoom)
 			if sum, _ := add(t, list[leader], 1, 2, "k"); sum != 2 {
@@ -103,7 +103,7 @@ func TestFullAlone(t *testing.T) {
 	r := c.Found(1, 1)[0]
 	add(t, r, 1, 1, "k")
 	command := ledgertest.ToyCommand{Client: 1, Seq: 2, Op: ledgertest.ToyAdd, Key: "k"}.Encode()
-	c.Log(0).Fail(replica.ErrNoRoom)
+	c.LogDisk(0).Fail(replica.ErrNoRoom)
 	ctx, cancel := context.WithCancel(context.Background())
 	refused := make(chan error)
 	go func() {
@@ -118,7 +118,7 @@ func TestFullAlone(t *testing.T) {
 	if got := value(t, r, "k"); got != 1 {
 		t.Errorf("it has %d", got)
 	}
-	c.Log(0).Fail(nil)
+	c.LogDisk(0).Fail(nil)
 	if sum, _ := add(t, r, 1, 3, "k"); sum != 2 {
 		t.Errorf("sum is %d", sum)
 	}
@@ -131,7 +131,7 @@ func TestFullMemberCloses(t *testing.T) {
 	}})
 	list := c.Found(4, 3)
 	for i := range list {
-		c.Store(i).Fail(replica.ErrNoRoom)
+		c.StoreDisk(i).Fail(replica.ErrNoRoom)
 	}
 	// It is committed, and nobody can say so.
 	ctx, cancel := context.WithCancel(context.Background())
@@ -151,12 +151,12 @@ func TestFullMemberCloses(t *testing.T) {
 		t.Errorf("propose: %v", err)
 	}
 	for i := range list {
-		c.Log(i).Fail(replica.ErrNoRoom)
+		c.LogDisk(i).Fail(replica.ErrNoRoom)
 	}
 	for i := range list {
 		c.Stop(i)
-		c.Store(i).Fail(nil)
-		c.Log(i).Fail(nil)
+		c.StoreDisk(i).Fail(nil)
+		c.LogDisk(i).Fail(nil)
 	}
 	for i := range list {
 		c.Open(i)
@@ -178,7 +178,7 @@ func TestFullVoterIsReplaced(t *testing.T) {
 			full = i
 		}
 	}
-	c.Store(full).Fail(replica.ErrNoRoom)
+	c.StoreDisk(full).Fail(replica.ErrNoRoom)
 	add(t, list[c.Leader(4)], 1, 1, "k")
 	c.Until("another member votes", func() bool {
 		leader := list[c.Leader(4)]
@@ -189,7 +189,7 @@ func TestFullVoterIsReplaced(t *testing.T) {
 		}
 		return c.Voters(leader) == 3
 	})
-	c.Store(full).Fail(nil)
+	c.StoreDisk(full).Fail(nil)
 	_, last := add(t, list[c.Leader(4)], 1, 2, "k")
 	if err := list[full].Wait(within(t), last); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/ledger/replica/disk"
@@ -62,8 +63,13 @@ type Config struct {
 type Book struct {
 	*replica.Replica
 	store *store.Store
-	stop  context.CancelFunc
-	ended chan struct{}
+	// lanes has an entry for each command that Do has under way.
+	lanes chan struct{}
+	mu    sync.Mutex
+	// resting are the clients that have none.
+	resting []*proposer
+	stop    context.CancelFunc
+	ended   chan struct{}
 }
 
 // Open opens the ledger of a data folder, or makes an empty one there. It
@@ -97,7 +103,7 @@ func open(ctx context.Context, config Config, dir string) (*Book, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	b := &Book{Replica: r, store: s, stop: stop, ended: make(chan struct{})}
+	b := &Book{Replica: r, store: s, stop: stop, ended: make(chan struct{}), lanes: make(chan struct{}, lanesMax)}
 	go func() {
 		defer close(b.ended)
 		if err := s.Run(running); err != nil && running.Err() == nil {

@@ -51,12 +51,12 @@ func closed(t *testing.T, books ...*Book) {
 	}
 }
 
-func do(t *testing.T, p *proposer, bodies ...ledger.Command) {
+func do(t *testing.T, b *Book, bodies ...ledger.Command) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, body := range bodies {
-		r, err := p.propose(ctx, body)
+		r, _, err := b.Do(ctx, body)
 		if err != nil || r.Code != ledger.CodeOK {
 			t.Fatalf("%T: %v %s, %v", body, r.Code, r.What, err)
 		}
@@ -76,15 +76,11 @@ func work(t *testing.T, b *Book) (job ledger.JobID) {
 	if err := b.Found(ctx); err != nil {
 		t.Fatal(err)
 	}
-	p, err := newProposer(b)
-	if err != nil {
-		t.Fatal(err)
-	}
 	module := ledger.ModuleID{1}
 	job = ledger.JobID{7}
 	room := ledger.Resources{MemoryBytes: 1 << 30, FuelRate: 1e9, Slots: 8}
 	do(
-		t, p,
+		t, b,
 		&ledger.CreateTenant{Tenant: "t", Weight: 1, BandMax: 3, Quota: ledger.Quota{FuelTotal: 1e12, MemoryBytes: 1 << 32, QueuedTasks: 100, Jobs: 10}},
 		&ledger.RegisterNode{Node: "n1", Capacity: room},
 		&ledger.RegisterNode{Node: "n2", Capacity: room},
@@ -163,11 +159,7 @@ func TestRestore(t *testing.T) {
 			if nodes != 0 || leases != 0 || queued != 3 {
 				t.Errorf("%d nodes, %d leases, %d tasks queued, want 0, 0 and 3", nodes, leases, queued)
 			}
-			p, err := newProposer(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			do(t, p, &ledger.RegisterNode{Node: "n3", Capacity: ledger.Resources{Slots: 1}})
+			do(t, b, &ledger.RegisterNode{Node: "n3", Capacity: ledger.Resources{Slots: 1}})
 		})
 	}
 }
@@ -216,11 +208,7 @@ func TestRecover(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := member(t, dirs[2], "m2")
-	p, err := newProposer(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(t, p, &ledger.Cancel{Job: id})
+	do(t, b, &ledger.Cancel{Job: id})
 }
 
 func TestFolders(t *testing.T) {

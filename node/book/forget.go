@@ -2,9 +2,7 @@ package book
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"time"
 
 	"github.com/dugnad/dugnad/ledger"
 )
@@ -17,35 +15,8 @@ const (
 	forgetSteps = 1 << 16
 )
 
-// proposer numbers the commands of one client.
-type proposer struct {
-	book   *Book
-	client [16]byte
-	seq    uint64
-}
-
-func newProposer(b *Book) (*proposer, error) {
-	p := &proposer{book: b}
-	_, err := rand.Read(p.client[:])
-	return p, err
-}
-
-func (p *proposer) propose(ctx context.Context, body ledger.Command) (ledger.Result, error) {
-	p.seq++
-	now := ledger.Time(time.Now().UnixNano())
-	b, _, err := p.book.Propose(ctx, ledger.Encode(ledger.Envelope{Client: p.client, Seq: p.seq, Now: now, Body: body}))
-	if err != nil {
-		return ledger.Result{}, err
-	}
-	return ledger.DecodeResult(b)
-}
-
 // forgetNodes gives up every node of the state, and what they run.
 func forgetNodes(ctx context.Context, b *Book) error {
-	p, err := newProposer(b)
-	if err != nil {
-		return err
-	}
 	for {
 		var nodes []ledger.Node
 		if _, err := b.View(func(tx ledger.Tx) (err error) {
@@ -58,19 +29,19 @@ func forgetNodes(ctx context.Context, b *Book) error {
 			return nil
 		}
 		for _, n := range nodes {
-			if err := p.forget(ctx, n.ID); err != nil {
+			if err := forget(ctx, b, n.ID); err != nil {
 				return fmt.Errorf("forget node %s: %w", n.ID, err)
 			}
 		}
 	}
 }
 
-func (p *proposer) forget(ctx context.Context, node ledger.NodeID) error {
-	if _, err := p.propose(ctx, &ledger.SetNodeState{Node: node, State: ledger.NodeGone}); err != nil {
+func forget(ctx context.Context, b *Book, node ledger.NodeID) error {
+	if _, _, err := b.Do(ctx, &ledger.SetNodeState{Node: node, State: ledger.NodeGone}); err != nil {
 		return err
 	}
 	for range forgetSteps {
-		r, err := p.propose(ctx, &ledger.RemoveNode{Node: node})
+		r, _, err := b.Do(ctx, &ledger.RemoveNode{Node: node})
 		if err != nil {
 			return err
 		}
@@ -80,7 +51,7 @@ func (p *proposer) forget(ctx context.Context, node ledger.NodeID) error {
 		if r.Code != ledger.CodeNodeBusy {
 			return fmt.Errorf("%s: %s", r.Code, r.Code.Help())
 		}
-		if _, err := p.propose(ctx, &ledger.Tick{}); err != nil {
+		if _, _, err := b.Do(ctx, &ledger.Tick{}); err != nil {
 			return err
 		}
 	}
