@@ -240,6 +240,20 @@ func (c *Cache) Image(ctx context.Context, module []byte, progress func(Progress
 	}
 }
 
+// Find returns the module with the given SHA-256 when it is in the cache, as
+// Image does, but needs no bytes of it.
+func (c *Cache) Find(hash [sha256.Size]byte) (Image, bool) {
+	if !c.enter() {
+		return Image{}, false
+	}
+	defer c.work.Done()
+	img, ok := c.lookUp(entryKey(hash), hash)
+	if ok {
+		c.metrics.cacheHits.Inc()
+	}
+	return img, ok
+}
+
 func (c *Cache) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
