@@ -53,9 +53,9 @@ func (e *engine) start(bootstrap *raft.Configuration) error {
 		err = raft.BootstrapCluster(config, r.config.RaftLog, r.config.RaftLog, e.snapshots, i.trans, *bootstrap)
 	}
 	started := make(chan struct{})
-	guarded := guardedLog{r.config.RaftLog, r.stall, r.fault, started, i.ending}
+	guarded := guardedLog{r.config.RaftLog, r.stall, e.snapshots.last, new(cut), r.fault, started, i.ending}
 	if err == nil {
-		i.Raft, err = raft.NewRaft(config, applier{r.fsm, i.ending}, guarded, guarded, e.snapshots, voteTransport{i.trans})
+		i.Raft, err = raft.NewRaft(config, applier{r.fsm, i.ending}, guarded, guarded, e.snapshots, raftTransport{i.trans})
 	}
 	if err != nil {
 		_ = i.layer.Close()

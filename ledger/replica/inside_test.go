@@ -200,6 +200,7 @@ func TestRaftDoesNotEndTheProcess(t *testing.T) {
 		g := guardedLog{
 			damagedLog{raft.NewInmemStore(), damage},
 			newStall(config, slog.New(slog.DiscardHandler), m, func() {}),
+			func() (index, term uint64) { return 0, 0 }, new(cut),
 			func(err error) { faults <- err }, started, ending,
 		}
 		if err := ask(g); !errors.Is(err, damage) {

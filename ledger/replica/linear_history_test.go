@@ -3,15 +3,18 @@ package replica_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/ledgertest"
+	"github.com/dugnad/dugnad/ledger/replica"
 )
 
 // register is the sequential specification: lists that grow, and are read.
@@ -56,6 +59,8 @@ type history struct {
 	// gives up; moved is closed and replaced then.
 	pace  int
 	moved chan struct{}
+	// recalled counts the answers to commands that were acknowledged before.
+	recalled atomic.Int64
 }
 
 // failurePace is what a try without an answer counts: it takes a client long, and
@@ -104,7 +109,7 @@ func (h *history) add(o porcupine.Operation) {
 }
 
 // client appends to and reads random keys through random members until stop.
-func (h *history) client(c *ledgertest.Cluster, id, members int, random *rand.Rand, stop <-chan struct{}) {
+func (h *history) client(t *testing.T, c *ledgertest.Cluster, id, members int, random *rand.Rand, stop <-chan struct{}) {
 	// worker is the id in the history: one per unknown outcome, because such an
 	// operation never ends.
 	worker := id
@@ -167,6 +172,32 @@ func (h *history) client(c *ledgertest.Cluster, id, members int, random *rand.Ra
 		}
 		cancel()
 		h.add(op)
+		if result, known := op.Output.(string); known && random.IntN(4) == 0 {
+			h.recall(t, c.Running(random.IntN(members)), command, result, random.IntN(2) == 0)
+		}
+	}
+}
+
+// recall sends a command that was acknowledged again, or what may be the one
+// before it, and expects that the machine tells so.
+func (h *history) recall(t *testing.T, r *replica.Replica, command ledgertest.ToyCommand, result string, older bool) {
+	if r == nil {
+		return
+	}
+	if older {
+		command.Seq--
+		result = string(ledgertest.ToyStale)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tryLimit)
+	defer cancel()
+	got, _, err := r.Propose(ctx, command.Encode())
+	h.tried(err)
+	if err != nil {
+		return
+	}
+	h.recalled.Add(1)
+	if string(got) != result {
+		t.Errorf("client %d has %q for command %d again, want %q", command.Client, got, command.Seq, result)
 	}
 }
 
@@ -195,28 +226,32 @@ func explain(t *testing.T, ops []porcupine.Operation, final map[string]string) {
 	}
 }
 
-// finalState reads all keys at every member and fails when two differ.
-func finalState(t *testing.T, c *ledgertest.Cluster, members int) map[string]string {
+// finalState reads all keys at every member, until all are at one index: what had
+// no outcome when its client stopped may still come. It fails when two differ.
+func finalState(t *testing.T, c *ledgertest.Cluster, members int) (first map[string]string) {
 	t.Helper()
-	var first map[string]string
-	for i := range members {
-		state := map[string]string{}
-		if _, err := c.Running(i).Read(within(t), func(tx ledger.Tx) error {
-			return tx.Scan(ledgertest.ToyKey(""), nil, func(key, value []byte) bool {
-				state[strings.TrimPrefix(string(key), "key/")] = string(value)
-				return true
+	c.Until("all members are at one index", func() bool {
+		var at uint64
+		for i := range members {
+			state := map[string]string{}
+			index, err := c.Running(i).Read(within(t), func(tx ledger.Tx) error {
+				return tx.Scan(ledgertest.ToyKey(""), nil, func(key, value []byte) bool {
+					state[strings.TrimPrefix(string(key), "key/")] = string(value)
+					return true
+				})
 			})
-		}); err != nil {
-			t.Fatalf("read at %s: %v", ledgertest.Name(i), err)
-		}
-		if first == nil {
-			first = state
-		}
-		for key, value := range state {
-			if first[key] != value {
-				t.Errorf("%s has %q for %s, others have %q", ledgertest.Name(i), value, key, first[key])
+			switch {
+			case err != nil:
+				t.Fatalf("read at %s: %v", ledgertest.Name(i), err)
+			case i == 0:
+				first, at = state, index
+			case index != at:
+				return false
+			case !maps.Equal(first, state):
+				t.Fatalf("at index %d %s has %v, %s has %v", at, ledgertest.Name(0), first, ledgertest.Name(i), state)
 			}
 		}
-	}
+		return true
+	})
 	return first
 }

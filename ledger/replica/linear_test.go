@@ -22,67 +22,10 @@ var (
 	roundFlag = flag.Int("rounds", 12, "faults in a random schedule")
 )
 
-// fault does one random thing to the cluster.
-func fault(c *ledgertest.Cluster, members int, random *rand.Rand, down map[int]bool) string {
-	name := func() string { return ledgertest.Name(random.IntN(members)) }
-	switch random.IntN(8) {
-	case 0:
-		order := random.Perm(members)
-		cut := 1 + random.IntN(members-1)
-		var groups [2][]string
-		for i, m := range order {
-			side := 0
-			if i < cut {
-				side = 1
-			}
-			groups[side] = append(groups[side], ledgertest.Name(m))
-		}
-		c.Network.Partition(groups[0], groups[1])
-		return fmt.Sprint("partition ", groups)
-	case 1:
-		from, to := name(), name()
-		c.Network.Block(from, to)
-		return "block " + from + " to " + to
-	case 2:
-		for i := range members {
-			if r := c.Running(i); r != nil && r.Status().Leads {
-				c.Network.Isolate(ledgertest.Name(i))
-				return "isolate leader " + ledgertest.Name(i)
-			}
-		}
-		return "no leader to isolate"
-	case 3:
-		c.Network.Delay("*", "*", time.Duration(random.IntN(30))*time.Millisecond)
-		return "delay"
-	case 4:
-		a, b := name(), name()
-		c.Network.Cut(a, b)
-		return "cut " + a + " from " + b
-	case 5:
-		i := random.IntN(members)
-		if len(down) < (members-1)/2 && !down[i] {
-			down[i] = true
-			c.Stop(i)
-			return "stop " + ledgertest.Name(i)
-		}
-		fallthrough
-	case 6:
-		for i := range down {
-			delete(down, i)
-			c.Open(i)
-			return "start " + ledgertest.Name(i)
-		}
-		fallthrough
-	default:
-		c.Network.Heal()
-		return "heal"
-	}
-}
-
 // TestLinearizable lets random clients loose on a cluster that random faults
 // befall, and checks what they saw.
 func TestLinearizable(t *testing.T) {
-	seeds := []uint64{1, 2}
+	seeds := []uint64{1, 4}
 	if *seedFlag != 0 {
 		seeds = []uint64{*seedFlag}
 	}
@@ -95,8 +38,10 @@ func linearizable(t *testing.T, seed uint64, configure func(*ledgertest.ClusterC
 	const members, clients = 5, 6
 	// paceMax bounds what happens between two faults: little to see an outage,
 	// much to bring the log to be cut.
-	const paceMax = 120
+	const paceMax = 80
+	m := newMessages(t, seed)
 	config := ledgertest.ClusterConfig{Seed: seed, Configure: func(c *replica.Config) {
+		c.Dial = m.dial(c.Dial)
 		c.RPCTimeout = time.Second
 		c.SnapshotEntries, c.TrailingEntries, c.SnapshotInterval = 50, 20, 50*time.Millisecond
 	}}
@@ -111,17 +56,15 @@ func linearizable(t *testing.T, seed uint64, configure func(*ledgertest.ClusterC
 	var running sync.WaitGroup
 	for id := range clients {
 		random := rand.New(rand.NewPCG(seed, uint64(id)+100))
-		running.Go(func() { h.client(c, id, members, random, stop) })
+		running.Go(func() { h.client(t, c, id, members, random, stop) })
 	}
-	random, down := rand.New(rand.NewPCG(seed, 7)), map[int]bool{}
+	f := &faults{t: t, c: c, members: members, random: rand.New(rand.NewPCG(seed, 7)), messages: m}
 	for range *roundFlag {
-		t.Logf("%8v %s", time.Since(h.start).Round(time.Millisecond), fault(c, members, random, down))
-		h.await(1 + random.IntN(paceMax))
+		t.Logf("%8v %s", time.Since(h.start).Round(time.Millisecond), f.next())
+		h.await(1 + f.random.IntN(paceMax))
 	}
-	c.Network.Heal()
-	for i := range down {
-		c.Open(i)
-	}
+	t.Logf("%8v finish", time.Since(h.start).Round(time.Millisecond))
+	f.finish(func() bool { return h.recalled.Load() > 0 })
 	close(stop)
 	running.Wait()
 	final := finalState(t, c, members)
@@ -140,7 +83,7 @@ func linearizable(t *testing.T, seed uint64, configure func(*ledgertest.ClusterC
 	case porcupine.Unknown:
 		t.Errorf("history of %d operations was not checked in time", len(h.ops))
 	}
-	t.Logf("seed %d: %d operations", seed, len(h.ops))
+	t.Logf("seed %d: %d operations, %d acknowledged ones were sent again", seed, len(h.ops), h.recalled.Load())
 }
 
 // TestLeaderKilledAgainAndAgain stops the leader while a client counts.

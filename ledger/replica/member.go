@@ -218,6 +218,10 @@ func (r *Replica) Status() Status {
 	return s
 }
 
+// Changed returns a channel that is closed when Status may have another answer:
+// when a leader was found or lost, above all. Ask for it before Status.
+func (r *Replica) Changed() <-chan struct{} { return r.changed.wait() }
+
 // mind looks after the membership: it announces this member's address, and makes
 // it a plain follower when Raft no longer counts on it.
 func (r *Replica) mind(ctx context.Context) {

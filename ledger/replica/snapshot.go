@@ -74,6 +74,16 @@ func (s *snapshots) latest() (m meta, ok bool, err error) {
 	return m, err == nil, err
 }
 
+// last returns the last entry of the latest snapshot, zeros when there is none or
+// it is not restored yet.
+func (s *snapshots) last() (index, term uint64) {
+	m, ok, err := s.latest()
+	if err != nil || !ok || m.pending {
+		return 0, 0
+	}
+	return m.index, m.term
+}
+
 func (s *snapshots) put(m meta) error {
 	if err := s.config.RaftLog.Set(snapshotKey, m.encode()); err != nil {
 		return fmt.Errorf("write snapshot description: %w", err)
@@ -152,8 +162,13 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	return described, f, nil
 }
 
-// Create implements raft.SnapshotStore.
+// Create implements raft.SnapshotStore. It refuses a snapshot that is older than
+// the latest: Raft would go back to it, want entries that were cut off since, and
+// end the process because they are not there.
 func (s *snapshots) Create(_ raft.SnapshotVersion, index, term uint64, c raft.Configuration, serversIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	if last, _ := s.last(); index < last {
+		return nil, fmt.Errorf("create snapshot up to %d, there is one up to %d: %w", index, last, ErrTooOld)
+	}
 	return &sink{store: s, meta: meta{index: index, term: term, serversIndex: serversIndex, servers: c.Servers}}, nil
 }
 
