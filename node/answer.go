@@ -41,23 +41,33 @@ const (
 	evictTimeout = 30 * time.Second
 )
 
-// lock keeps other processes away from the folder.
+// lock keeps other processes away from the folder, and ends a restore that was
+// interrupted at its very end.
 func (n *Node) lock(context.Context) error {
-	if err := os.MkdirAll(n.config.Dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(n.config.Dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := lockFolder(n.config.Dir)
 	if err != nil {
 		return err
 	}
+	n.unlock = unlock
+	return settle(n.config.Dir)
+}
+
+// lockFolder makes the folder if need be, and locks it until unlock is called.
+func lockFolder(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = fmt.Errorf("%w: %s", ErrInUse, n.config.Dir)
+			err = fmt.Errorf("%w: %s", ErrInUse, dir)
 		}
-		return errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
-	n.unlock = f.Close
-	return nil
+	return f.Close, nil
 }
 
 func (n *Node) openControl(ctx context.Context) error {
@@ -177,4 +187,10 @@ func (n *Node) OpenObject(ctx context.Context, h content.Hash) (*content.Object,
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	return n.store.Fetch(ctx, h, content.FetchOptions{})
+}
+
+// Backup implements control.Node.
+func (n *Node) Backup(ctx context.Context, w io.Writer) error {
+	_, err := n.book.Backup(ctx, w)
+	return err
 }

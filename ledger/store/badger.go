@@ -112,6 +112,9 @@ type badgerLog struct {
 
 // Errorf implements badger.Logger.
 func (l badgerLog) Errorf(format string, args ...any) {
+	if strings.HasPrefix(format, "Received err") {
+		return // openBadger returns it
+	}
 	text := fmt.Sprintf(strings.TrimSpace(format), args...)
 	l.log.Warn("badger", "text", text)
 	if !strings.HasPrefix(format, "error flushing memtable") {

@@ -35,6 +35,9 @@ var (
 	// ErrCorrupt is returned when what is on disk is not what was written. The
 	// text names the file.
 	ErrCorrupt = errors.New("store is corrupt")
+	// ErrVersion is returned for a store, or a snapshot, of a format that this
+	// program does not know. The text names both versions.
+	ErrVersion = errors.New("another version of dugnad wrote this")
 	// ErrFault is returned by writes, and Fault, after an error that left unknown
 	// what is on disk, until the store is closed and opened again.
 	ErrFault = errors.New("store takes no more writes")

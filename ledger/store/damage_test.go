@@ -82,6 +82,29 @@ func TestCorruptFiles(t *testing.T) {
 			}
 		})
 	}
+	newer := func(b []byte) []byte { b[7]++; return b }
+	for name, damage := range map[string]func(b []byte) []byte{
+		"state/CURRENT": func([]byte) []byte { return []byte("dugnad state 2\n1\n") }, "state/1/MANIFEST": newer, "raft/MANIFEST": newer,
+	} {
+		t.Run(name+" is newer", func(t *testing.T) {
+			config := filled(t)
+			path := one(t, config, name)
+			b, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path, damage(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(context.Background(), config)
+			if !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) || !bytes.Contains([]byte(err.Error()), []byte(path)) {
+				t.Errorf("open: %v, want ErrVersion of %s", err, path)
+			}
+			if err == nil {
+				_ = s.Close()
+			}
+		})
+	}
 	for _, name := range []string{"state/1/*.sst", "raft/*.sst", "raft/MANIFEST"} {
 		t.Run(name+" is missing", func(t *testing.T) {
 			config := filled(t)

@@ -38,7 +38,7 @@ func newDecoder(r io.Reader) (*decoder, Header, error) {
 	}
 	fixed = fixed[len(snapshotMagic):]
 	if v := binary.LittleEndian.Uint16(fixed); v != snapshotVersion {
-		return nil, h, d.bad(fmt.Sprintf("version is %d, this program reads %d", v, snapshotVersion))
+		return nil, h, &FormatError{What: fmt.Sprintf("version is %d, this program reads %d", v, snapshotVersion), cause: ErrVersion}
 	}
 	n := binary.LittleEndian.Uint32(fixed[2:])
 	if n < 18 || n > headerBytesMax {

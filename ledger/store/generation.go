@@ -144,9 +144,16 @@ func (s *Store) rebuild(ctx context.Context, old *generation, index uint64) (*ge
 	return b.finish()
 }
 
-const currentHeader = "dugnad state 1\n"
+// The first line of state/CURRENT says how the store is laid out.
+const (
+	currentMagic   = "dugnad state "
+	currentVersion = 1
+)
 
-// current returns the number in state/CURRENT, 0 when there is none.
+var currentHeader = fmt.Sprintf("%s%d\n", currentMagic, currentVersion)
+
+// current returns the number in state/CURRENT, 0 when there is none, and
+// ErrVersion for a store that is laid out in another way.
 func (s *Store) current() (uint64, error) {
 	path := filepath.Join(s.stateDir(), "CURRENT")
 	text, err := os.ReadFile(path)
@@ -155,6 +162,10 @@ func (s *Store) current() (uint64, error) {
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", path, classify(err))
+	}
+	var version uint64
+	if _, err := fmt.Sscanf(string(text), currentMagic+"%d\n", &version); err == nil && version != currentVersion {
+		return 0, fmt.Errorf("%w: %s has version %d, this program reads %d", ErrVersion, path, version, currentVersion)
 	}
 	rest, ok := strings.CutPrefix(string(text), currentHeader)
 	number, err := strconv.ParseUint(strings.TrimSuffix(rest, "\n"), 10, 64)

@@ -69,6 +69,10 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.room(); err != nil {
 		return err
 	}
+	// A newer program's files are not to be touched: no database is opened yet.
+	if _, err := s.current(); err != nil {
+		return err
+	}
 	var err error
 	if s.raft, err = s.openRaftLog(ctx, filepath.Join(s.config.Dir, "raft")); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
@@ -35,6 +36,10 @@ func verifyTables(ctx context.Context, dir string, blocks bool) (newest uint64, 
 	}
 	defer f.Close()
 	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(nil))
+	if err != nil && strings.Contains(err.Error(), "unsupported version") {
+		text, _, _ := strings.Cut(err.Error(), "\n") // advice on Badger's own tools follows
+		return 0, fmt.Errorf("%w: %s: %s", ErrVersion, f.Name(), text)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%w: %s: %w", ErrCorrupt, f.Name(), err)
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/ledger/replica/disk"
@@ -39,6 +40,9 @@ var ErrExists = errors.New("there is a ledger in this folder already")
 // ErrOtherMember is returned by Open when the folder is another member's: two
 // members with one history would vote twice.
 var ErrOtherMember = errors.New("the ledger in this folder belongs to another member")
+
+// errNameless is the fault of a member's file that names nobody.
+var errNameless = errors.New("it has no id")
 
 // Self says which member a folder is.
 type Self struct {
@@ -168,14 +172,17 @@ func readSelf(dir string) (Self, error) {
 	var self Self
 	name := filepath.Join(dir, selfName)
 	b, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return self, fmt.Errorf("%w: %s is missing", ErrNone, name)
 	}
 	if err != nil {
 		return self, err
 	}
-	if err := json.Unmarshal(b, &self); err != nil || self.ID == "" {
-		return self, fmt.Errorf("%s does not say which member this is: %w", name, errors.Join(err, ErrNone))
+	if err = json.Unmarshal(b, &self); err == nil && self.ID == "" {
+		err = errNameless
+	}
+	if err != nil {
+		return self, fmt.Errorf("%w: %s does not say which member this is: %w", ErrNone, name, err)
 	}
 	return self, nil
 }

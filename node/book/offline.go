@@ -79,6 +79,28 @@ func offline(ctx context.Context, dataDir string, log *slog.Logger, what string,
 	return report, nil
 }
 
+// Verify reads a backup whole, and returns the index up to which it goes.
+func Verify(backup io.Reader) (index uint64, err error) {
+	h, _, err := store.Verify(backup)
+	if err != nil {
+		return 0, fmt.Errorf("verify backup: %w", err)
+	}
+	return h.Index, nil
+}
+
+// Member says whose ledger a data folder holds. It returns ErrNone when there is
+// none.
+func Member(dataDir string) (Self, error) { return readSelf(filepath.Join(dataDir, folder)) }
+
+// Exists says whether a data folder holds a ledger, be it damaged.
+func Exists(dataDir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dataDir, folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Restore fills a data folder that holds no ledger with a backup and makes self
 // the founder, and so far only member, of a new grid. The nodes that the backup
 // knows are forgotten, as they are in the old grid: what they ran goes back to
@@ -86,8 +108,12 @@ func offline(ctx context.Context, dataDir string, log *slog.Logger, what string,
 // ledger, and can be run again.
 func Restore(ctx context.Context, dataDir string, self Self, backup io.Reader, log *slog.Logger) (Report, error) {
 	dir := filepath.Join(dataDir, folder)
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return Report{}, fmt.Errorf("restore: %w", errors.Join(ErrExists, err))
+	has, err := Exists(dataDir)
+	if has {
+		err = fmt.Errorf("%w: %s", ErrExists, dataDir)
+	}
+	if err != nil {
+		return Report{}, fmt.Errorf("restore: %w", err)
 	}
 	part := dir + partSuffix
 	if err := os.RemoveAll(part); err != nil {

@@ -4,53 +4,87 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dugnad/dugnad/ledger/store"
+	"github.com/dugnad/dugnad/node"
 	"github.com/dugnad/dugnad/node/book"
 )
 
-// ledgerCommand has what is done to a node's ledger while the node is stopped.
+// ledgerReport is what a command on a ledger has to say.
+type ledgerReport struct {
+	book.Report
+	// Grid is the one that restore has founded.
+	Grid string `json:"grid,omitempty"`
+	// next is what to do then.
+	next string
+}
+
+// ledgerWork is what a command does with the ledger in the folder args[0].
+type ledgerWork func(ctx context.Context, args []string, log *slog.Logger) (ledgerReport, error)
+
+// ledgerCommand has what is done to a node's ledger from outside.
 func (a *app) ledgerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ledger",
-		Short: "Check, back up or recover the ledger of a stopped node",
-		Long: "Works on the ledger in a node's data folder while no node runs on it.\n" +
+		Short: "Check, back up, restore or recover a node's ledger",
+		Long: "Works on the ledger in a node's data folder; backup also while the node runs.\n" +
 			"The ledger is the grid's book of record; each node has a replica of it.",
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			return usageError("there is no command %q%s: see dugnad ledger --help", args[0], didYouMean(args[0], "", names))
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		a.offlineCommand("check FOLDER", "Read a ledger whole and verify that it fits together",
+		a.ledgerLeaf("check FOLDER", "Read a stopped node's ledger whole and verify that it fits together",
 			"Reads every file and every record. Nothing is changed. Exits with 125 when something is wrong.",
-			func(ctx context.Context, args []string, log *slog.Logger) (book.Report, error) {
-				return book.Check(ctx, args[0], log)
-			}),
-		a.offlineCommand("backup FOLDER FILE", "Write a ledger to a file",
-			"Writes the ledger's state to FILE, with checksums. FILE must not exist.",
-			func(ctx context.Context, args []string, log *slog.Logger) (book.Report, error) {
-				return backUp(ctx, args[0], args[1], log)
-			}),
-		a.offlineCommand("recover FOLDER", "Go on with one node's ledger after most voters are lost for good",
+			reported(book.Check)),
+		a.ledgerLeaf("backup FOLDER FILE", "Write a ledger to a file",
+			"Writes the ledger's state to FILE, with checksums, and reads it again. A node that\n"+
+				"runs on FOLDER serves meanwhile. FILE must not exist; it is there when it is whole,\n"+
+				"and called FILE.part-… until then.",
+			backUp),
+		a.ledgerLeaf("restore FOLDER FILE", "Found a new grid with the ledger of a backup",
+			"Makes FOLDER the data folder of a new node, the founder of a new grid, with the ledger\n"+
+				"that dugnad ledger backup wrote to FILE. FOLDER must be new, or no node's.\n\n"+
+				"The backup's nodes are forgotten: they are members of the old grid, and what they\n"+
+				"ran goes back to the queue. What the old grid did after the backup is not in the new\n"+
+				"one. Nodes join it by new invitations, with new folders.\n\n"+
+				"It can be run again after it was interrupted.",
+			restoreLedger),
+		a.ledgerLeaf("recover FOLDER", "Go on with one node's ledger after most voters are lost for good",
 			"For when so many voters are gone for good that the others can no longer agree.\n\n"+
 				"1. Stop all nodes. Run dugnad ledger check on each that is left, and choose the\n"+
 				"   one with the highest index: what only lost nodes had is lost.\n"+
 				"2. Run dugnad ledger recover on that one, and on no other.\n"+
 				"3. Start it, then the others: they take over its ledger.\n\n"+
 				"It is safe to run twice, and to run again after it was interrupted.",
-			func(ctx context.Context, args []string, log *slog.Logger) (book.Report, error) {
-				return book.Recover(ctx, args[0], log)
-			}),
+			reported(book.Recover)),
 	)
 	return cmd
 }
 
-// offlineCommand is a command on the ledger in the folder args[0].
-func (a *app) offlineCommand(use, short, long string, do func(ctx context.Context, args []string, log *slog.Logger) (book.Report, error)) *cobra.Command {
+// reported is the work of a function of book on one folder.
+func reported(do func(ctx context.Context, dataDir string, log *slog.Logger) (book.Report, error)) ledgerWork {
+	return func(ctx context.Context, args []string, log *slog.Logger) (ledgerReport, error) {
+		r, err := do(ctx, args[0], log)
+		return ledgerReport{Report: r}, err
+	}
+}
+
+// ledgerLeaf is a command that does something with the ledger in the folder args[0].
+func (a *app) ledgerLeaf(use, short, long string, do ledgerWork) *cobra.Command {
 	var asJSON bool
 	names := len(strings.Fields(use)) - 1
 	cmd := &cobra.Command{
@@ -70,7 +104,7 @@ func (a *app) offlineCommand(use, short, long string, do func(ctx context.Contex
 			if asJSON {
 				return a.writeJSON(report)
 			}
-			_, err = fmt.Fprintf(a.Out, "%s: ledger of %s at index %d\n", cmd.Name(), report.ID, report.Index)
+			_, err = fmt.Fprintf(a.Out, "%s: ledger of %s at index %d%s\n", cmd.Name(), report.ID, report.Index, report.next)
 			return err
 		},
 	}
@@ -80,26 +114,24 @@ func (a *app) offlineCommand(use, short, long string, do func(ctx context.Contex
 
 // explainLedger adds what to do to the errors that a user can do something about.
 func explainLedger(err error, folder string) error {
+	var damaged *store.FormatError
 	switch {
+	case errors.Is(err, store.ErrVersion):
+		return fmt.Errorf("%w: use the dugnad that wrote it, or a newer one", err)
+	case errors.As(err, &damaged):
+		return fmt.Errorf("%w: this is no whole backup, use another one", err)
 	case errors.Is(err, store.ErrLocked):
 		return fmt.Errorf("%w: stop the node on %s first", err, folder)
+	case errors.Is(err, node.ErrInUse):
+		return fmt.Errorf("%w: name a folder that no node has used", err)
+	case errors.Is(err, node.ErrTaken):
+		return fmt.Errorf("%w: start it with dugnad up --node-dir, or name a folder that no node has used", err)
 	case errors.Is(err, book.ErrNone):
 		return fmt.Errorf("%w: name a node's data folder", err)
 	case errors.Is(err, store.ErrCorrupt):
-		return fmt.Errorf("%w: remove the folder's ledger and join the grid again, or restore a backup", err)
+		return fmt.Errorf("%w: if other nodes have the ledger, join them with a new folder and an invitation; if none has, use dugnad ledger restore with a backup", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: run this as the user who owns it", err)
 	}
 	return err
-}
-
-// backUp writes to a new file, which is removed again when that fails.
-func backUp(ctx context.Context, folder, name string, log *slog.Logger) (report book.Report, err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return report, fmt.Errorf("back up: %w", err)
-	}
-	report, err = book.Backup(ctx, folder, f, log)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return report, errors.Join(err, os.Remove(name))
-	}
-	return report, nil
 }

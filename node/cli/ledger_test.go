@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/ledger/store"
 	"github.com/dugnad/dugnad/node/book"
 )
@@ -17,22 +14,7 @@ import (
 // TestLedger takes a ledger from its node through every command.
 func TestLedger(t *testing.T) {
 	folder, file := t.TempDir(), filepath.Join(t.TempDir(), "backup")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := replica.Default()
-	c.ID, c.Address, c.Listener = "n1", l.Addr().String(), l
-	c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	}
-	b, err := book.Open(t.Context(), book.Config{Dir: folder, Replica: c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Found(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b := foundBook(t, folder)
 	run := func(want string, args ...string) string {
 		t.Helper()
 		r := newTestRun(t)
@@ -48,7 +30,7 @@ func TestLedger(t *testing.T) {
 	}
 	run("", "check", folder)
 	run("", "backup", folder, file)
-	run("file exists", "backup", folder, file)
+	run("file already exists", "backup", folder, file)
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)

@@ -49,14 +49,14 @@ func (c *Client) DialBack(ctx context.Context) (d DialBack, err error) {
 
 // PutObject gives the node an object to keep.
 func (c *Client) PutObject(ctx context.Context, r io.Reader) (o Object, err error) {
-	err = c.do(ctx, http.MethodPost, "/objects", r, func(body io.Reader) error { return json.NewDecoder(body).Decode(&o) })
+	err = c.do(ctx, http.MethodPost, "/objects", r, decode(&o))
 	return o, err
 }
 
 // GetObject writes an object, which the node fetches if need be, to w.
 func (c *Client) GetObject(ctx context.Context, hash string, w io.Writer) error {
-	return c.do(ctx, http.MethodGet, "/objects/"+url.PathEscape(hash), nil, func(body io.Reader) error {
-		_, err := io.Copy(w, body)
+	return c.do(ctx, http.MethodGet, "/objects/"+url.PathEscape(hash), nil, func(resp *http.Response) error {
+		_, err := io.Copy(w, resp.Body)
 		return err
 	})
 }
@@ -70,10 +70,14 @@ func (c *Client) call(ctx context.Context, method, path string, request, answer 
 		}
 		body = bytes.NewReader(b)
 	}
-	return c.do(ctx, method, path, body, func(body io.Reader) error { return json.NewDecoder(body).Decode(answer) })
+	return c.do(ctx, method, path, body, decode(answer))
 }
 
-func (c *Client) do(ctx context.Context, method, path string, body io.Reader, take func(body io.Reader) error) error {
+func decode(answer any) func(resp *http.Response) error {
+	return func(resp *http.Response) error { return json.NewDecoder(resp.Body).Decode(answer) }
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, take func(resp *http.Response) error) error {
 	r, err := http.NewRequestWithContext(ctx, method, "http://node"+path, body)
 	if err != nil {
 		return err
@@ -93,5 +97,5 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, ta
 		}
 		return errors.New(p.Detail)
 	}
-	return take(resp.Body)
+	return take(resp)
 }

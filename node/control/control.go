@@ -26,6 +26,11 @@ const (
 	socketName = "control.sock"
 	// requestBytesMax bounds a request but for an object's bytes.
 	requestBytesMax = 64 << 10
+	// stallTimeout bounds how long a client may take no byte of a backup, which
+	// keeps what the ledger overwrites meanwhile on disk.
+	stallTimeout = 2 * time.Minute
+	// problemTrailer tells at the end of a backup why it is not whole.
+	problemTrailer = "Dugnad-Problem"
 	// headerTimeout bounds how long a client may take to say what it wants.
 	headerTimeout = 10 * time.Second
 )
@@ -134,6 +139,8 @@ type Node interface {
 	PutObject(ctx context.Context, r io.Reader) (Object, error)
 	// OpenObject opens an object, fetching it if need be.
 	OpenObject(ctx context.Context, h content.Hash) (*content.Object, error)
+	// Backup writes the ledger's state.
+	Backup(ctx context.Context, w io.Writer) error
 }
 
 // Server answers an operator.
@@ -173,6 +180,7 @@ func Open(ctx context.Context, dir string, node Node, log *slog.Logger) (*Server
 	mux.HandleFunc("POST /dialbacks", s.dialBack)
 	mux.HandleFunc("POST /objects", s.putObject)
 	mux.HandleFunc("GET /objects/{hash}", s.getObject)
+	mux.HandleFunc("GET /ledger/backup", s.backup)
 	s.http = http.Server{
 		Handler: s.whileOpen(mux), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: requestBytesMax,
 		BaseContext: func(net.Listener) context.Context { return s.ctx },

@@ -28,6 +28,8 @@ var errRefused = errors.New("the fake refuses")
 type fake struct {
 	// began is signalled, and the request's end awaited, by DialBack.
 	began chan struct{}
+	// backup, unless nil, is Backup.
+	backup func(ctx context.Context, w io.Writer) error
 }
 
 const objectBytesMax = 1 << 20
@@ -61,6 +63,13 @@ func (fake) PutObject(_ context.Context, r io.Reader) (Object, error) {
 
 func (fake) OpenObject(context.Context, content.Hash) (*content.Object, error) {
 	return nil, errRefused
+}
+
+func (f fake) Backup(ctx context.Context, w io.Writer) error {
+	if f.backup == nil {
+		return errRefused
+	}
+	return f.backup(ctx, w)
 }
 
 func open(t *testing.T, dir string, node Node) *Server {

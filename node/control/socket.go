@@ -67,7 +67,7 @@ func dial(ctx context.Context, dir string) (c net.Conn, err error) {
 		c, err = (&net.Dialer{}).DialContext(ctx, "unix", path)
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOTDIR) {
 		return nil, fmt.Errorf("%w: %s", ErrNotRunning, dir)
 	}
 	return c, err
