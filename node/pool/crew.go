@@ -181,4 +181,3 @@ func (p *Pool) removeLocked(c *crew) {
 		}
 	})
 }
-

@@ -56,6 +56,14 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.Err.Error() }
 
+// Refusal is the error in a sentence, with what to do about it.
+func (e *RefusedError) Refusal() string {
+	if e.Help == "" {
+		return e.Err.Error()
+	}
+	return e.Err.Error() + ": " + e.Help
+}
+
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // Config says what workers may take.
@@ -163,8 +171,9 @@ func (p *Pool) Close() error {
 
 // Prepare returns the module with the given hash ready to run: from the cache,
 // or from what open returns, which is checked, metered and compiled. The error
-// is a *RefusedError when the module is to blame.
-func (p *Pool) Prepare(ctx context.Context, hash [sha256.Size]byte, open func() (io.ReadCloser, error)) (Image, error) {
+// is a *RefusedError when the module is to blame. The cache is the same for all
+// tenants: nothing of theirs is in it but the module.
+func (p *Pool) Prepare(ctx context.Context, _ string, hash [sha256.Size]byte, open func() (io.ReadCloser, error)) (Image, error) {
 	if i, ok := p.known(hash); ok {
 		return i, nil
 	}

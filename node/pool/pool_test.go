@@ -59,7 +59,7 @@ func guest(t *testing.T, name string) []byte {
 func prepare(t *testing.T, p *Pool, name string) Image {
 	t.Helper()
 	module := guest(t, name)
-	i, err := p.Prepare(t.Context(), sha256.Sum256(module), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(module)), nil })
+	i, err := p.Prepare(t.Context(), "a", sha256.Sum256(module), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(module)), nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,13 +202,13 @@ func TestRoomForWorkers(t *testing.T) {
 func TestRefusedModule(t *testing.T) {
 	p := open(t, nil)
 	module := []byte("\x00asm\x01\x00\x00\x00 no module")
-	_, err := p.Prepare(t.Context(), sha256.Sum256(module), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(module)), nil })
+	_, err := p.Prepare(t.Context(), "a", sha256.Sum256(module), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(module)), nil })
 	var r *RefusedError
-	if !errors.As(err, &r) || r.Code == "" {
+	if !errors.As(err, &r) || r.Code == "" || r.Refusal() == "" {
 		t.Errorf("error %v", err)
 	}
 	broken := errors.New("broken pipe")
-	if _, err := p.Prepare(t.Context(), [32]byte{1}, func() (io.ReadCloser, error) { return nil, broken }); !errors.Is(err, broken) || errors.As(err, &r) {
+	if _, err := p.Prepare(t.Context(), "a", [32]byte{1}, func() (io.ReadCloser, error) { return nil, broken }); !errors.Is(err, broken) || errors.As(err, &r) {
 		t.Errorf("unreadable module: %v", err)
 	}
 }
@@ -220,7 +220,7 @@ func TestKnownModule(t *testing.T) {
 	hello := prepare(t, p, "hello")
 	never := func() (io.ReadCloser, error) { return nil, errors.New("was asked for its bytes") }
 	for range 2 {
-		if _, err := p.Prepare(t.Context(), hello.Hash, never); err != nil {
+		if _, err := p.Prepare(t.Context(), "a", hello.Hash, never); err != nil {
 			t.Error(err)
 		}
 		p.mu.Lock()

@@ -1,0 +1,191 @@
+package jobspec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/runtime/task"
+)
+
+// programVersion is the version of an encoded Program. A new field needs a new
+// one: a node that does not know it would run something else.
+const programVersion = 1
+
+var (
+	// ErrProgram is returned by Program.Encode and DecodeProgram for a program that
+	// cannot be run, or bytes that are none.
+	ErrProgram = errors.New("bad program")
+	// ErrProgramVersion is returned by DecodeProgram for a program that a newer
+	// version of Dugnad has written: the node has to refuse its tasks.
+	ErrProgramVersion = errors.New("program of an unknown version")
+)
+
+// programWire is the encoded form of a Program.
+type programWire struct {
+	Version    int         `json:"version"`
+	Name       string      `json:"name,omitempty"`
+	Args       []string    `json:"args,omitempty"`
+	Env        []string    `json:"env,omitempty"`
+	Stdin      *sourceWire `json:"stdin,omitempty"`
+	Inputs     []inputWire `json:"inputs,omitempty"`
+	Limits     task.Limits `json:"limits"`
+	RealClock  bool        `json:"real_clock,omitempty"`
+	RealRandom bool        `json:"real_random,omitempty"`
+	Seed       uint64      `json:"seed,omitempty"`
+	RetryOn    []string    `json:"retry_on,omitempty"`
+}
+
+type sourceWire struct {
+	Object wireHash `json:"object"`
+	Lines  bool     `json:"lines,omitempty"`
+}
+
+type inputWire struct {
+	Name string `json:"name"`
+	sourceWire
+	Folder bool `json:"folder,omitempty"`
+}
+
+// wireHash is a Hash that may be zero, as while a job's files are not uploaded.
+type wireHash Hash
+
+func (h wireHash) MarshalText() ([]byte, error) { return Hash(h).MarshalText() }
+
+func (h *wireHash) UnmarshalText(b []byte) error {
+	parsed, err := ParseHash(string(b))
+	*h = wireHash(parsed)
+	return err
+}
+
+// Encode returns the bytes of the program, at most ledger.PayloadBytesMax.
+func (p *Program) Encode() ([]byte, error) {
+	if err := p.objects(); err != nil {
+		return nil, err
+	}
+	return p.encode()
+}
+
+// objects reports an input without an object.
+func (p *Program) objects() error {
+	missing := p.Stdin != nil && p.Stdin.Object == [32]byte{}
+	for _, in := range p.Inputs {
+		missing = missing || in.Object == [32]byte{}
+	}
+	if missing {
+		return fmt.Errorf("%w: an input has no object", ErrProgram)
+	}
+	return nil
+}
+
+// encode is Encode, also of a program whose objects are not known yet.
+func (p *Program) encode() ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	w := programWire{
+		Version: programVersion, Name: p.Name, Args: p.Args, Env: p.Env, Limits: p.Limits,
+		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, RetryOn: p.RetryOn,
+	}
+	if p.Stdin != nil {
+		w.Stdin = &sourceWire{wireHash(p.Stdin.Object), p.Stdin.Lines}
+	}
+	for _, in := range p.Inputs {
+		w.Inputs = append(w.Inputs, inputWire{in.Name, sourceWire{wireHash(in.Object), in.Lines}, in.Folder})
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(w); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
+	}
+	b := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	if len(b) > ledger.PayloadBytesMax {
+		return nil, fmt.Errorf("%w: arguments, variables and inputs take %d bytes together, at most %d", ErrProgram, len(b), ledger.PayloadBytesMax)
+	}
+	return b, nil
+}
+
+// DecodeProgram is the inverse of Program.Encode. It refuses what it does not
+// know.
+func DecodeProgram(b []byte) (*Program, error) {
+	if len(b) > ledger.PayloadBytesMax {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrProgram, len(b), ledger.PayloadBytesMax)
+	}
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &version); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
+	}
+	if version.Version != programVersion {
+		return nil, fmt.Errorf("%w: %d, this is %d", ErrProgramVersion, version.Version, programVersion)
+	}
+	var w programWire
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&w); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: bytes after its end", ErrProgram)
+	}
+	p := &Program{
+		Name: w.Name, Args: w.Args, Env: w.Env, Limits: w.Limits,
+		RealClock: w.RealClock, RealRandom: w.RealRandom, Seed: w.Seed, RetryOn: w.RetryOn,
+	}
+	if w.Stdin != nil {
+		p.Stdin = &Source{w.Stdin.Object, w.Stdin.Lines}
+	}
+	for _, in := range w.Inputs {
+		p.Inputs = append(p.Inputs, Input{in.Name, Source{in.Object, in.Lines}, in.Folder})
+	}
+	if err := errors.Join(p.objects(), p.check()); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// check reports the first thing that no node could run.
+func (p *Program) check() error {
+	spec := task.Spec{Args: append([]string{p.Name}, p.Args...), Env: p.Env, Limits: p.Limits}
+	for _, in := range p.Inputs {
+		spec.Inputs = append(spec.Inputs, task.Input{Name: in.Name})
+	}
+	if err := spec.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrProgram, err)
+	}
+	if len(p.Inputs) > InputsMax || len(p.RetryOn) > RetryOnMax {
+		return fmt.Errorf("%w: %d inputs and %d outcomes, at most %d and %d", ErrProgram, len(p.Inputs), len(p.RetryOn), InputsMax, RetryOnMax)
+	}
+	for _, in := range p.Inputs {
+		if len(in.Name) > InputNameBytesMax || in.Folder && in.Lines {
+			return fmt.Errorf("%w: input %s has a long name, or is a folder with lines", ErrProgram, quote(in.Name))
+		}
+	}
+	for _, on := range p.RetryOn {
+		if message, _ := checkRetryOn(on); message != "" {
+			return fmt.Errorf("%w: %s", ErrProgram, message)
+		}
+	}
+	// JSON would replace what is not UTF-8.
+	for _, text := range append(append(spec.Args, spec.Env...), inputNames(p.Inputs)...) {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%w: %s is not UTF-8", ErrProgram, quote(strings.ToValidUTF8(text, "?")))
+		}
+	}
+	return nil
+}
+
+func inputNames(inputs []Input) []string {
+	names := make([]string, len(inputs))
+	for i, in := range inputs {
+		names[i] = in.Name
+	}
+	return names
+}

@@ -1,0 +1,74 @@
+package jobspec
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// tenantBytesMax bounds a ledger.TenantID.
+const tenantBytesMax = 64
+
+// Spec returns the job as the ledger takes it, for KindCron and KindDaemon the
+// job that they are made of. Its error is Errors: also of a job with a path
+// left, see Paths.
+func (j *Job) Spec(tenant ledger.TenantID) (ledger.JobSpec, error) {
+	c := j.check()
+	if !validTenant(tenant) {
+		c.add("", "the tenant "+quote(string(tenant))+" is not 1 to 64 of a-z, 0-9 and -", "correct its name")
+	}
+	for _, f := range j.Paths() {
+		c.add(f.Field, "is still the file "+quote(f.Path), "upload it, and name the object")
+	}
+	if err := c.orNil(); err != nil {
+		return ledger.JobSpec{}, err
+	}
+	payload, err := j.program().Encode()
+	if err != nil {
+		return ledger.JobSpec{}, Errors{{Message: err.Error()}}
+	}
+	return ledger.JobSpec{
+		Tenant: tenant, Module: ledger.ModuleID(j.Module.Object), Count: uint32(j.Count), Band: uint8(j.Priority),
+		Task: ledger.Resources{
+			MemoryBytes: uint64(j.Limits.Memory), ScratchBytes: uint64(j.Limits.Scratch), Slots: 1,
+		},
+		FuelMax: uint64(j.Limits.Fuel),
+		Retry: ledger.Retry{
+			AttemptsMax: uint32(j.Retry.Attempts), LossesMax: uint32(j.Retry.Losses),
+			BackoffNanos: int64(j.Retry.Backoff), BackoffMaxNanos: int64(j.Retry.BackoffMax),
+		},
+		QueueNanos: int64(j.Deadlines.Queue), TotalNanos: int64(j.Deadlines.Total), LossGraceNanos: int64(j.Retry.LossGrace),
+		Constraints: slices.Clone(j.Constraints.Labels), Features: slices.Clone(j.Constraints.Features), SpreadLabel: j.Spread,
+		After: slices.Clone(j.After.Jobs), AfterAny: j.After.Condition == Finished,
+		Payload: payload,
+	}, nil
+}
+
+// validTenant repeats what the ledger asks of a tenant's name.
+func validTenant(t ledger.TenantID) bool {
+	for i := range len(t) {
+		if c := t[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return len(t) >= 1 && len(t) <= tenantBytesMax
+}
+
+// program returns what the nodes need of the job.
+func (j *Job) program() *Program {
+	p := &Program{
+		Name: j.Name, Args: slices.Clone(j.Args), Limits: j.Limits.Task(),
+		RealClock: j.RealClock, RealRandom: j.RealRandom, Seed: j.Seed, RetryOn: slices.Clone(j.Retry.On),
+	}
+	for _, name := range slices.Sorted(maps.Keys(j.Env)) {
+		p.Env = append(p.Env, name+"="+j.Env[name])
+	}
+	if j.Stdin != nil {
+		p.Stdin = &Source{Object: j.Stdin.Object, Lines: j.Stdin.Lines}
+	}
+	for _, in := range j.Inputs {
+		p.Inputs = append(p.Inputs, Input{Name: in.Name, Source: Source{Object: in.Object, Lines: in.Lines}, Folder: in.Folder})
+	}
+	return p
+}
