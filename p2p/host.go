@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 )
 
 // Host is a node among the members of its grid. It is safe for concurrent use.
@@ -38,9 +39,10 @@ type Host struct {
 	record     atomic.Pointer[[]byte] // own signed peer record
 	reach      reach
 
-	libp2p host.Host
-	swarm  *swarm.Swarm
-	dht    atomic.Pointer[directory] // nil when it is off
+	libp2p  host.Host
+	swarm   *swarm.Swarm
+	sockets *quicreuse.ConnManager
+	dht     atomic.Pointer[directory] // nil when it is off
 
 	handlersMu sync.Mutex
 	handlers   map[string]*handled
@@ -132,6 +134,9 @@ func (h *Host) Close() error {
 		h.stopMDNS()
 		if h.libp2p != nil {
 			errs = append(errs, h.libp2p.Close())
+		}
+		if h.sockets != nil {
+			errs = append(errs, h.sockets.Close())
 		}
 		h.wg.Wait()
 		h.waitHandlers()

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
@@ -47,7 +48,7 @@ func (h *Host) listen() error {
 	options := append(h.transports(), h.reachOptions()...)
 	options = append(options,
 		libp2p.Identity(private), libp2p.ListenAddrStrings(h.cfg.Listen...), libp2p.AddrsFactory(h.announced),
-		libp2p.ResourceManager(resources), libp2p.ConnectionManager(connections),
+		libp2p.QUICReuse(h.quicSockets), libp2p.ResourceManager(resources), libp2p.ConnectionManager(connections),
 		libp2p.ConnectionGater(&gater{h.expelled, h.cfg.AllowLoopback}),
 		libp2p.UserAgent(identifyVersion), libp2p.ProtocolVersion(identifyVersion),
 		// A node that was cut off for long must not conclude that UDP never works.
@@ -95,11 +96,23 @@ func withoutPort(a ma.Multiaddr) string {
 	return b.String()
 }
 
+// muxMessageBytes is the longest message on a TCP connection. With Noise's tag and
+// length it is 64 KiB; with libp2p's own number, a few bytes of each message did not
+// fit into Noise's frame and went in one of their own, a system call on both sides.
+const muxMessageBytes = noise.MaxPlaintextLength - 1
+
+// mux returns libp2p's multiplexer for TCP but for the length of messages.
+func mux() *yamux.Transport {
+	c := *yamux.DefaultTransport.Config()
+	c.MaxMessageSize = muxMessageBytes
+	return (*yamux.Transport)(&c)
+}
+
 // transports returns QUIC and TCP, each with the hello.
 func (h *Host) transports() []libp2p.Option {
 	return []libp2p.Option{
 		libp2p.Transport(h.door.quic), libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Security(string(secureProtocol), h.door.secure), libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.Security(string(secureProtocol), h.door.secure), libp2p.Muxer(yamux.ID, mux()),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/quic-go/quic-go"
 )
 
 // quicTransport is libp2p's QUIC transport with the hello on the first stream of
@@ -36,6 +37,42 @@ func (d *door) quic(key crypto.PrivKey, manager *quicreuse.ConnManager, gater co
 		return nil, fmt.Errorf("make QUIC transport: %w", err)
 	}
 	return &quicTransport{Transport: inner, door: d, party: p}, nil
+}
+
+// quicSockets makes what opens and shares the UDP sockets; Close closes it, after
+// libp2p. It differs from libp2p's own only in listenDatagrams.
+func (h *Host) quicSockets(reset quic.StatelessResetKey, token quic.TokenGeneratorKey, resources network.ResourceManager) (*quicreuse.ConnManager, error) {
+	options := []quicreuse.Option{
+		quicreuse.OverrideListenUDP(listenDatagrams),
+		quicreuse.VerifySourceAddress(resources.VerifySourceAddress),
+		quicreuse.ConnContext(func(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
+			return withConnectionScope(ctx, client, resources)
+		}),
+	}
+	if h.cfg.Registerer != nil {
+		options = append(options, quicreuse.EnableMetrics(h.cfg.Registerer))
+	}
+	var err error
+	if h.sockets, err = quicreuse.NewConnManager(reset, token, options...); err != nil {
+		return nil, fmt.Errorf("make QUIC sockets: %w", err)
+	}
+	return h.sockets, nil
+}
+
+// withConnectionScope asks the resource manager before anything is spent on a
+// connection that comes in; ctx ends with that.
+func withConnectionScope(ctx context.Context, client *quic.ClientInfo, resources network.ResourceManager) (context.Context, error) {
+	address, err := quicreuse.ToQuicMultiaddr(client.RemoteAddr, quic.Version1)
+	if err != nil {
+		address = nil // the bounds of an address do not apply, the others do
+	}
+	scope, err := resources.OpenConnection(network.DirInbound, false, address)
+	if err != nil {
+		return ctx, err
+	}
+	ctx = network.WithConnManagementScope(ctx, scope)
+	context.AfterFunc(ctx, scope.Done)
+	return ctx, nil
 }
 
 // Dial dials and speaks the hello. In a hole punch that this side was told to wait

@@ -52,6 +52,9 @@ func (r *reader) fixed(p []byte) {
 
 func (r *reader) uvarint(limit uint64) uint64 {
 	v, n := binary.Uvarint(r.b)
+	if n > 1 && r.b[n-1] == 0 {
+		n = 0 // longer than it needs to be: what is signed has one form
+	}
 	if n <= 0 || v > limit {
 		r.fail("number")
 		return 0

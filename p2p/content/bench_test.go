@@ -79,9 +79,15 @@ func fetchOnce(b *testing.B, s *Store, h Hash, ids []p2p.NodeID) {
 // cpuTime is what this process has used, which a busy machine changes less than
 // the time on the clock.
 func cpuTime(b *testing.B) time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+	used, err := cpuUsed()
+	if err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return used
+}
+
+func cpuUsed() (time.Duration, error) {
+	var u unix.Rusage
+	err := unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
 }

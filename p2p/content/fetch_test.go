@@ -53,7 +53,7 @@ func (p *peer) metric(t testing.TB, name string) (sum float64) {
 	for _, f := range families {
 		if f.GetName() == "dugnad_content_"+name {
 			for _, m := range f.GetMetric() {
-				sum += m.GetCounter().GetValue()
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}

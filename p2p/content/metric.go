@@ -46,6 +46,9 @@ func newMeter(s *Store) *meter {
 	m.all = []prometheus.Collector{
 		m.puts, m.evictions, m.full, m.quota, m.corrupt, m.fetches, m.refusals, m.reports, m.received, m.sent,
 		gauge("used_bytes", "Bytes of files and of what is being written.", func() int64 { return s.used }),
+		gauge("buffer_bytes", "Bytes of memory in use for chunks that are read, sent or received.", func() int64 {
+			return s.buffersTaken.Load() * bufferBytes
+		}),
 		gauge("objects", "Objects held.", func() int64 { return int64(len(s.objects)) }),
 		gauge("partials", "Objects held in part.", func() int64 { return int64(len(s.partials)) }),
 		gauge("pins", "Pairs of owner and object.", func() int64 { return int64(s.pinCount) }),

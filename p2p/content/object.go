@@ -8,10 +8,13 @@ import (
 	"sync"
 )
 
+// bufferBytes is the length of a buffer: a chunk with its frame's head.
+const bufferBytes = dataHeadBytes + ChunkBytes
+
 // buffers holds buffers of a chunk with its frame's head. The pool is of the
 // process: it has no state of a store.
 var buffers = sync.Pool{New: func() any {
-	b := make([]byte, dataHeadBytes+ChunkBytes)
+	b := make([]byte, bufferBytes)
 	return &b
 }}
 

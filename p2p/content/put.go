@@ -152,6 +152,12 @@ func (s *Store) place(c *chain, path string, room *reservation, owner string) (e
 }
 
 // takeBuffer returns a buffer of a chunk and a frame's head.
-func (s *Store) takeBuffer() []byte { return *buffers.Get().(*[]byte) }
+func (s *Store) takeBuffer() []byte {
+	s.buffersTaken.Add(1)
+	return *buffers.Get().(*[]byte)
+}
 
-func (s *Store) giveBuffer(b []byte) { buffers.Put(&b) }
+func (s *Store) giveBuffer(b []byte) {
+	s.buffersTaken.Add(-1)
+	buffers.Put(&b)
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,8 @@ type Store struct {
 
 	// exchange is nil without a network.
 	exchange *exchange
+	// buffersTaken counts the buffers of a chunk that are in use.
+	buffersTaken atomic.Int64
 }
 
 // entry is one file, whole or partial.
