@@ -97,6 +97,9 @@ func (n *Node) Status() control.Status {
 		Ledger: control.Ledger{Leader: replica.Leader, Leads: replica.Leads, Voter: replica.Voter, Applied: replica.Applied},
 		Reach:  control.Reach{Public: reach.Public, Reachable: reach.Reachable, Unreachable: reach.Unreachable, Relayed: reach.Relayed},
 	}
+	if at := n.host.ExpelledAt(); !at.IsZero() {
+		s.Expelled = &at
+	}
 	if replica.Stalled != nil {
 		s.Ledger.Problem = replica.Stalled.Error()
 	}
@@ -107,7 +110,7 @@ func (n *Node) Status() control.Status {
 	}
 	for _, e := range n.publisher.Board().List() {
 		s.Offers = append(s.Offers, control.Offer{
-			Node: string(e.Node), Slots: e.Offer.Slots, MemoryBytes: e.Offer.MemoryBytes, FuelRate: e.Offer.FuelRate,
+			Node: string(e.Node), Slots: e.Offer.Slots, MemoryBytes: e.Offer.MemoryBytes, DiskBytes: e.Offer.DiskBytes, FuelRate: e.Offer.FuelRate,
 			AgeSeconds: time.Since(e.At).Seconds(),
 		})
 	}

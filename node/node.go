@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,9 +29,6 @@ const (
 	ledgerProtocol = "/dugnad/ledger/1"
 	// ledgerBacklog bounds the connections that wait to be accepted.
 	ledgerBacklog = 64
-	// parentInterval is how often a node looks whether its place in the
-	// ledger's tree, by which offers travel, has changed.
-	parentInterval = 500 * time.Millisecond
 	// foundedName marks a data folder whose ledger has been founded or joined.
 	foundedName = "founded"
 )
@@ -55,8 +51,14 @@ type Config struct {
 	Host p2p.Config
 	// NeverVote keeps the node out of the ledger's quorum.
 	NeverVote bool
-	// Offer is what the node gives.
+	// Offer is what the node gives. The node itself fills in FuelRate and DiskBytes.
 	Offer capacity.Offer
+	// DiskBytes bounds the objects that are kept; 0 means the store's default.
+	DiskBytes int64
+	// Calibrate measures the fuel per second that a task burns on one core of this
+	// machine; nil leaves the fuel rate out of the offer. It is called beside
+	// everything else, and again now and then.
+	Calibrate func(ctx context.Context) (fuelRate uint64, err error)
 	// Version is what the node says of itself.
 	Version string
 
@@ -104,7 +106,8 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 			return nil, errors.Join(err, n.Close())
 		}
 	}
-	n.running.Go(func() { n.watchParent(running) })
+	n.running.Go(func() { n.watchOffers(running) })
+	n.running.Go(func() { n.keepOffer(running) })
 	return n, nil
 }
 
@@ -143,6 +146,9 @@ func (n *Node) Close() error {
 func (n *Node) openHost(ctx context.Context) error {
 	c := n.config.Host
 	c.Dir, c.Invitation, c.Log, c.Registerer = n.config.Dir, n.config.Invitation, n.log, n.registry
+	if err := n.retire(); err != nil {
+		return err
+	}
 	if c.Invitation == nil {
 		if err := n.found(); err != nil {
 			return err
@@ -164,7 +170,14 @@ func (n *Node) found() error {
 	if !n.config.Found {
 		return fmt.Errorf("%w: %s", ErrNeverJoined, n.config.Dir)
 	}
-	_, err := p2p.FoundGrid(n.config.Dir)
+	left, err := p2p.LeftGrid(n.config.Dir)
+	if err != nil {
+		return err
+	}
+	if left != nil {
+		return fmt.Errorf("%w: %s has left grid %s", ErrNeverJoined, n.config.Dir, left)
+	}
+	_, err = p2p.FoundGrid(n.config.Dir)
 	return err
 }
 
@@ -180,6 +193,9 @@ func (n *Node) openEndpoint(ctx context.Context) error {
 func (n *Node) openStore(ctx context.Context) error {
 	c := content.Default(filepath.Join(n.config.Dir, "content"))
 	c.Network, c.Log, c.Registerer = n.host, n.log, n.registry
+	if n.config.DiskBytes > 0 {
+		c.BytesMax, c.ObjectBytesMax = n.config.DiskBytes, min(c.ObjectBytesMax, n.config.DiskBytes)
+	}
 	store, err := content.Open(ctx, c)
 	n.store = store
 	return err
@@ -206,15 +222,20 @@ func (n *Node) openBook(ctx context.Context) error {
 	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, noKey := p2p.LoadGridKey(n.config.Dir); noKey == nil {
-		err = b.Found(ctx)
-	} else {
-		err = n.joinBook(ctx)
-	}
+	ctx, stop := n.whileMember(ctx)
+	err = stop(n.foundOrJoin(ctx))
 	if err != nil && !errors.Is(err, replica.ErrMember) {
 		return fmt.Errorf("join the ledger: %w", err)
 	}
 	return os.WriteFile(mark, nil, 0o600)
+}
+
+// foundOrJoin founds the ledger where the grid's key is, and joins it elsewhere.
+func (n *Node) foundOrJoin(ctx context.Context) error {
+	if _, noKey := p2p.LoadGridKey(n.config.Dir); noKey == nil {
+		return n.book.Found(ctx)
+	}
+	return n.joinBook(ctx)
 }
 
 // admit refuses a member that claims to be another one.
@@ -248,49 +269,6 @@ func (n *Node) joinBook(ctx context.Context) error {
 		case <-met:
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", errAlone, ctx.Err())
-		}
-	}
-}
-
-func (n *Node) openPublisher(ctx context.Context) error {
-	c := capacity.Default()
-	c.Network, c.Grid, c.Sign, c.Verify = n.host, n.host.Grid(), n.host.Sign, p2p.VerifyBy
-	c.Parent, c.Log, c.Registerer = n.parent, n.log, n.registry
-	p, err := capacity.Open(ctx, c)
-	if err != nil {
-		return err
-	}
-	n.publisher = p
-	if n.host.Membership().Role < p2p.RoleWorker {
-		return nil
-	}
-	return p.SetOffer(n.config.Offer)
-}
-
-// parent is where offers go: up the ledger's tree, whose root is the leader.
-func (n *Node) parent() (p2p.NodeID, bool) {
-	s := n.book.Status()
-	next := s.Parent
-	if s.Voter || next == "" {
-		next = s.Leader
-	}
-	return p2p.NodeID(next), next != "" && next != string(n.host.Self())
-}
-
-// watchParent tells the publisher when its parent is another one.
-func (n *Node) watchParent(ctx context.Context) {
-	ticker := time.NewTicker(parentInterval)
-	defer ticker.Stop()
-	last, _ := n.parent()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if now, _ := n.parent(); now != last {
-			last = now
-			n.publisher.ParentChanged()
 		}
 	}
 }

@@ -86,8 +86,8 @@ func (a *Authority) Redeem(v *Invitation, node NodeID) (*Membership, error) {
 	if !a.signed(v) {
 		return nil, fmt.Errorf("redeem: %w", ErrInvitationUnknown)
 	}
-	if since, out := a.expelled.Out(node); out {
-		return nil, fmt.Errorf("redeem: %w: since %s", ErrExpelled, clock(since))
+	if err := a.expelled.check(node); err != nil {
+		return nil, fmt.Errorf("redeem: %w", err)
 	}
 	key, err := node.key()
 	if err != nil {

@@ -24,7 +24,9 @@ type door struct {
 	slots   *slots
 	timeout time.Duration
 	// admit takes note of whom the hello was spoken with, and has the last word.
-	admit   func(remote peer.ID, g *greeting) error
+	admit func(remote peer.ID, g *greeting) error
+	// refused hears what the other side says when it refuses.
+	refused func(refusal *Refusal)
 	log     *slog.Logger
 	metrics *metrics
 }
@@ -68,6 +70,9 @@ func (d *door) meet(ctx context.Context, s helloStream, remote peer.ID, p *party
 		err = d.admit(remote, g)
 	}
 	d.metrics.hello(dialled, err)
+	if refusal := new(Refusal); errors.As(err, &refusal) && d.refused != nil {
+		d.refused(refusal)
+	}
 	if err != nil {
 		d.log.Debug("hello ended", "peer", remote, "dialled", dialled, "error", err)
 		return err

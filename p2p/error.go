@@ -159,6 +159,8 @@ type Refusal struct {
 	Clock time.Time
 	// Member says that the other side had shown a membership before.
 	Member bool
+	// proof came with the sentence; nothing of it was verified.
+	proof []byte
 }
 
 // Error returns the other side's sentence.

@@ -30,7 +30,9 @@ func readStatus(s io.Reader) (*reader, time.Time, error) {
 	code := Code(r.u8())
 	theirs := r.time()
 	if r.err == nil && code != CodeOK {
-		return nil, theirs, &Refusal{Code: code, Text: plain(string(r.b), refusalTextMax), Clock: theirs}
+		refusal := &Refusal{Code: code, Clock: theirs}
+		refusal.Text, refusal.proof = cutProof(r.b)
+		return nil, theirs, refusal
 	}
 	if r.err == nil && version != encodingVersion {
 		return nil, theirs, fmt.Errorf("%w: %d, this node knows %d", ErrVersion, version, encodingVersion)
@@ -77,8 +79,16 @@ func refuse(s io.Writer, now time.Time, err error) error {
 	if code == CodeOther {
 		text = "" // what fails inside this node is nobody else's business
 	}
+	var out *expelledError
+	if errors.As(err, &out) {
+		text = out.sentence()
+	}
 	b := appendTime([]byte{encodingVersion, byte(code)}, now)
 	b = append(b, plain(text, refusalTextMax)...)
+	if out != nil {
+		// Who is to believe this does not have to believe the one who says it.
+		b = append(append(b, 0), out.proof...)
+	}
 	if failed := writeFrame(s, b); failed != nil {
 		return errors.Join(err, failed)
 	}

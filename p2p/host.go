@@ -48,9 +48,11 @@ type Host struct {
 	handlers   map[string]*handled
 	left       []*handled // without a handler any more, with calls that go on
 
-	expelMu   sync.Mutex
-	dialBacks dialBacks
-	closeMDNS func() error
+	expelMu sync.Mutex
+	// out is closed when this node was expelled, listening when libp2p has started.
+	out, listening chan struct{}
+	dialBacks      dialBacks
+	closeMDNS      func() error
 	// greeted are members that are asked whom else they know.
 	greeted chan peer.ID
 
@@ -90,6 +92,7 @@ func (h *Host) open(ctx context.Context) error {
 	if err := h.listen(); err != nil {
 		return err
 	}
+	close(h.listening)
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: h.up, DisconnectedF: h.down})
 	if err := h.watchAddresses(); err != nil {
 		return err

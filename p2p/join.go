@@ -151,7 +151,7 @@ func (h *Host) redeem(ctx context.Context, v *Invitation, node NodeID) (m *Membe
 			h.log.Info("invitation was redeemed", "node", node, "invitation", v.ID, "role", m.Role)
 		}
 	}()
-	if err := v.Verify(h.grid, time.Now(), h.expelled); err != nil {
+	if err := errors.Join(h.expelled.check(node), v.Verify(h.grid, time.Now(), h.expelled)); err != nil {
 		return nil, err
 	}
 	if h.cfg.Redeem != nil {

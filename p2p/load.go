@@ -25,7 +25,7 @@ const (
 func load(cfg Config) (*Host, error) {
 	h := &Host{
 		cfg: cfg, log: cfg.Log, deputies: newDeputies(), handlers: map[string]*handled{},
-		lonely: make(chan struct{}, 1), spread: make(chan struct{}, 1), greeted: make(chan peer.ID, exchangesQueued), book: newBook(cfg.MembersMax),
+		lonely: make(chan struct{}, 1), spread: make(chan struct{}, 1), greeted: make(chan peer.ID, exchangesQueued), out: make(chan struct{}), listening: make(chan struct{}), book: newBook(cfg.MembersMax),
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -48,7 +48,7 @@ func load(cfg Config) (*Host, error) {
 	}
 	h.door = &door{
 		key: h.key, slots: newSlots(cfg.HandshakesMax, cfg.HandshakesPerIPMax), timeout: cfg.HandshakeTimeout,
-		admit: h.admit, log: h.log, metrics: h.metrics,
+		admit: h.admit, refused: h.hearProof, log: h.log, metrics: h.metrics,
 		party: party{
 			grid: h.grid, self: idOf(h.self), name: cfg.Name, now: time.Now, invitation: cfg.Invitation,
 			membership: h.membership.Load, news: h.news, verify: h.verify, redeem: h.redeem,
@@ -123,22 +123,27 @@ func (h *Host) loadMembership() error {
 }
 
 // checkMembership takes the membership if it is good. With an invitation at hand,
-// one that has expired is none.
+// one that has expired, or whose admin was expelled before, is none.
 func (h *Host) checkMembership(own *Membership) error {
+	if err := h.expelled.check(idOf(h.self)); err != nil {
+		return fmt.Errorf("check membership: %w", err)
+	}
 	if own == nil {
-		if err := h.cfg.Invitation.Verify(h.grid, time.Now(), h.expelled); err != nil {
-			return err
-		}
-		return nil
+		return h.cfg.Invitation.Verify(h.grid, time.Now(), h.expelled)
 	}
 	if own.Node != idOf(h.self) {
 		return fmt.Errorf("%w: the one at hand is of %s, this node is %s", ErrNoMembership, own.Node, idOf(h.self))
 	}
-	switch err := own.Verify(h.grid, time.Now(), h.expelled); {
-	case errors.Is(err, ErrExpired) && h.cfg.Invitation != nil:
-		return nil
-	case err != nil:
+	err := own.Verify(h.grid, time.Now(), h.expelled)
+	if v := h.cfg.Invitation; v != nil && (errors.Is(err, ErrExpired) || errors.Is(err, ErrExpelled)) {
+		h.log.Warn("membership is void, a new one is asked for", "error", err)
+		return v.Verify(h.grid, time.Now(), h.expelled)
+	}
+	if err != nil {
 		return err
+	}
+	if h.cfg.Invitation != nil {
+		h.log.Info("this node is a member already, the invitation is not used")
 	}
 	h.membership.Store(own)
 	return nil
@@ -149,6 +154,9 @@ func (h *Host) loadExpulsions() error {
 	b, err := readFile(filepath.Join(h.cfg.Dir, expulsionsFile), expulsionsBytesMax)
 	if err != nil || b == nil {
 		return err
+	}
+	if of, wrong := expulsionsGrid(b); wrong == nil && of != h.grid {
+		return fmt.Errorf("%w: the invitation is for grid %s, the data directory was of grid %s", ErrWrongGrid, h.grid, of)
 	}
 	list, err := DecodeExpulsions(b, h.grid)
 	if err != nil {

@@ -47,8 +47,8 @@ func (m *Membership) Verify(grid GridID, now time.Time, expelled *Expulsions) er
 	case !m.Until.IsZero() && now.After(m.Until.Add(ClockSkewMax)):
 		return fmt.Errorf("verify membership: %w: at %s, this node's clock shows %s", ErrExpired, clock(m.Until), clock(now))
 	}
-	if since, out := expelled.Out(m.Node); out {
-		return fmt.Errorf("verify membership: %w: since %s", ErrExpelled, clock(since))
+	if err := expelled.check(m.Node); err != nil {
+		return fmt.Errorf("verify membership: %w", err)
 	}
 	if err := expelled.voids(m.Admin, m.Since); err != nil {
 		return fmt.Errorf("verify membership: %w", err)

@@ -49,7 +49,7 @@ func (h *Host) addExpulsions(list []Expulsion) error {
 	h.metrics.expelled.Set(float64(len(out)))
 	for _, id := range out {
 		if id == h.Self() {
-			h.log.Error("this node was expelled from the grid", "grid", h.grid)
+			h.noteOut()
 			continue
 		}
 		p, wrong := id.peer()

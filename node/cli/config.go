@@ -88,7 +88,7 @@ func configure(cmd *cobra.Command, environ []string) error {
 		case fromEnviron.Exists(name):
 			err = applySetting(cmd, name, fromEnviron.String(name), environName(name))
 		case fromFile.Exists(name):
-			err = applySetting(cmd, name, fmt.Sprint(fromFile.Get(name)), path+": "+name)
+			err = applyValue(cmd, name, fromFile.Get(name), path+": "+name)
 		}
 		if err != nil {
 			return err
@@ -102,6 +102,36 @@ func applySetting(cmd *cobra.Command, name, value, source string) error {
 		return usageError("%s: %q %w", source, value, err)
 	}
 	return nil
+}
+
+// applyValue sets a flag to what a configuration file gives: a list for one that
+// can be repeated, or one value.
+func applyValue(cmd *cobra.Command, name string, value any, source string) error {
+	switch value := value.(type) {
+	case nil:
+		return usageError("%s: there is no value", source)
+	case map[string]any:
+		return usageError("%s: there are settings below, want a value", source)
+	case []any:
+		list, ok := cmd.Flags().Lookup(name).Value.(pflag.SliceValue)
+		if !ok {
+			return usageError("%s: there is a list, want one value", source)
+		}
+		var texts []string
+		for i, v := range value {
+			switch v.(type) {
+			case nil, []any, map[string]any:
+				return usageError("%s: entry %d of the list is no plain value", source, i+1)
+			}
+			texts = append(texts, fmt.Sprint(v))
+		}
+		if err := list.Replace(texts); err != nil {
+			return usageError("%s: %w", source, err)
+		}
+		return nil
+	default:
+		return applySetting(cmd, name, fmt.Sprint(value), source)
+	}
 }
 
 // checkEnviron refuses variables that look like settings and are none.

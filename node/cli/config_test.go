@@ -83,6 +83,10 @@ func TestConfig(t *testing.T) {
 		{name: "bad value in the file", file: "fuel: lots", err: `config.yaml: fuel: "lots" is not a whole number`},
 		{name: "bad value in the environment", env: []string{"DUGNAD_FUEL=lots"}, err: `DUGNAD_FUEL: "lots" is not a whole number`},
 		{name: "unknown variable", env: []string{"DUGNAD_MEMROY=1M"}, err: "did you mean DUGNAD_MEMORY?"},
+		{name: "list for one value", file: "fuel:\n  - 1M\n  - 2M\n", err: "config.yaml: fuel: there is a list, want one value"},
+		{name: "no value", file: "fuel:\n", err: "config.yaml: fuel: there is no value"},
+		{name: "settings below", file: "fuel: {}\n", err: "config.yaml: fuel"},
+		{name: "list of another command", file: "listen: [[a, b]]\nfuel: 5M\n", fuel: 5e6},
 		{name: "not YAML", file: "fuel: [", err: "config.yaml"},
 		{name: "not a map", file: "- fuel", err: "config.yaml"},
 	}

@@ -20,6 +20,8 @@ const (
 	checkWeak = "weak"
 	// checkFailed: dugnad cannot run modules here.
 	checkFailed = "failed"
+	// checkSkipped: nothing was found out.
+	checkSkipped = "skipped"
 )
 
 // check is one line of dugnad doctor.
@@ -34,6 +36,8 @@ type diagnosis struct {
 	OK     bool        `json:"ok"`
 	Checks []check     `json:"checks"`
 	Jail   jail.Report `json:"jail"`
+	// Outside is what was found out with a running node, nil without one.
+	Outside *outside `json:"outside,omitempty"`
 }
 
 // doctorModule exports _start, which writes "ok\n" and returns.
@@ -48,14 +52,17 @@ var doctorModule = []byte("\x00asm\x01\x00\x00\x00" +
 
 func (a *app) doctorCommand() *cobra.Command {
 	var asJSON bool
+	var dir string
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what this machine offers, and run a module to prove it",
 		Long: "Checks the protection that this kernel offers, the data folder, and runs a small module.\n" +
+			"When a node runs here, another member is asked to dial it back, as a stranger would.\n" +
 			"Exits with 1 when modules cannot be run here.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := a.diagnose(cmd.Context())
+			d.Outside = a.lookOutside(cmd.Context(), dir, &d.Checks)
 			if err := a.printDiagnosis(d, asJSON); err != nil {
 				return err
 			}
@@ -65,7 +72,10 @@ func (a *app) doctorCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	fs := cmd.Flags()
+	fs.BoolVar(&asJSON, "json", false, "print a JSON object")
+	fs.StringVar(&dir, "node-dir", "", nodeDirHelp)
+	setting(fs, "node-dir")
 	return cmd
 }
 

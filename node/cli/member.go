@@ -29,7 +29,7 @@ func (a *app) nodeCommand(cmd *cobra.Command, arguments int, do func(cmd *cobra.
 			err = do(cmd, control.NewClient(dir), args)
 		}
 		if errors.Is(err, control.ErrNotRunning) {
-			err = fmt.Errorf("%w: start one with dugnad up, or name another folder with --node-dir", err)
+			err = explainNotRunning(err, dir)
 		}
 		if err != nil {
 			return &exitError{code: exitFailure, err: err}
@@ -109,11 +109,19 @@ func printStatus(out io.Writer, s control.Status) error {
 	}
 	fmt.Fprintf(w, "node\t%s\t%s\n", s.Node, s.Name)
 	fmt.Fprintf(w, "grid\t%s\tas %s\n", s.Grid, s.Role)
+	if s.Expelled != nil {
+		fmt.Fprintf(w, "\texpelled\tat %s\n", clock(*s.Expelled))
+	}
 	fmt.Fprintf(w, "ledger\tindex %d\tleader %s\n", s.Ledger.Applied, leader)
 	if s.Ledger.Problem != "" {
 		fmt.Fprintf(w, "\t%s\t\n", s.Ledger.Problem)
 	}
 	fmt.Fprintf(w, "reach\t%s\t%d addresses reached from outside, %d not\n", s.Reach.Public, len(s.Reach.Reachable), len(s.Reach.Unreachable))
+	for _, o := range s.Offers {
+		if o.Node == s.Node {
+			fmt.Fprintf(w, "offer\t%s\t%s, %s of memory, %s of disk\n", plural(uint64(o.Slots), "slot"), fuelRate(o.FuelRate), roundBytes(o.MemoryBytes), roundBytes(o.DiskBytes))
+		}
+	}
 	fmt.Fprintf(w, "objects\t%d\t%d bytes\n", s.Objects.Count, s.Objects.Bytes)
 	if err := w.Flush(); err != nil {
 		return err
@@ -132,6 +140,25 @@ func printStatus(out io.Writer, s control.Status) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Node, m.Name, m.Role, seen)
 	}
 	return w.Flush()
+}
+
+// fuelRate gives what an offer says, rounded.
+func fuelRate(perSecond uint64) string {
+	if perSecond == 0 {
+		return "fuel rate not known yet"
+	}
+	return fmt.Sprintf("%.1fG fuel/s", float64(perSecond)/1e9)
+}
+
+// roundBytes gives n with one digit behind the point, in the unit that fits.
+func roundBytes(n uint64) string {
+	switch {
+	case n >= 1<<40:
+		return fmt.Sprintf("%.1f TiB", float64(n)/(1<<40))
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
 // objectCommand has what puts objects into the grid and gets them out.

@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dugnad/dugnad/node"
+	"github.com/dugnad/dugnad/node/calibration"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/capacity"
 )
@@ -23,9 +21,8 @@ import (
 const (
 	// joinTimeout bounds how long a node looks for members before it gives up.
 	joinTimeout = 2 * time.Minute
-	// goMemoryBytes is what the garbage collector keeps the heap below, if it
-	// can: most of it is the ledger's tables, which come and go.
-	goMemoryBytes = 256 << 20
+	// offerDisk is the disk that a node gives when nothing else is said.
+	offerDisk = 10 << 30
 )
 
 // upFlags are the flags of dugnad up.
@@ -35,20 +32,22 @@ type upFlags struct {
 	announce        []string
 	loopback        bool
 	slots           uint32
+	memory, disk    uint64
 	neverVote       bool
 }
 
 func (a *app) upCommand() *cobra.Command {
-	f := upFlags{}
+	f := upFlags{memory: machineMemory() / 2, disk: offerDisk}
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run a node: found a grid, or join one",
 		Long: "Runs a node until it is told to stop. The first one founds a grid. Another one joins\n" +
 			"it with an invitation, which `dugnad invite` makes on the founder's node:\n\n" +
 			"  dugnad up --join INVITATION\n\n" +
-			"A node that has joined once needs no invitation any more.",
+			"A node that has joined once needs no invitation any more. One that was expelled ends\n" +
+			"with exit code 125; with a new invitation it returns as a new node, with a new key.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd, f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.dir, "node-dir", "", nodeDirHelp)
@@ -58,20 +57,45 @@ func (a *app) upCommand() *cobra.Command {
 	fs.StringSliceVar(&f.announce, "announce", nil, "* further `multiaddr` at which this node is reached, such as a forwarded port")
 	fs.BoolVar(&f.loopback, "loopback", false, "* announce addresses of this machine, for several nodes on one")
 	fs.Uint32Var(&f.slots, "slots", uint32(runtime.NumCPU()), "* tasks to offer room for at the same time")
+	fs.Var(bytesValue(&f.memory), "offer-memory", "* memory to offer to tasks (default half of this machine's)")
+	fs.Lookup("offer-memory").DefValue = ""
+	fs.Var(bytesValue(&f.disk), "offer-disk", "* disk to offer to objects of the grid")
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
-	setting(fs, "node-dir", "name", "listen", "announce", "loopback", "slots", "never-vote")
+	setting(fs, "node-dir", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote")
 	return cmd
 }
 
-func (a *app) up(cmd *cobra.Command, f upFlags) error {
-	dir, err := nodeDir(f.dir, a.Environ)
+func (a *app) up(ctx context.Context, f upFlags) error {
+	config, err := a.nodeConfig(f)
 	if err != nil {
 		return &exitError{code: exitFailure, err: err}
+	}
+	limitMemory(a.Environ)
+	p2p.LogLibraries(config.Log.Handler())
+	err = a.runNode(ctx, config)
+	if err != nil && ctx.Err() == nil && readmits(config.Invitation, config.Dir) {
+		// It has learned only now that it was expelled: the invitation is for this.
+		err = a.runNode(ctx, config)
+	}
+	if err != nil {
+		return &exitError{code: exitFailure, err: err}
+	}
+	return nil
+}
+
+// nodeConfig turns flags into what a node is.
+func (a *app) nodeConfig(f upFlags) (node.Config, error) {
+	dir, err := nodeDir(f.dir, a.Environ)
+	if err != nil {
+		return node.Config{}, err
 	}
 	config := node.Default(dir)
 	config.Log = slog.New(slog.NewTextHandler(a.Err, nil))
 	config.Version, config.NeverVote, config.Found = version, f.neverVote, f.join == ""
-	config.Offer = capacity.Offer{Slots: f.slots, MemoryBytes: freeMemory()}
+	config.Offer, config.DiskBytes = capacity.Offer{Slots: f.slots, MemoryBytes: f.memory}, int64(min(f.disk, 1<<62))
+	config.Calibrate = func(ctx context.Context) (uint64, error) {
+		return calibration.Rate(ctx, calibration.Config{Dir: dir, Engine: readVersions().engine()})
+	}
 	config.Host.Name, config.Host.Announce, config.Host.AllowLoopback = f.name, f.announce, f.loopback
 	if f.name == "" {
 		config.Host.Name, _ = os.Hostname()
@@ -81,35 +105,29 @@ func (a *app) up(cmd *cobra.Command, f upFlags) error {
 	}
 	if f.join != "" {
 		if config.Invitation, err = p2p.ParseInvitation(f.join); err != nil {
-			return &exitError{code: exitFailure, err: fmt.Errorf("--join: %w", err)}
+			return node.Config{}, fmt.Errorf("--join: %w", err)
 		}
 	}
-	debug.SetMemoryLimit(goMemoryBytes)
-	ctx, stop := context.WithTimeout(cmd.Context(), joinTimeout)
-	n, err := node.Open(ctx, config)
+	return config, nil
+}
+
+// runNode runs a node until ctx ends, which is no error, or it is expelled, which
+// is one.
+func (a *app) runNode(ctx context.Context, config node.Config) error {
+	opening, stop := context.WithTimeout(ctx, joinTimeout)
+	n, err := node.Open(opening, config)
 	stop()
 	if err != nil {
-		return &exitError{code: exitFailure, err: explainUp(err)}
+		return explainUp(err, config.Dir)
 	}
 	s := n.Status()
 	fmt.Fprintf(a.Out, "node %s is up in grid %s as %s\n", s.Node, s.Grid, s.Role)
-	<-cmd.Context().Done()
-	if err := n.Close(); err != nil {
-		return &exitError{code: exitFailure, err: err}
+	select {
+	case <-ctx.Done():
+		return n.Close()
+	case <-n.Out():
+		return errors.Join(explainOut(config.Dir), n.Close())
 	}
-	return nil
-}
-
-// explainUp adds what to do to the errors that an operator can do something about.
-func explainUp(err error) error {
-	if errors.Is(err, p2p.ErrWrongGrid) && !errors.As(err, new(*p2p.Refusal)) {
-		return fmt.Errorf("%w: name another folder with --node-dir, or join its own grid", err)
-	}
-	code := p2p.CodeOf(err)
-	if code == p2p.CodeOther || code.Help() == "" {
-		return err
-	}
-	return fmt.Errorf("%w: %s", err, code.Help())
 }
 
 const nodeDirHelp = "* the node's data `folder` (default ~/.local/share/dugnad)"
@@ -126,19 +144,4 @@ func nodeDir(flag string, environ []string) (string, error) {
 		return filepath.Join(home, ".local", "share", "dugnad"), nil
 	}
 	return "", errors.New("there is no place for the node: neither HOME nor XDG_DATA_HOME is set: name a folder with --node-dir")
-}
-
-// freeMemory is what the system says can be had without swapping.
-func freeMemory() uint64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0
-	}
-	var kib uint64
-	for line := range strings.Lines(string(b)) {
-		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
-			return kib << 10
-		}
-	}
-	return 0
 }

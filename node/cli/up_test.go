@@ -126,7 +126,7 @@ func awaitOffers(t *testing.T, nodes []*nodeProcess) {
 	leader := nodes[0].status(t, "there is a leader", func(s control.Status) bool { return ids[s.Ledger.Leader] != nil }).Ledger.Leader
 	ids[leader].status(t, "the leader has all offers", func(s control.Status) bool {
 		for _, o := range s.Offers {
-			if ids[o.Node] == nil || o.Slots == 0 || o.MemoryBytes == 0 {
+			if ids[o.Node] == nil || o.Slots == 0 || o.MemoryBytes == 0 || o.DiskBytes == 0 || o.FuelRate == 0 {
 				return false
 			}
 		}
@@ -151,9 +151,11 @@ func TestUpRefused(t *testing.T) {
 	newMachine(t, "half").refused(t, "invitation was not copied whole", "--join", invitation[:len(invitation)/2])
 	newMachine(t, "late").refused(t, "invitation is used up: 1 of 1: ask for a new invitation", "--join", once)
 	other := newMachine(t, "other")
-	if _, err := p2p.FoundGrid(other.dir); err != nil {
+	otherGrid, err := p2p.FoundGrid(other.dir)
+	if err != nil {
 		t.Fatal(err)
 	}
+	elsewhere := invitationOf(t, other.dir, otherGrid)
 	other.refused(t, "name another folder with --node-dir", "--join", invitation)
 	member.refused(t, "a node runs on this folder already: "+member.dir)
 
@@ -200,12 +202,29 @@ func TestUpRefused(t *testing.T) {
 		t.Errorf("expel: exit code %d, %q", e.code, e.stderr)
 	}
 	founder.status(t, "does not know the expelled one", func(s control.Status) bool { return len(s.Members) == 0 && s.Ledger.Leads })
-	node.stop(t)
-	if err := os.Remove(filepath.Join(member.dir, "membership")); err != nil {
+	node.expelled(t, founder)
+	member.refused(t, "this node was expelled from grid")
+	member.refused(t, "belongs to another grid: the invitation is for grid "+otherGrid.GridID().String(), "--join", elsewhere)
+	founder.stop(t)
+}
+
+// invitationOf returns an invitation that the grid's key has signed.
+func invitationOf(t *testing.T, dir string, grid p2p.Key) string {
+	t.Helper()
+	a, err := p2p.OpenAuthority(dir, grid, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	member.refused(t, "expelled from the grid", "--join", invitation)
-	founder.stop(t)
+	defer a.Close()
+	v, err := a.Invite(p2p.RoleWorker, time.Now().Add(time.Hour), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := v.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // BenchmarkJoin measures from the start of the process until the node is a member

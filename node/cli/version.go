@@ -44,6 +44,11 @@ func readVersions() versions {
 	return v
 }
 
+// engine names what decides how fast a module burns fuel.
+func (v versions) engine() string {
+	return fmt.Sprintf("%s, meter %d, %s", v.Engine, v.Meter, v.System)
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{

@@ -48,6 +48,8 @@ type Status struct {
 	Reach   Reach    `json:"reach"`
 	Offers  []Offer  `json:"offers"`
 	Objects Objects  `json:"objects"`
+	// Expelled is when the grid put the node out, nil for a member.
+	Expelled *time.Time `json:"expelled,omitempty"`
 }
 
 // Member is another member of the grid.
@@ -81,6 +83,7 @@ type Offer struct {
 	Node        string  `json:"node"`
 	Slots       uint32  `json:"slots"`
 	MemoryBytes uint64  `json:"memory_bytes"`
+	DiskBytes   uint64  `json:"disk_bytes"`
 	FuelRate    uint64  `json:"fuel_rate"`
 	AgeSeconds  float64 `json:"age_seconds"`
 }

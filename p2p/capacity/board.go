@@ -146,6 +146,14 @@ func (b *Board) sweep(now time.Time) (n int) {
 	return n
 }
 
+// Forget takes a node off the board, and what is remembered against replays: whoever
+// calls has Config.Verify refuse its records from now on.
+func (b *Board) Forget(id p2p.NodeID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.nodes, id)
+}
+
 // raw returns the record in a place, nil when it is no longer good.
 func (b *Board) raw(at slot, now time.Time) []byte {
 	b.mu.Lock()

@@ -94,6 +94,21 @@ func TestRecordsComeThrough(t *testing.T) {
 	}
 }
 
+func TestForget(t *testing.T) {
+	b, _ := testBoard(1)
+	for _, id := range []p2p.NodeID{"n1", "n2"} {
+		s := stamp{kind: kindOffer, node: id, sequence: 5, at: start, ttl: 30 * time.Second}
+		if _, err := b.put(sealed(t, testGrid, s, (&Offer{}).encode())); err != nil {
+			t.Fatal(id, err) // n2 has the room that n1 had
+		}
+		b.Forget(id)
+		if _, there := b.Find(id); there || len(b.List()) != 0 || len(b.slots()) != 0 {
+			t.Errorf("%s is still on the board", id)
+		}
+	}
+	b.Forget("n3")
+}
+
 func TestRefusals(t *testing.T) {
 	good := stamp{kind: kindOffer, node: "n1", sequence: 5, at: start, ttl: 30 * time.Second}
 	body := (&Offer{Slots: 1}).encode()

@@ -60,7 +60,7 @@ type Offer struct {
 }
 
 // Holding says which objects a node has, as a filter whose format is between
-// those who make it and those who read it.
+// those who make it and those who read it: in a grid, ledger/placement.
 type Holding struct{ Filter []byte }
 
 // stamp is what every record says about itself.

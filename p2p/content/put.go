@@ -145,6 +145,7 @@ func (s *Store) place(c *chain, path string, room *reservation, owner string) (e
 	}
 	e = &entry{hash: c.hash, size: c.size}
 	s.objects[c.hash] = e
+	s.changes++
 	s.account(e, 1)
 	room.drop()
 	s.hold(e)

@@ -139,6 +139,7 @@ func (s *Store) forget(e *entry) {
 		delete(s.partials, e.hash)
 	} else {
 		delete(s.objects, e.hash)
+		s.changes++
 	}
 }
 

@@ -41,6 +41,8 @@ type Store struct {
 	// unwritten is the part of used that the file system does not know of yet.
 	used, unwritten int64
 	files           int
+	// changes counts the objects that came and went.
+	changes uint64
 
 	// exchange is nil without a network.
 	exchange *exchange

@@ -1,0 +1,21 @@
+package calibration
+
+// kernelVersion is another one whenever the kernel is: what different kernels
+// measure is not comparable.
+const kernelVersion = 1
+
+// kernel exports _start, which never ends: arithmetic, a call, a load, a store and a
+// branch that cannot be foretold. Fuel buys about as much time in it as in the
+// middle of the kernels that BENCHMARKS.md lists.
+var kernel = []byte("\x00asm\x01\x00\x00\x00" +
+	"\x01\x09\x02\x60\x00\x00\x60\x01\x7f\x01\x7f" + // types
+	"\x03\x03\x02\x00\x01" + // functions
+	"\x05\x04\x01\x01\x01\x01" + // memory of one page
+	"\x07\x13\x02\x06_start\x00\x00\x06memory\x02\x00" + // exports
+	"\x0a\x4b\x02" + // code
+	"\x37\x01\x02\x7f\x03\x40" + // _start
+	"\x20\x00\x10\x01\x22\x00\x41\xfc\xff\x03\x71\x21\x01" + // x = step(x), a = x & 65532
+	"\x20\x01\x20\x01\x28\x02\x00\x20\x00\x41\x0d\x76\x73\x36\x02\x00" + // a[0] ^= x >> 13
+	"\x20\x00\x41\x80\x80\x04\x71\x04\x40\x20\x00\x20\x01\x6a\x21\x00\x0b" + // if x & 65536 { x += a }
+	"\x0c\x00\x0b\x0b" + // again
+	"\x11\x00\x20\x00\x41\x8d\xcc\xe5\x00\x6c\x41\xdf\xe6\xbb\xe3\x03\x6a\x0b") // step: x * 1664525 + 1013904223
