@@ -15,7 +15,7 @@ import (
 func (h *Host) Address() string {
 	text := string(h.Self())
 	separator := "@"
-	for _, a := range h.libp2p.Addrs() {
+	for _, a := range byReach(h.libp2p.Addrs()) {
 		if next := separator + a.String(); len(text)+len(next) <= AddressTextMax {
 			text += next
 			separator = ","
@@ -27,7 +27,7 @@ func (h *Host) Address() string {
 // Contact returns this node as an invitation names it.
 func (h *Host) Contact() Contact {
 	c := Contact{Node: h.Self()}
-	for _, a := range h.libp2p.Addrs() {
+	for _, a := range byReach(h.libp2p.Addrs()) {
 		if len(c.Addresses) < ContactAddressesMax && len(a.Bytes()) <= AddressBytesMax {
 			c.Addresses = append(c.Addresses, a.String())
 		}

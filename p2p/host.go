@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,8 @@ type Host struct {
 	notifier   notifier
 	record     atomic.Pointer[[]byte] // own signed peer record
 	reach      reach
+	places     *places
+	puncher    *puncher // nil when it is off
 
 	libp2p  host.Host
 	swarm   *swarm.Swarm
@@ -93,6 +96,9 @@ func (h *Host) open(ctx context.Context) error {
 		return err
 	}
 	close(h.listening)
+	if err := h.openPuncher(); err != nil {
+		return err
+	}
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: h.up, DisconnectedF: h.down})
 	if err := h.watchAddresses(); err != nil {
 		return err
@@ -122,6 +128,8 @@ func (h *Host) open(ctx context.Context) error {
 	h.wg.Go(h.keepNeighbours)
 	h.wg.Go(h.spreadExpulsions)
 	h.wg.Go(h.saveBook)
+	h.wg.Go(h.keepPlaces)
+	h.wg.Go(h.keepPunching)
 	return nil
 }
 
@@ -135,6 +143,9 @@ func (h *Host) Close() error {
 			errs = append(errs, d.close())
 		}
 		h.stopMDNS()
+		if h.puncher != nil {
+			errs = append(errs, h.puncher.service.Close())
+		}
 		if h.libp2p != nil {
 			errs = append(errs, h.libp2p.Close())
 		}
@@ -208,13 +219,26 @@ func (h *Host) up(_ network.Network, c network.Conn) {
 		h.notifier.tell(idOf(p), true)
 		h.greet(p, c.Stat().Direction)
 	}
+	if known && open > 1 && h.firstDirect(c) {
+		h.log.Info("member is reached without a relay", "member", p, "address", c.RemoteMultiaddr())
+	}
+}
+
+// firstDirect says whether a connection is direct and all others with the same
+// member are relayed.
+func (h *Host) firstDirect(c network.Conn) bool {
+	return !relayed(c.RemoteMultiaddr()) && !slices.ContainsFunc(h.swarm.ConnsToPeer(c.RemotePeer()), func(o network.Conn) bool {
+		return o.ID() != c.ID() && !relayed(o.RemoteMultiaddr())
+	})
 }
 
 func (h *Host) down(_ network.Network, c network.Conn) {
 	p := c.RemotePeer()
 	h.deputies.remove(p)
+	h.puncher.unobserve(c)
 	open, known := h.book.connected(p, -1, time.Now())
 	if known && open == 0 {
+		h.places.lose(p)
 		h.log.Info("member disconnected", "member", p)
 		h.metrics.members.Dec()
 		h.notifier.tell(idOf(p), false)

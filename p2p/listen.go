@@ -187,7 +187,8 @@ func (h *Host) resourceOptions() []rcmgr.Option {
 	return options
 }
 
-// announced returns the addresses that others are told.
+// announced returns the addresses that others are told, at most AddressesMax: those
+// that are of use to most come first when it comes to leaving out.
 func (h *Host) announced(own []ma.Multiaddr) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, text := range h.cfg.Announce {
@@ -195,12 +196,29 @@ func (h *Host) announced(own []ma.Multiaddr) []ma.Multiaddr {
 			out = append(out, a)
 		}
 	}
-	for _, a := range own {
+	for _, a := range byReach(own) {
 		if (h.cfg.AllowLoopback || !manet.IsIPLoopback(a)) && !ma.Contains(out, a) {
 			out = append(out, a)
 		}
 	}
 	return out[:min(len(out), AddressesMax)]
+}
+
+// byReach returns public addresses first, then those at relays, then local ones.
+func byReach(addresses []ma.Multiaddr) []ma.Multiaddr {
+	rank := func(a ma.Multiaddr) int {
+		switch {
+		case relayed(a):
+			return 1
+		case manet.IsPublicAddr(a):
+			return 0
+		default:
+			return 2
+		}
+	}
+	out := slices.Clone(addresses)
+	slices.SortStableFunc(out, func(x, y ma.Multiaddr) int { return rank(x) - rank(y) })
+	return out
 }
 
 // watchAddresses keeps the signed record of the node's addresses fresh, and those of

@@ -25,7 +25,8 @@ const (
 func load(cfg Config) (*Host, error) {
 	h := &Host{
 		cfg: cfg, log: cfg.Log, deputies: newDeputies(), handlers: map[string]*handled{},
-		lonely: make(chan struct{}, 1), spread: make(chan struct{}, 1), greeted: make(chan peer.ID, exchangesQueued), out: make(chan struct{}), listening: make(chan struct{}), book: newBook(cfg.MembersMax),
+		lonely: make(chan struct{}, 1), spread: make(chan struct{}, 1), greeted: make(chan peer.ID, exchangesQueued),
+		out: make(chan struct{}), listening: make(chan struct{}), book: newBook(cfg.MembersMax), places: newPlaces(),
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

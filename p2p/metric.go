@@ -8,8 +8,9 @@ import (
 // metrics are one host's; hosts that share a Registerer share them.
 type metrics struct {
 	members, known, expelled prometheus.Gauge
+	places, mappings         prometheus.Gauge
 	hellos, limits, dials    *prometheus.CounterVec
-	redemptions              *prometheus.CounterVec
+	redemptions, placesAsked *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -24,6 +25,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	gauge(&m.members, "members_connected", "Members with an open connection.")
 	gauge(&m.known, "members_known", "Members whose addresses are kept.")
 	gauge(&m.expelled, "nodes_expelled", "Nodes that are out of the grid.")
+	gauge(&m.mappings, "port_mappings", "Ports that the router maps to this node.")
+	gauge(&m.places, "relay_places", "Members that relay for this node.")
+	vector(&m.placesAsked, "relay_places_asked_total", "Places that this node asked relays for, by what they answered.", "outcome")
 	vector(&m.hellos, "hellos_total", "Hellos, by who dialled and how they ended.", "side", "code")
 	vector(&m.limits, "limit_reached_total", "How often a limit refused something, by limit.", "limit")
 	vector(&m.dials, "dials_total", "Dials to find neighbours, by how they ended.", "outcome")

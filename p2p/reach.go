@@ -1,18 +1,13 @@
 package p2p
 
 import (
-	"context"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // Reachability is what this node has found out about how outsiders reach it.
@@ -38,14 +33,8 @@ func (h *Host) reachOptions() []libp2p.Option {
 	c := &h.cfg
 	options := []libp2p.Option{libp2p.EnableNATService(), libp2p.EnableAutoNATv2(), libp2p.EnableRelay()}
 	if c.PortMap {
-		options = append(options, libp2p.NATPortMap())
+		options = append(options, libp2p.NATManager(h.openPortMap))
 	}
-	if c.HolePunch {
-		options = append(options, libp2p.EnableHolePunching())
-	}
-	// A node that is found to be private takes a place at public members.
-	options = append(options, libp2p.EnableAutoRelayWithPeerSource(h.relays,
-		autorelay.WithMinInterval(relayBeat), autorelay.WithBootDelay(0), autorelay.WithBackoff(time.Minute)))
 	if c.Relay {
 		limits := relay.DefaultResources()
 		limits.MaxReservations = c.RelayedMax
@@ -57,33 +46,27 @@ func (h *Host) reachOptions() []libp2p.Option {
 	return options
 }
 
-// relayBeat is how often a private node looks for relays among its neighbours.
-const relayBeat = 2 * time.Second
-
-// relays offers connected members with a public address.
-func (h *Host) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
-	out := make(chan peer.AddrInfo, n)
-	defer close(out)
-	for _, p := range h.book.online() {
-		info := h.peerInfo(p)
-		for _, a := range info.Addrs {
-			if manet.IsPublicAddr(a) && !relayed(a) {
-				select {
-				case out <- info:
-				case <-ctx.Done():
-				default:
-					return out
-				}
-				break
-			}
-		}
+// watchReach follows what AutoNAT finds out, and what members say of themselves that
+// makes them relays.
+func (h *Host) watchReach() error {
+	kinds := []any{
+		new(event.EvtLocalReachabilityChanged), new(event.EvtHostReachableAddrsChanged),
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated),
 	}
-	return out
+	return h.watch("reachability", kinds, func(e any) {
+		if e, ok := e.(event.EvtPeerIdentificationCompleted); ok {
+			h.observe(e)
+		}
+		h.reach.note(e)
+		signal(h.places.changed)
+	})
 }
 
-// watchReach follows what AutoNAT finds out.
-func (h *Host) watchReach() error {
-	return h.watch("reachability", []any{new(event.EvtLocalReachabilityChanged), new(event.EvtHostReachableAddrsChanged)}, h.reach.note)
+// reached says whether outsiders are known to reach this node without a relay.
+func (r *reach) reached() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.public == network.ReachabilityPublic || len(r.found.Reachable) > 0
 }
 
 func (r *reach) note(e any) {

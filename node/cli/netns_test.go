@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dugnad/dugnad/node/control"
@@ -20,6 +21,9 @@ type network struct {
 	prefix string
 	ports  int
 }
+
+// networks counts those that were made.
+var networks atomic.Int32
 
 // switchName is the namespace that holds the switch.
 const switchName = "switch"
@@ -38,7 +42,7 @@ func newNetwork(t *testing.T) *network {
 			t.Skipf("skipped: the program %s is missing: Debian's package %s has it", tool, debian)
 		}
 	}
-	n := &network{t: t, prefix: fmt.Sprintf("dugnad-%d-", os.Getpid())}
+	n := &network{t: t, prefix: fmt.Sprintf("dugnad-%d-%d-", os.Getpid(), networks.Add(1))}
 	if out, err := exec.Command("ip", "netns", "add", n.prefix+"try").CombinedOutput(); err != nil {
 		t.Skipf("skipped: this system lets nobody make network namespaces: %s", bytes.TrimSpace(out))
 	}
@@ -91,7 +95,8 @@ func (n *network) plug(name, address string) (port string) {
 }
 
 // masquerade makes a router at the switch, and a namespace behind it whose
-// connections seem to be the router's. Nobody outside can open one to it.
+// connections seem to be the router's. Nobody outside can open one to it, unless the
+// router maps a port.
 func (n *network) masquerade(router, inside, address string) {
 	n.t.Helper()
 	n.namespace(router)
@@ -106,13 +111,20 @@ func (n *network) masquerade(router, inside, address string) {
 	if out, err := exec.Command("ip", append(n.wrapper(router)[1:], "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")...).CombinedOutput(); err != nil {
 		n.t.Skipf("skipped: this system lets nobody route: %s", bytes.TrimSpace(out))
 	}
-	nft := exec.Command("ip", append(n.wrapper(router)[1:], "nft", "-f", "-")...)
-	nft.Stdin = strings.NewReader(`table ip nat {
+	n.rules(router, "the kernel does not masquerade", `table ip nat {
 	chain out { type nat hook postrouting priority srcnat; oifname "eth0" masquerade; }
-	chain through { type filter hook forward priority filter; iifname "eth0" ct state new drop; }
+	chain through { type filter hook forward priority filter; ct status dnat accept; iifname "eth0" ct state new drop; }
+	chain in { type filter hook input priority filter; iifname "eth0" ct state new drop; }
 }`)
+}
+
+// rules gives a router rules, or skips the test where the kernel does not know them.
+func (n *network) rules(router, otherwise, rules string) {
+	n.t.Helper()
+	nft := exec.Command("ip", append(n.wrapper(router)[1:], "nft", "-f", "-")...)
+	nft.Stdin = strings.NewReader(rules)
 	if out, err := nft.CombinedOutput(); err != nil {
-		n.t.Skipf("skipped: the kernel does not masquerade: %s", bytes.TrimSpace(out))
+		n.t.Skipf("skipped: %s: %s", otherwise, bytes.TrimSpace(out))
 	}
 }
 
