@@ -71,14 +71,14 @@ func lockFolder(dir string) (unlock func() error, err error) {
 }
 
 func (n *Node) openControl(ctx context.Context) error {
-	s, err := control.Open(ctx, n.config.Dir, n, n.log)
+	s, err := control.Open(ctx, n.config.Dir, n, n.api, n.log)
 	n.control = s
 	return err
 }
 
 // methods are what this node answers to other members.
 func (n *Node) methods() []rpc.Method {
-	return []rpc.Method{{
+	return []rpc.Method{n.explainHere(), {
 		Name: versionMethod, Allow: p2p.RoleClient, RequestBytesMax: 0, ResponseBytesMax: 1 << 10,
 		Handler: func(context.Context, rpc.Request) ([]byte, error) { return []byte(n.config.Version), nil },
 	}}

@@ -9,15 +9,21 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/book"
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/executor"
+	"github.com/dugnad/dugnad/node/httpd"
+	"github.com/dugnad/dugnad/node/pool"
+	"github.com/dugnad/dugnad/node/scheduler"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/capacity"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -61,6 +67,12 @@ type Config struct {
 	Calibrate func(ctx context.Context) (fuelRate uint64, err error)
 	// Version is what the node says of itself.
 	Version string
+	// APIListen is the address at which the API is answered besides the operator's
+	// socket, such as 127.0.0.1:4611; empty is none.
+	APIListen string
+	// Executable is this program's file, which worker processes run; empty is found
+	// out.
+	Executable string
 
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
@@ -82,7 +94,20 @@ type Node struct {
 	store     *content.Store
 	book      *book.Book
 	publisher *capacity.Publisher
+	pool      *pool.Pool
+	executor  *executor.Executor
+	scheduler *scheduler.Scheduler
+	api       http.Handler
+	httpd     *httpd.Server
 	control   *control.Server
+	// apiAddress is where httpd listens.
+	apiAddress string
+	// planner is scheduler, for those who ask before it is there.
+	planner atomic.Pointer[scheduler.Scheduler]
+	// rate is the fuel rate of all slots, once it was measured; rated says that it
+	// has changed.
+	rate  atomic.Uint64
+	rated chan struct{}
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -96,11 +121,12 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: config, log: config.Log, registry: prometheus.NewRegistry()}
+	n := &Node{config: config, log: config.Log, registry: prometheus.NewRegistry(), rated: make(chan struct{}, 1)}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
 	for _, open := range []func(ctx context.Context) error{
-		n.lock, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher, n.openControl,
+		n.lock, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
+		n.openPool, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -108,6 +134,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	}
 	n.running.Go(func() { n.watchOffers(running) })
 	n.running.Go(func() { n.keepOffer(running) })
+	n.running.Go(func() { n.enrol(running) })
 	return n, nil
 }
 
@@ -119,6 +146,19 @@ func (n *Node) Close() error {
 		var errs []error
 		if n.control != nil {
 			errs = append(errs, n.control.Close())
+		}
+		if n.httpd != nil {
+			errs = append(errs, n.httpd.Close())
+		}
+		if n.scheduler != nil {
+			errs = append(errs, n.scheduler.Close())
+		}
+		// What could not be handed back runs out; its outcomes are in the journal.
+		if n.executor != nil {
+			errs = append(errs, n.executor.Close())
+		}
+		if n.pool != nil {
+			errs = append(errs, n.pool.Close())
 		}
 		if n.publisher != nil {
 			errs = append(errs, n.publisher.Close())

@@ -117,6 +117,11 @@ func (n *Node) keepOffer(ctx context.Context) {
 		case rate := <-rates:
 			k.offer.FuelRate = rate * min(uint64(k.offer.Slots), uint64(runtime.NumCPU()))
 			k.said = false
+			n.rate.Store(k.offer.FuelRate)
+			select {
+			case n.rated <- struct{}{}:
+			default:
+			}
 		case <-ticker.C:
 		}
 	}

@@ -168,8 +168,12 @@ var (
 	errRequestTooLarge = fmt.Errorf("request is larger than %d bytes", requestBytesMax)
 )
 
+// apiPrefix is what the paths of the node's API begin with.
+const apiPrefix = "/v1/"
+
 // Open answers on a socket in the folder dir, of which the caller is the only user.
-func Open(ctx context.Context, dir string, node Node, log *slog.Logger) (*Server, error) {
+// What is below apiPrefix goes to api, unless that is nil.
+func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slog.Logger) (*Server, error) {
 	l, err := listen(ctx, dir)
 	if err != nil {
 		return nil, fmt.Errorf("open control: %w", err)
@@ -184,6 +188,9 @@ func Open(ctx context.Context, dir string, node Node, log *slog.Logger) (*Server
 	mux.HandleFunc("POST /objects", s.putObject)
 	mux.HandleFunc("GET /objects/{hash}", s.getObject)
 	mux.HandleFunc("GET /ledger/backup", s.backup)
+	if api != nil {
+		mux.Handle(apiPrefix, api)
+	}
 	s.http = http.Server{
 		Handler: s.whileOpen(mux), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: requestBytesMax,
 		BaseContext: func(net.Listener) context.Context { return s.ctx },

@@ -72,3 +72,7 @@ func dial(ctx context.Context, dir string) (c net.Conn, err error) {
 	}
 	return c, err
 }
+
+// Dial connects to the node that runs on the folder dir, where its API is answered
+// below /v1. It returns ErrNotRunning when none does.
+func Dial(ctx context.Context, dir string) (net.Conn, error) { return dial(ctx, dir) }

@@ -1,0 +1,112 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Code names what went wrong. Codes are stable: new ones are added.
+type Code string
+
+// The codes beside those of the ledger, which pass on as they are.
+const (
+	CodeInvalid      Code = "invalid"
+	CodeNotFound     Code = "not_found"
+	CodeTooLarge     Code = "too_large"
+	CodeRefused      Code = "module_refused"
+	CodeNoLeader     Code = "no_leader"
+	CodeOverloaded   Code = "overloaded"
+	CodeUncertain    Code = "uncertain"
+	CodeNoRoom       Code = "no_room"
+	CodeNotHeld      Code = "object_not_held"
+	CodeNotReady     Code = "not_ready"
+	CodeStopping     Code = "stopping"
+	CodeInternal     Code = "internal"
+	CodeNotSupported Code = "not_supported"
+)
+
+// statuses are the HTTP statuses of codes; what is not listed has 422.
+var statuses = map[Code]int{
+	CodeInvalid: http.StatusUnprocessableEntity, CodeNotFound: http.StatusNotFound, CodeTooLarge: http.StatusRequestEntityTooLarge,
+	CodeRefused: http.StatusUnprocessableEntity, CodeNoLeader: http.StatusServiceUnavailable, CodeOverloaded: http.StatusServiceUnavailable,
+	CodeUncertain: http.StatusGatewayTimeout, CodeNoRoom: http.StatusInsufficientStorage, CodeNotHeld: http.StatusNotFound,
+	CodeNotReady: http.StatusConflict, CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError,
+	CodeNotSupported: http.StatusNotImplemented,
+	"tenant_unknown": http.StatusForbidden, "module_unknown": http.StatusNotFound, "job_unknown": http.StatusNotFound,
+	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, "job_state": http.StatusConflict,
+	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,
+	"quota_queued": http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests,
+}
+
+// Status returns the HTTP status of a code.
+func (c Code) Status() int {
+	if s, ok := statuses[c]; ok {
+		return s
+	}
+	return http.StatusUnprocessableEntity
+}
+
+// Problem is an error on the wire: problem details after RFC 9457.
+type Problem struct {
+	Type   string `json:"type,omitempty"`
+	Title  string `json:"title,omitempty"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	// Code is stable, Help says what to do.
+	Code Code   `json:"code"`
+	Help string `json:"help,omitempty"`
+	// Errors are the mistakes in a job file.
+	Errors []Mistake `json:"errors,omitempty"`
+	// RetryAfter is after how many seconds it may help to ask again; 0 is not known.
+	RetryAfter int `json:"retry_after,omitempty"`
+}
+
+// Mistake is something wrong in a job file.
+type Mistake struct {
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Help    string `json:"help,omitempty"`
+}
+
+// String returns the mistake in a line.
+func (m Mistake) String() string {
+	text := m.Message
+	if m.Line > 0 {
+		text = fmt.Sprintf("line %d: %s", m.Line, text)
+	}
+	if m.Help != "" {
+		text += ": " + m.Help
+	}
+	return text
+}
+
+// Error returns the whole problem, a line for each mistake.
+func (p *Problem) Error() string {
+	text := p.Detail
+	if text == "" {
+		text = p.Title
+	}
+	if p.Help != "" {
+		text += ": " + p.Help
+	}
+	var b strings.Builder
+	b.WriteString(text)
+	for _, m := range p.Errors {
+		b.WriteString("\n  " + m.String())
+	}
+	return b.String()
+}
+
+// GetStatus is how the server's library asks for the status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType is that of problem details.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// NewProblem returns a problem with the status of its code.
+func NewProblem(code Code, detail, help string) *Problem {
+	return &Problem{Title: http.StatusText(code.Status()), Status: code.Status(), Code: code, Detail: detail, Help: help}
+}

@@ -1,0 +1,307 @@
+// Package client speaks to a node's HTTP interface.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/dugnad/dugnad/node/api"
+)
+
+// answerBytesMax bounds an answer that is read whole.
+const answerBytesMax = 64 << 20
+
+// ErrUnreachable is returned when no node answers at the address.
+var ErrUnreachable = errors.New("no node answers")
+
+// Config says where the node is.
+type Config struct {
+	// URL is the node's address, such as http://127.0.0.1:4611. With a Dial its
+	// host is only a name.
+	URL string
+	// Dial, if set, reaches the node in another way than by its URL.
+	Dial func(ctx context.Context) (net.Conn, error)
+}
+
+// Client asks one node. Its methods are safe for concurrent use; their errors are
+// *api.Problem where the node has answered with one.
+type Client struct {
+	base      *url.URL
+	http      http.Client
+	transport *http.Transport
+}
+
+// connectionsMax bounds the idle connections that are kept.
+const connectionsMax = 256
+
+// Open makes a client. It does not look whether the node is there.
+func Open(config Config) (*Client, error) {
+	base, err := url.Parse(config.URL)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("node's address %q is not http://HOST:PORT", config.URL)
+	}
+	t := &http.Transport{MaxIdleConns: connectionsMax, MaxIdleConnsPerHost: connectionsMax, DisableCompression: true}
+	if config.Dial != nil {
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return config.Dial(ctx) }
+	}
+	return &Client{base: base, http: http.Client{Transport: t}, transport: t}, nil
+}
+
+// Close ends the connections that are idle.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// query is a request's parameters; empty ones are left out.
+type query map[string]string
+
+func (q query) encode() string {
+	v := url.Values{}
+	for name, value := range q {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	return v.Encode()
+}
+
+// number is a parameter that is left out when it is zero.
+func number[N ~int | ~uint32 | ~uint64](n N) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
+
+// send asks and returns the answer, whose body the caller closes.
+func (c *Client) send(ctx context.Context, method, path string, q query, header http.Header, body io.Reader) (*http.Response, error) {
+	u := *c.base
+	u.Path = api.Prefix + path
+	u.RawQuery = q.encode()
+	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	for name := range header {
+		r.Header.Set(name, header.Get(name))
+	}
+	res, err := c.http.Do(r)
+	if err != nil {
+		var dial *net.OpError
+		if errors.As(err, &dial) && dial.Op == "dial" {
+			return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, dial)
+		}
+		return nil, err
+	}
+	if res.StatusCode >= 300 {
+		return nil, errors.Join(readProblem(res), res.Body.Close())
+	}
+	return res, nil
+}
+
+func readProblem(res *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	p := &api.Problem{}
+	if json.Unmarshal(data, p) != nil || p.Code == "" {
+		return &api.Problem{Status: res.StatusCode, Title: res.Status, Code: api.CodeInternal, Detail: fmt.Sprintf("%s: %.200q", res.Status, data)}
+	}
+	return p
+}
+
+// call asks and decodes the answer.
+func call[T any](ctx context.Context, c *Client, method, path string, q query, header http.Header, body io.Reader) (v T, err error) {
+	res, err := c.send(ctx, method, path, q, header, body)
+	if err != nil {
+		return v, err
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, answerBytesMax))
+	if err = errors.Join(err, res.Body.Close()); err != nil || len(data) == 0 {
+		return v, err
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return v, fmt.Errorf("read answer to %s %s: %w", method, path, err)
+	}
+	return v, nil
+}
+
+func read[T any](ctx context.Context, c *Client, path string, q query) (T, error) {
+	return call[T](ctx, c, http.MethodGet, path, q, nil, nil)
+}
+
+// Fresh says how fresh an answer has to be; the zero Fresh takes what the node has.
+type Fresh struct {
+	// Index is what the node must have applied.
+	Index uint64
+	// Consistent asks for everything that was acknowledged anywhere before.
+	Consistent bool
+}
+
+func (f Fresh) in(q query) query {
+	q["index"] = number(f.Index)
+	if f.Consistent {
+		q["consistent"] = "true"
+	}
+	return q
+}
+
+// Page says which part of a list is wanted.
+type Page struct {
+	// After is the last answer's Next; empty is the beginning.
+	After string
+	// Limit is the most that is wanted; 0 is the node's choice.
+	Limit int
+}
+
+func (p Page) in(q query) query {
+	q["after"], q["limit"] = p.After, number(p.Limit)
+	return q
+}
+
+// Submit submits a job file. The same key gives the same job, however often it is
+// submitted; an empty key makes another one each time.
+func (c *Client) Submit(ctx context.Context, file []byte, key string) (api.Submitted, error) {
+	h := http.Header{"Content-Type": {"application/yaml"}}
+	if key != "" {
+		h.Set("Idempotency-Key", key)
+	}
+	return call[api.Submitted](ctx, c, http.MethodPost, "/jobs", nil, h, bytes.NewReader(file))
+}
+
+// Plan says what would become of a job file.
+func (c *Client) Plan(ctx context.Context, file []byte) (api.Plan, error) {
+	return call[api.Plan](ctx, c, http.MethodPost, "/plans", nil, http.Header{"Content-Type": {"application/yaml"}}, bytes.NewReader(file))
+}
+
+// Job returns a job as it stands.
+func (c *Client) Job(ctx context.Context, id string, f Fresh) (api.Job, error) {
+	return read[api.Job](ctx, c, "/jobs/"+url.PathEscape(id), f.in(query{}))
+}
+
+// Wait returns a job when it has ended, or ctx ends.
+func (c *Client) Wait(ctx context.Context, id string, f Fresh) (api.Job, error) {
+	for {
+		j, err := read[api.Job](ctx, c, "/jobs/"+url.PathEscape(id), f.in(query{"wait": number(api.WaitSecondsMax)}))
+		if err != nil || j.Final() {
+			return j, err
+		}
+	}
+}
+
+// Jobs lists jobs, those in a state or all.
+func (c *Client) Jobs(ctx context.Context, state string, p Page) (api.Jobs, error) {
+	return read[api.Jobs](ctx, c, "/jobs", p.in(query{"state": state}))
+}
+
+// Why says what a job waits for.
+func (c *Client) Why(ctx context.Context, id string) (api.Why, error) {
+	return read[api.Why](ctx, c, "/jobs/"+url.PathEscape(id)+"/why", nil)
+}
+
+// Cancel stops a job.
+func (c *Client) Cancel(ctx context.Context, id string) (api.Submitted, error) {
+	return call[api.Submitted](ctx, c, http.MethodPost, "/jobs/"+url.PathEscape(id)+"/cancel", nil, nil, nil)
+}
+
+// TaskQuery says which tasks are wanted.
+type TaskQuery struct {
+	From    uint32
+	Limit   int
+	State   string
+	Results bool
+	Fresh   Fresh
+}
+
+// Tasks lists tasks of a job.
+func (c *Client) Tasks(ctx context.Context, id string, t TaskQuery) (api.TaskList, error) {
+	q := t.Fresh.in(query{"from": number(t.From), "limit": number(t.Limit), "state": t.State})
+	if t.Results {
+		q["results"] = "true"
+	}
+	return read[api.TaskList](ctx, c, "/jobs/"+url.PathEscape(id)+"/tasks", q)
+}
+
+// Task returns a task with its result.
+func (c *Client) Task(ctx context.Context, id string, index uint32, f Fresh) (api.Task, error) {
+	return read[api.Task](ctx, c, fmt.Sprintf("/jobs/%s/tasks/%d", url.PathEscape(id), index), f.in(query{}))
+}
+
+// Output returns what a task has put out on stdout or stderr.
+func (c *Client) Output(ctx context.Context, id string, index uint32, stream string) (io.ReadCloser, error) {
+	return c.bytes(ctx, fmt.Sprintf("/jobs/%s/tasks/%d/%s", url.PathEscape(id), index, stream), nil)
+}
+
+// Outputs returns what the tasks from first to end-1 have put out, one after
+// another; an end of 0 is that of the job.
+func (c *Client) Outputs(ctx context.Context, id string, stream string, first, end uint32) (io.ReadCloser, error) {
+	return c.bytes(ctx, "/jobs/"+url.PathEscape(id)+"/"+stream, query{"from": number(first), "end": number(end)})
+}
+
+func (c *Client) bytes(ctx context.Context, path string, q query) (io.ReadCloser, error) {
+	res, err := c.send(ctx, http.MethodGet, path, q, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+// PushModule makes a module known to the grid.
+func (c *Client) PushModule(ctx context.Context, module io.Reader) (api.Module, error) {
+	return call[api.Module](ctx, c, http.MethodPost, "/modules", nil, octets(), module)
+}
+
+// Modules lists modules.
+func (c *Client) Modules(ctx context.Context, p Page) (api.Modules, error) {
+	return read[api.Modules](ctx, c, "/modules", p.in(query{}))
+}
+
+// Module returns what is known of a module.
+func (c *Client) Module(ctx context.Context, id string) (api.Module, error) {
+	return read[api.Module](ctx, c, "/modules/"+url.PathEscape(id), nil)
+}
+
+// RemoveModule forgets a module that no job names.
+func (c *Client) RemoveModule(ctx context.Context, id string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "/modules/"+url.PathEscape(id), nil, nil, nil)
+	return err
+}
+
+// Nodes lists nodes.
+func (c *Client) Nodes(ctx context.Context, p Page) (api.Nodes, error) {
+	return read[api.Nodes](ctx, c, "/nodes", p.in(query{}))
+}
+
+// Node returns a node.
+func (c *Client) Node(ctx context.Context, id string) (api.Node, error) {
+	return read[api.Node](ctx, c, "/nodes/"+url.PathEscape(id), nil)
+}
+
+// Drain lets nothing more be placed on a node, Resume ends that.
+func (c *Client) Drain(ctx context.Context, id string) (api.Node, error) {
+	return call[api.Node](ctx, c, http.MethodPost, "/nodes/"+url.PathEscape(id)+"/drain", nil, nil, nil)
+}
+
+// Resume lets tasks be placed on a node again.
+func (c *Client) Resume(ctx context.Context, id string) (api.Node, error) {
+	return call[api.Node](ctx, c, http.MethodPost, "/nodes/"+url.PathEscape(id)+"/resume", nil, nil, nil)
+}
+
+// PutObject keeps an object.
+func (c *Client) PutObject(ctx context.Context, object io.Reader) (api.Object, error) {
+	return call[api.Object](ctx, c, http.MethodPost, "/objects", nil, octets(), object)
+}
+
+// Object returns an object's bytes.
+func (c *Client) Object(ctx context.Context, id string) (io.ReadCloser, error) {
+	return c.bytes(ctx, "/objects/"+url.PathEscape(id), nil)
+}
+
+func octets() http.Header { return http.Header{"Content-Type": {"application/octet-stream"}} }

@@ -1,0 +1,219 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/result"
+	"github.com/dugnad/dugnad/runtime/task"
+	"github.com/dugnad/dugnad/runtime/worker"
+)
+
+// prepare waits until the job's objects are here and its module is ready to run.
+// It returns false when there is nothing to run: the lease is refused then, its
+// tasks are, or it has ended.
+func (l *lease) prepare() bool {
+	select {
+	case <-l.job.ready:
+	case <-l.ctx.Done():
+		return false
+	}
+	err := l.job.err
+	if err == nil {
+		l.image, err = l.e.config.Sandbox.Prepare(l.ctx, string(l.job.spec.Tenant), l.job.spec.Module, l.job.openModule)
+	}
+	var refusal interface{ Refusal() string }
+	switch {
+	case err == nil:
+		return true
+	case l.ctx.Err() != nil:
+	case errors.As(err, &refusal):
+		l.refuseTasks(refusal.Refusal())
+	case errors.Is(err, ErrInput):
+		l.refuseTasks(err.Error())
+	default:
+		cause := ledger.CauseModule
+		if errors.Is(err, ErrInputBytes) {
+			cause = ledger.CauseFull
+			l.e.metrics.limit("input_bytes")
+		}
+		l.e.refuse(l, cause, err)
+	}
+	return false
+}
+
+// refuseTasks ends all tasks of the lease: no node would run them.
+func (l *lease) refuseTasks(message string) {
+	l.e.log.Warn("job cannot be run", "job", l.job.id, "reason", message)
+	for l.e.gather.admit(l.ctx) == nil {
+		index, ok := l.pop()
+		if !ok {
+			return
+		}
+		l.ended(ended{l: l, index: index, outcome: task.Outcome{Kind: task.Refused, Message: message}})
+	}
+}
+
+// attemptTask runs one task.
+func (l *lease) attemptTask(index uint32) {
+	e, j := l.e, l.job
+	spec := j.program.Task(j.id, index, j.spec.Count, l.attempt)
+	spec.Limits = spec.Limits.WithDefaults()
+	spec.Limits.OutputBytes = min(spec.Limits.OutputBytes, e.config.OutputBytesMax)
+	end := ended{l: l, index: index}
+	given, err := j.give(index)
+	if err != nil {
+		end.outcome = task.Outcome{Kind: task.Refused, Message: err.Error()}
+		if !errors.Is(err, ErrInput) {
+			cause := ledger.CauseModule
+			if errors.Is(err, ErrInputBytes) {
+				cause = ledger.CauseFull
+			}
+			l.cutOff(true, cause, err)
+			return
+		}
+		l.ended(end)
+		return
+	}
+	defer given.close()
+	spec.Inputs = given.inputs
+	end.out, end.errs = output{e: e, max: spec.Limits.OutputBytes}, output{e: e, max: spec.Limits.OutputBytes}
+	end.outcome = e.config.Sandbox.Run(l.ctx, string(j.spec.Tenant), l.image, spec, worker.Streams{
+		Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs,
+	})
+	l.ended(end)
+}
+
+// cutOff leaves a task that was taken out of the lease to another node.
+func (l *lease) cutOff(refuse bool, cause ledger.Cause, err error) {
+	l.e.log.Warn("lease is handed back", "job", l.job.id, "epoch", l.epoch, "err", err)
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	l.cut++
+	l.handBack(refuse, cause)
+}
+
+// ended is a task that has ended and is not in the journal yet.
+type ended struct {
+	l         *lease
+	index     uint32
+	outcome   task.Outcome
+	class     Class
+	terminal  bool
+	out, errs output
+}
+
+// ended takes the outcome of a task. One that was only cut short because the
+// lease goes back, or this process ends, is not counted: the task begins anew.
+func (l *lease) ended(end ended) {
+	e := l.e
+	cause := context.Cause(l.ctx)
+	end.class = ClassOf(&end.outcome)
+	short := end.class == ClassCancelled || end.class == ClassWorkerLost
+	switch {
+	case errors.Is(cause, errStale):
+		end.close()
+		return
+	case cause != nil && !errors.Is(cause, errStopped) && short, cause == nil && end.class == ClassCancelled:
+		end.close()
+		l.cutOff(false, ledger.CauseReleased, fmt.Errorf("task %d was cut short: %s", end.index, end.outcome.Message))
+		return
+	}
+	if end.class == ClassNone || end.class.State() == ledger.TaskFailed {
+		if err := errors.Join(end.out.err, end.errs.err); err != nil && !errors.Is(err, ErrOutput) {
+			end.unkept(err)
+		}
+	}
+	end.terminal = end.class.State() == ledger.TaskFailed && end.class != ClassWorkerLost && end.class != ClassUnkept &&
+		l.job.program.Terminal(end.outcome)
+	e.metrics.tasks.WithLabelValues(end.class.String()).Inc()
+	e.mu.Lock()
+	l.open++
+	e.mu.Unlock()
+	e.gather.add(end)
+}
+
+// unkept says that the task's output is lost on this node.
+func (end *ended) unkept(err error) {
+	end.class, end.terminal = ClassUnkept, false
+	end.outcome.Message = "the output could not be kept: " + err.Error()
+}
+
+func (end *ended) close() {
+	end.out.close()
+	end.errs.close()
+}
+
+// needsResult reports whether somebody may want to know more of the task than
+// that it succeeded.
+func (end *ended) needsResult() bool {
+	return end.class != ClassNone || end.out.spool != nil || end.errs.spool != nil || len(end.outcome.LimitsHit) > 0
+}
+
+// usage is what the attempt costs. Memory counts at its peak for as long as the
+// attempt took.
+func (end *ended) usage() ledger.Usage {
+	u := end.outcome.Usage
+	wall := uint64(max(u.WallTime, 0))
+	hi, lo := bits.Mul64(u.MemoryPeakBytes, wall)
+	seconds := ^uint64(0)
+	if hi < uint64(time.Second) {
+		seconds, _ = bits.Div64(hi, lo, uint64(time.Second))
+	}
+	return ledger.Usage{Fuel: u.Fuel, MemoryByteSeconds: seconds, WallNanos: wall}
+}
+
+// output is a stream of a task's output. It takes nothing until something is
+// written.
+type output struct {
+	e     *Executor
+	max   uint64
+	spool *result.Spool
+	// err is why something that was written is not there.
+	err error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	if o.spool == nil {
+		if len(p) == 0 {
+			return 0, nil
+		}
+		s, err := result.NewSpool(result.SpoolConfig{
+			Dir: o.e.config.Dir, MemoryBytes: o.e.config.SpoolMemoryBytes, BytesMax: int64(o.max),
+		})
+		if err != nil {
+			o.err = err
+			return 0, err
+		}
+		o.spool = s
+	}
+	n, err := o.spool.Write(p)
+	switch {
+	case errors.Is(err, result.ErrSpoolFull):
+		o.e.metrics.limit("output_bytes")
+		err = fmt.Errorf("%w: %d bytes", ErrOutput, o.max)
+		o.err = err
+	case err != nil:
+		o.err = err
+	}
+	return n, err
+}
+
+// stream returns what was written; nil is nothing.
+func (o *output) stream() result.Stream {
+	if o.spool == nil {
+		return nil
+	}
+	return o.spool
+}
+
+func (o *output) close() {
+	if o.spool != nil {
+		_ = o.spool.Close() // it has no name on disk, nothing is left
+	}
+}

@@ -1,0 +1,199 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/content"
+	"github.com/dugnad/dugnad/runtime/task"
+	"github.com/dugnad/dugnad/runtime/worker"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Errors of the package. Those of limits give the number in their text.
+var (
+	// ErrClosed is returned by Drain after Close.
+	ErrClosed = errors.New("executor is closed")
+	// ErrLeases is logged when a lease is refused because Config.LeasesMax are
+	// held.
+	ErrLeases = errors.New("too many leases")
+	// ErrSlots is logged when a lease is refused because one of its tasks takes
+	// more than Config.Slots.
+	ErrSlots = errors.New("task takes more slots than the node has")
+	// ErrJournal is returned by Open for a journal that this version cannot read.
+	ErrJournal = errors.New("journal is not readable")
+	// ErrJournalFull is logged when Config.JournalBytesMax is reached: no task is
+	// started until the ledger has taken reports.
+	ErrJournalFull = errors.New("journal of outcomes is full")
+	// ErrOutcomes is logged when Config.OutcomesMax is reached: no task is started
+	// until outcomes have been written to the journal.
+	ErrOutcomes = errors.New("too many outcomes wait for the journal")
+	// ErrOutput is returned to a task that writes more than it may.
+	ErrOutput = errors.New("output limit of the task is reached")
+	// ErrInputBytes refuses a lease whose inputs do not fit into
+	// Config.InputBytesMax beside those of others.
+	ErrInputBytes = errors.New("inputs take too much room")
+	// ErrInput refuses the tasks of a job whose inputs cannot be given to a guest
+	// on any node.
+	ErrInput = errors.New("input is not usable")
+	// ErrUnfinished is returned by Close and Drain when leases could not be handed
+	// back in time. They run out by themselves; what has ended is in the journal.
+	ErrUnfinished = errors.New("leases could not be handed back in time")
+)
+
+// Ledger is this node's copy of the ledger, with a way to the leader.
+type Ledger interface {
+	View(f func(tx ledger.Tx) error) (uint64, error)
+	Watch(ctx context.Context, prefix []byte, from uint64, visit func(index uint64, changes []replica.Change) error) error
+	Do(ctx context.Context, c ledger.Command) (ledger.Result, uint64, error)
+}
+
+// Objects is the node's content store.
+type Objects interface {
+	Fetch(ctx context.Context, h content.Hash, o content.FetchOptions) (*content.Object, error)
+	Put(ctx context.Context, r io.Reader, owner string) (content.Hash, int64, error)
+	Unpin(h content.Hash, owner string) error
+}
+
+// Sandbox runs tasks, each tenant's apart from the others'.
+type Sandbox interface {
+	// Prepare makes a module ready to run. It is called once for each lease. open
+	// gives its bytes, verified, and is called only when they are needed. An error
+	// that has a method Refusal() string refuses the module itself, in that
+	// sentence, and ends the tasks; any other hands the lease back.
+	Prepare(ctx context.Context, tenant string, module [32]byte, open func() (io.ReadCloser, error)) (worker.Image, error)
+	// Run runs one task until its outcome is known. It returns soon after ctx has
+	// ended.
+	Run(ctx context.Context, tenant string, image worker.Image, spec task.Spec, s worker.Streams) task.Outcome
+	// InputDir returns the folder of which the tenant's guests may be given files.
+	// It exists. The executor alone writes to it.
+	InputDir(tenant string) (string, error)
+}
+
+// Config says what an executor runs, where and how much of it.
+type Config struct {
+	// Node is this node's name in the ledger.
+	Node ledger.NodeID
+	// Dir holds the journal and the output of running tasks.
+	Dir     string
+	Ledger  Ledger
+	Objects Objects
+	Sandbox Sandbox
+	// Accept may refuse a lease: it returns CauseNone to take it, or one of the
+	// causes of ledger.RefuseLease. It must not block. Nil takes all.
+	Accept func(l ledger.Lease, spec ledger.JobSpec) ledger.Cause
+	// Holders may name members that have a module or an input. May be nil.
+	Holders func(h content.Hash) []p2p.NodeID
+	// Log receives what somebody would want to know; nil discards it.
+	Log *slog.Logger
+	// Registerer receives the metrics; nil keeps none.
+	Registerer prometheus.Registerer
+
+	// Slots bounds what runs at the same time, over all leases.
+	Slots uint32
+	// Lease is how long a lease is renewed for, RenewInterval how often.
+	Lease, RenewInterval time.Duration
+	// BeginAfter is how old a lease is when the ledger is told that it runs: a
+	// shorter one costs no command but its report.
+	BeginAfter time.Duration
+	// CommandTimeout bounds one try of a command. BackoffMin and BackoffMax bound
+	// the wait after one that did not get through.
+	CommandTimeout, BackoffMin, BackoffMax time.Duration
+	// GatherInterval is how long outcomes gather for one write to the journal
+	// while a report is under way.
+	GatherInterval time.Duration
+	// CloseTimeout bounds how long Close and the end of Drain take to hand back
+	// leases.
+	CloseTimeout time.Duration
+	// FetchTimeout bounds one try to fetch an object, FetchAttempts how often that
+	// is tried before the lease is refused, PutAttempts how often storing a result
+	// is tried before the task counts as failed.
+	FetchTimeout               time.Duration
+	FetchAttempts, PutAttempts int
+
+	// LeasesMax bounds the leases that are held at once.
+	LeasesMax int
+	// JournalBytesMax bounds the outcomes that wait for the ledger, as they are in
+	// the journal. The file is at most twice as large.
+	JournalBytesMax int64
+	// OutcomesMax bounds the outcomes in memory that wait for the journal, each
+	// with up to 2 * SpoolMemoryBytes of output.
+	OutcomesMax int
+	// SpoolMemoryBytes is how much of each output stream of a task is kept in
+	// memory; the rest is in a file in Dir.
+	SpoolMemoryBytes int
+	// OutputBytesMax lowers the output limit of every task to what the content
+	// store can hold in one object.
+	OutputBytesMax uint64
+	// InputBytesMax bounds the inputs on disk, InputFilesMax the files and folders
+	// of one archive.
+	InputBytesMax int64
+	InputFilesMax int
+	// ResultOwner is the owner for whom result objects are pinned.
+	ResultOwner string
+}
+
+// Default returns the configuration of a node without its parts.
+func Default() Config {
+	return Config{
+		Slots: 1, Lease: 10 * time.Second, RenewInterval: 3 * time.Second, BeginAfter: 200 * time.Millisecond,
+		CommandTimeout: 3 * time.Second, BackoffMin: 20 * time.Millisecond, BackoffMax: time.Second,
+		GatherInterval: 5 * time.Millisecond, CloseTimeout: 5 * time.Second,
+		FetchTimeout: time.Minute, FetchAttempts: 3, PutAttempts: 5,
+		LeasesMax: 4096, JournalBytesMax: 16 << 20, OutcomesMax: 8192, SpoolMemoryBytes: 4 << 10,
+		OutputBytesMax: 2 << 30, InputBytesMax: 8 << 30, InputFilesMax: 100_000, ResultOwner: "results",
+	}
+}
+
+// Validate returns what is wrong with c, or nil.
+func (c *Config) Validate() error {
+	switch {
+	case c.Node == "":
+		return errors.New("the node's name, Node, is empty")
+	case c.Dir == "":
+		return errors.New("the folder, Dir, is empty")
+	case c.Ledger == nil || c.Objects == nil || c.Sandbox == nil:
+		return errors.New("one of Ledger, Objects and Sandbox is missing")
+	case c.ResultOwner == "":
+		return errors.New("the results' owner, ResultOwner, is empty")
+	case c.RenewInterval >= c.Lease:
+		return fmt.Errorf("RenewInterval %s is not less than Lease %s", c.RenewInterval, c.Lease)
+	case c.BackoffMin > c.BackoffMax:
+		return fmt.Errorf("BackoffMin %s is more than BackoffMax %s", c.BackoffMin, c.BackoffMax)
+	}
+	for _, f := range []struct {
+		name string
+		n    int64
+	}{
+		{"Slots", int64(c.Slots)},
+		{"Lease", int64(c.Lease)},
+		{"RenewInterval", int64(c.RenewInterval)},
+		{"BeginAfter", int64(c.BeginAfter)},
+		{"CommandTimeout", int64(c.CommandTimeout)},
+		{"BackoffMin", int64(c.BackoffMin)},
+		{"GatherInterval", int64(c.GatherInterval)},
+		{"CloseTimeout", int64(c.CloseTimeout)},
+		{"FetchTimeout", int64(c.FetchTimeout)},
+		{"FetchAttempts", int64(c.FetchAttempts)},
+		{"PutAttempts", int64(c.PutAttempts)},
+		{"LeasesMax", int64(c.LeasesMax)},
+		{"JournalBytesMax", c.JournalBytesMax},
+		{"OutcomesMax", int64(c.OutcomesMax)},
+		{"SpoolMemoryBytes", int64(c.SpoolMemoryBytes)},
+		{"OutputBytesMax", int64(c.OutputBytesMax)},
+		{"InputBytesMax", c.InputBytesMax},
+		{"InputFilesMax", int64(c.InputFilesMax)},
+	} {
+		if f.n <= 0 {
+			return fmt.Errorf("%s %d is not positive", f.name, f.n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+// Package executor runs this node's leases: it sees them in the node's own copy
+// of the ledger, fetches what their tasks need, runs these in the sandbox, keeps
+// their output and reports how they ended. What is under way goes on while the
+// ledger has no leader; a lease is given up only when the ledger says so.
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+)
+
+// Why the context of a lease ends.
+var (
+	// errStopped: the job was stopped; what ran was killed and is reported so.
+	errStopped = errors.New("job was stopped")
+	// errStale: the lease has ended for the ledger; nothing of it is reported.
+	errStale = errors.New("lease is no longer held")
+	// errHandedBack: the tasks are to run elsewhere; those that were cut short are
+	// not reported.
+	errHandedBack = errors.New("lease is handed back")
+)
+
+// Executor runs the leases of one node.
+type Executor struct {
+	config  Config
+	log     *slog.Logger
+	metrics *metrics
+	slots   *slots
+	gather  *gather
+	queue   *queue
+	inputs  *inputs
+
+	// ctx ends when everything is to stop, whatever is left.
+	ctx  context.Context
+	stop context.CancelFunc
+	// loops are the goroutines that live as long as the executor, work those of
+	// leases and jobs.
+	loops, work sync.WaitGroup
+	// changed, kicked: the ledger changed for this node, there is something to
+	// tell it.
+	changed, kicked chan struct{}
+
+	mu     sync.Mutex
+	leases map[ledger.Epoch]*lease
+	jobs   map[ledger.JobID]*job
+	// done has the leases that are over here and may still be seen in the own copy
+	// of the ledger, with the index at which they ended.
+	done map[ledger.Epoch]uint64
+	// replayed has what the journal says of leases that were not taken up again
+	// yet, orphans how many of their tasks wait for the ledger.
+	replayed map[ledger.Epoch][]ledger.Run
+	orphans  map[ledger.Epoch]uint32
+	// dirty has the jobs whose record changed.
+	dirty map[ledger.JobID]struct{}
+	hands []hand
+	// doubts has the results that the ledger may not know.
+	doubts []doubt
+	// away says that no new lease is taken.
+	away bool
+	// emptied is closed when the last lease is gone; nil while nobody waits.
+	emptied chan struct{}
+
+	closing sync.Once
+	closed  error
+}
+
+// Open starts the executor of a node. The leases that the node still holds are
+// taken up again, but for the tasks of which the journal knows how they ended.
+func Open(ctx context.Context, config Config) (*Executor, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("open executor: %w", err)
+	}
+	e := newExecutor(config)
+	var err error
+	if e.metrics, err = newMetrics(config.Registerer); err != nil {
+		return nil, fmt.Errorf("open executor: register metrics: %w", err)
+	}
+	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open executor: %w", err)
+	}
+	j, waiting, err := openJournal(config.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open executor: %w", err)
+	}
+	e.queue = newQueue(j, waiting, config.JournalBytesMax)
+	for i := range waiting {
+		w := &waiting[i]
+		e.replayed[w.epoch] = append(e.replayed[w.epoch], w.run)
+		e.orphans[w.epoch] += w.run.Count
+	}
+	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	index, err := e.refresh()
+	if err != nil {
+		e.stop()
+		e.work.Wait()
+		return nil, fmt.Errorf("open executor: %w", errors.Join(err, j.close()))
+	}
+	if n := len(e.leases); n > 0 || len(waiting) > 0 {
+		e.log.Info("took up work again", "leases", n, "runs_to_report", len(waiting))
+	}
+	e.loops.Go(func() { e.watchLeases(index) })
+	e.loops.Go(func() { e.watchJobs(index) })
+	e.loops.Go(e.keep)
+	e.loops.Go(e.pulse)
+	e.loops.Go(e.record)
+	e.loops.Go(e.report)
+	return e, nil
+}
+
+func newExecutor(config Config) *Executor {
+	log := config.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	e := &Executor{
+		config: config, log: log,
+		slots:   &slots{max: config.Slots},
+		changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1),
+		leases: map[ledger.Epoch]*lease{}, jobs: map[ledger.JobID]*job{}, done: map[ledger.Epoch]uint64{},
+		replayed: map[ledger.Epoch][]ledger.Run{}, orphans: map[ledger.Epoch]uint32{},
+		dirty: map[ledger.JobID]struct{}{},
+	}
+	e.gather = newGather(e)
+	e.inputs = newInputs(&e.config)
+	return e
+}
+
+// Running returns the slots that tasks of this grid use now, and how long it will
+// probably take until one is free: zero when one is.
+func (e *Executor) Running() (slots uint32, busyFor time.Duration) { return e.slots.load() }
+
+// Drain takes no new lease and starts no further task, and waits for those that
+// run. When ctx ends they are cancelled. What has not finished is handed back
+// with CauseDrain. It returns ErrUnfinished when that did not succeed within
+// Config.CloseTimeout. Afterwards new leases are refused until Resume.
+func (e *Executor) Drain(ctx context.Context) error {
+	if e.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return e.leave(ctx, ledger.CauseDrain)
+}
+
+// Resume takes leases again after Drain.
+func (e *Executor) Resume() {
+	e.mu.Lock()
+	e.away = false
+	e.mu.Unlock()
+	notify(e.changed)
+}
+
+// Close cancels what runs, reports what has ended and hands back the rest, within
+// Config.CloseTimeout. What could not be reported stays in the journal: the error
+// is ErrUnfinished then.
+func (e *Executor) Close() error {
+	e.closing.Do(func() {
+		ctx, cancel := context.WithCancel(e.ctx)
+		cancel()
+		e.closed = errors.Join(e.leave(ctx, ledger.CauseReleased), e.end())
+	})
+	return e.closed
+}
+
+// end stops everything at once and waits for it.
+func (e *Executor) end() error {
+	e.stop()
+	e.work.Wait()
+	e.loops.Wait()
+	return e.queue.close()
+}
+
+// leave hands back all leases: those that run nothing at once, the others when
+// what they run has ended, or ctx.
+func (e *Executor) leave(ctx context.Context, cause ledger.Cause) error {
+	e.mu.Lock()
+	e.away = true
+	for _, l := range e.leases {
+		l.handBack(false, cause)
+	}
+	emptied := e.whenEmpty()
+	e.mu.Unlock()
+	select {
+	case <-emptied:
+		return nil
+	case <-ctx.Done():
+		e.cutShort()
+	case <-e.ctx.Done():
+		return ErrClosed
+	}
+	timeout := time.NewTimer(e.config.CloseTimeout)
+	defer timeout.Stop()
+	select {
+	case <-emptied:
+		return nil
+	case <-timeout.C:
+		return e.unfinished()
+	case <-e.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// cutShort cancels the tasks of all leases.
+func (e *Executor) cutShort() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.leases {
+		l.cancel(errHandedBack)
+	}
+}
+
+func (e *Executor) unfinished() error {
+	e.mu.Lock()
+	n := len(e.leases)
+	e.mu.Unlock()
+	runs, _ := e.queue.size()
+	return fmt.Errorf("%w: %d leases are still held, %d runs are in the journal", ErrUnfinished, n, runs)
+}
+
+// whenEmpty returns a channel that is closed when no lease is held. The caller
+// holds e.mu.
+func (e *Executor) whenEmpty() <-chan struct{} {
+	if len(e.leases) == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	if e.emptied == nil {
+		e.emptied = make(chan struct{})
+	}
+	return e.emptied
+}

@@ -1,0 +1,215 @@
+package executor
+
+import (
+	"context"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/runtime/worker"
+)
+
+// popTasks is how many tasks of a lease are taken out of its range at once.
+const popTasks = 256
+
+// lease is a lease that this node holds.
+type lease struct {
+	e     *Executor
+	epoch ledger.Epoch
+	job   *job
+	// tasks are those granted; runs are counted along them.
+	tasks   ledger.Range
+	attempt uint32
+	// width is how many run at the same time.
+	width uint32
+	since time.Time
+	// image is set by prepare.
+	image worker.Image
+	// ctx ends with one of errStopped, errStale and errHandedBack.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	// The rest is guarded by Executor.mu.
+
+	// todo and popped are the tasks that have not been started.
+	todo   ledger.Range
+	popped []uint32
+	// open is the number of tasks that have ended and wait for the ledger, cut
+	// those that were cut short and are not reported.
+	open, cut uint32
+	// working says that its goroutine runs, running that it has come to the tasks,
+	// begun that the ledger knows of it.
+	working, running, begun bool
+	// back says how it is handed back instead of being finished; nil is not.
+	back *handing
+	// gone says that it is not held any more.
+	gone bool
+	// index is that of the last report which the ledger has taken.
+	index uint64
+}
+
+// handing says how a lease is handed back.
+type handing struct {
+	refuse bool
+	cause  ledger.Cause
+	// sent says that it waits in Executor.hands.
+	sent bool
+}
+
+// hand is a lease that is to be handed back.
+type hand struct {
+	epoch  ledger.Epoch
+	refuse bool
+	cause  ledger.Cause
+}
+
+// handBack starts no further task, and hands the lease back when those that run
+// have ended and the ledger knows how. The first cause counts. The caller holds
+// e.mu.
+func (l *lease) handBack(refuse bool, cause ledger.Cause) {
+	if l.back == nil {
+		l.back = &handing{refuse: refuse, cause: cause}
+	}
+	if !l.running {
+		l.cancel(errHandedBack)
+	}
+	l.e.settle(l)
+}
+
+// kill ends the tasks of a lease whose job was stopped: those that run are
+// reported, the others end as the ledger gets them back. The caller holds e.mu.
+func (l *lease) kill() {
+	l.cancel(errStopped)
+	l.handBack(false, ledger.CauseReleased)
+}
+
+// drop forgets a lease that is not held any more. The caller holds e.mu.
+func (l *lease) drop(index uint64, how string) {
+	if l.gone {
+		return
+	}
+	e := l.e
+	l.gone = true
+	l.cancel(errStale)
+	delete(e.leases, l.epoch)
+	e.done[l.epoch] = index
+	e.metrics.leases.WithLabelValues(how).Inc()
+	e.metrics.held.Set(float64(len(e.leases)))
+	if len(e.leases) == 0 && e.emptied != nil {
+		close(e.emptied)
+		e.emptied = nil
+	}
+}
+
+// settle finishes or hands back a lease of which nothing runs any more and all
+// that has ended is known to the ledger. The caller holds e.mu.
+func (e *Executor) settle(l *lease) {
+	switch {
+	case l.gone || l.working || l.open > 0:
+	case l.todo.Empty() && len(l.popped) == 0 && l.cut == 0:
+		l.drop(l.index, "finished")
+	case l.back != nil && !l.back.sent:
+		l.back.sent = true
+		e.hands = append(e.hands, hand{l.epoch, l.back.refuse, l.back.cause})
+		notify(e.kicked)
+	}
+}
+
+// start begins work on a lease. The caller holds e.mu.
+func (l *lease) start() {
+	l.working = true
+	l.e.work.Go(l.main)
+}
+
+// main prepares the job and runs its tasks, width at a time.
+func (l *lease) main() {
+	if l.prepare() {
+		n := min(l.width, l.runs())
+		runners := make(chan struct{})
+		for range n {
+			l.e.work.Go(func() {
+				l.run()
+				runners <- struct{}{}
+			})
+		}
+		for range n {
+			<-runners
+		}
+	}
+	e := l.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.leaveJob(l.job)
+	l.working = false
+	if l.left() > 0 && l.back == nil {
+		l.back = &handing{cause: ledger.CauseReleased}
+	}
+	e.settle(l)
+}
+
+// run runs tasks one after the other, until none is left.
+func (l *lease) run() {
+	e := l.e
+	for {
+		if e.gather.admit(l.ctx) != nil || e.slots.take(l.ctx, l.job.slots) != nil {
+			return
+		}
+		began := time.Now()
+		index, ok := l.pop()
+		if ok {
+			l.attemptTask(index)
+		}
+		e.slots.give(l.job.slots, time.Since(began))
+		if !ok {
+			return
+		}
+	}
+}
+
+// pop takes the next task, unless the lease is not to be worked on.
+func (l *lease) pop() (index uint32, ok bool) {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	if l.gone || l.back != nil {
+		return 0, false
+	}
+	if len(l.popped) == 0 {
+		var first ledger.Range
+		first, l.todo = l.todo.Split(popTasks)
+		l.popped = l.popped[:0]
+		first.Runs(func(from, end uint32) {
+			for ; from < end; from++ {
+				l.popped = append(l.popped, from)
+			}
+		})
+	}
+	if len(l.popped) == 0 {
+		return 0, false
+	}
+	index, l.popped = l.popped[0], l.popped[1:]
+	return index, true
+}
+
+// runs says that the tasks begin, and returns how many there are.
+func (l *lease) runs() uint32 {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	l.running = true
+	return l.left()
+}
+
+// left returns how many tasks have not been started. The caller holds e.mu.
+func (l *lease) left() uint32 { return l.todo.Count() + uint32(len(l.popped)) }
+
+// after returns the task of the lease that comes behind a task of it, or the end
+// of the lease.
+func (l *lease) after(index uint32) uint32 {
+	if l.tasks.Whole() {
+		return index + 1
+	}
+	for from, span := index+1, uint32(64); from < l.tasks.End; from, span = from+span, 2*span {
+		if near := l.tasks.Within(from, from+span); !near.Empty() {
+			return near.First
+		}
+	}
+	return l.tasks.End
+}

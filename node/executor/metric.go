@@ -1,0 +1,61 @@
+package executor
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are one executor's; those that share a Registerer share them.
+type metrics struct {
+	tasks, leases, limits, commands *prometheus.CounterVec
+	held, running, waiting, journal prometheus.Gauge
+	bundles, runs, reports          prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{}
+	var err error
+	vector := func(to **prometheus.CounterVec, name, help, label string) {
+		register(reg, to, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_executor_" + name, Help: help}, []string{label}), &err)
+	}
+	gauge := func(to *prometheus.Gauge, name, help string) {
+		register(reg, to, prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_executor_" + name, Help: help}), &err)
+	}
+	counter := func(to *prometheus.Counter, name, help string) {
+		register(reg, to, prometheus.NewCounter(prometheus.CounterOpts{Name: "dugnad_executor_" + name, Help: help}), &err)
+	}
+	vector(&m.tasks, "tasks_total", "Attempts that ended here, by class.", "class")
+	vector(&m.leases, "leases_total", "Leases that ended here, by how.", "end")
+	vector(&m.limits, "limit_reached_total", "How often a limit refused something or made it wait, by limit.", "limit")
+	vector(&m.commands, "command_failures_total", "Commands that did not get through and were tried again, by command.", "command")
+	gauge(&m.held, "leases_held", "Leases that this node holds.")
+	gauge(&m.running, "slots_used", "Slots in which tasks run.")
+	gauge(&m.waiting, "runs_waiting", "Runs in the journal that wait for the ledger.")
+	gauge(&m.journal, "journal_bytes", "Size of the journal.")
+	counter(&m.bundles, "results_total", "Result objects that were stored.")
+	counter(&m.runs, "runs_total", "Runs that were reported.")
+	counter(&m.reports, "reports_total", "Reports that the ledger answered.")
+	return m, err
+}
+
+// limit counts; the names are constants of this package.
+func (m *metrics) limit(name string) { m.limits.WithLabelValues(name).Inc() }
+
+// register registers c and stores it, or stores the collector that was
+// registered under its name before.
+func register[C prometheus.Collector](reg prometheus.Registerer, to *C, c C, err *error) {
+	*to = c
+	if reg == nil || *err != nil {
+		return
+	}
+	e := reg.Register(c)
+	var was prometheus.AlreadyRegisteredError
+	if errors.As(e, &was) {
+		if existing, ok := was.ExistingCollector.(C); ok {
+			*to = existing
+			return
+		}
+	}
+	*err = e
+}

@@ -1,0 +1,118 @@
+package httpd
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/api"
+)
+
+// server has what the handlers need.
+type server struct {
+	Config
+	log *slog.Logger
+}
+
+// Handler returns the interface: everything below api.Prefix, /openapi.json and
+// /metrics.
+func Handler(config Config) http.Handler {
+	mux := http.NewServeMux()
+	register(mux, config)
+	if g, ok := config.Registerer.(prometheus.Gatherer); ok {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
+	}
+	return mux
+}
+
+// register adds all operations to a mux and returns what describes them.
+func register(mux *http.ServeMux, config Config) *huma.OpenAPI {
+	s := &server{Config: config, log: config.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	c := huma.DefaultConfig("Dugnad", config.Version)
+	c.Info.Description = "A node of a Dugnad grid. Every node answers the same."
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/openapi", "", ""
+	c.CreateHooks = nil // no $schema in answers
+	c.Transformers = append(c.Transformers, s.coded)
+	a := humago.New(mux, c)
+	s.jobs(a)
+	s.tasks(a)
+	s.modules(a)
+	s.nodes(a)
+	s.objects(a)
+	return a.OpenAPI()
+}
+
+// coded gives what the library itself refuses a code and the form of all other
+// errors.
+func (s *server) coded(_ huma.Context, status string, v any) (any, error) {
+	e, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := api.NewProblem(api.CodeInvalid, e.Detail, "")
+	p.Status = e.Status
+	if e.Status == http.StatusRequestEntityTooLarge {
+		p.Code = api.CodeTooLarge
+	}
+	for _, d := range e.Errors {
+		p.Errors = append(p.Errors, api.Mistake{Field: d.Location, Message: d.Message})
+	}
+	p.Title = http.StatusText(e.Status)
+	return p, nil
+}
+
+// At says how fresh an answer has to be.
+type At struct {
+	Consistent bool   `query:"consistent" doc:"Answer with everything that was acknowledged anywhere before"`
+	Index      uint64 `query:"index" doc:"Answer when this node has applied the ledger up to this index"`
+}
+
+// read reads the ledger as the request asks for.
+func (s *server) read(ctx context.Context, a At, f func(tx ledger.Tx) error) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	if a.Index > 0 {
+		if err := s.Ledger.Wait(ctx, a.Index); err != nil {
+			return 0, problem(err)
+		}
+	}
+	var index uint64
+	var err error
+	if a.Consistent {
+		index, err = s.Ledger.Read(ctx, f)
+	} else {
+		index, err = s.Ledger.View(f)
+	}
+	return index, problem(err)
+}
+
+// do proposes a command.
+func (s *server) do(ctx context.Context, c ledger.Command) (ledger.Result, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	r, index, err := s.Ledger.Do(ctx, c)
+	if err != nil {
+		return r, index, problem(err)
+	}
+	if r.Code != ledger.CodeOK {
+		return r, index, refusal(r)
+	}
+	return r, index, nil
+}
+
+// page bounds a page's size.
+func page(limit int) int {
+	if limit <= 0 {
+		return api.PageDefault
+	}
+	return min(limit, api.PageMax)
+}

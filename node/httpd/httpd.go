@@ -1,0 +1,129 @@
+// Package httpd answers the node's HTTP interface: it translates between JSON and
+// the ledger, and between requests and objects. It decides nothing.
+package httpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/p2p/content"
+)
+
+const (
+	// headerTimeout bounds how long a client may take to say what it wants.
+	headerTimeout = 10 * time.Second
+	// headerBytesMax bounds a request's header.
+	headerBytesMax = 64 << 10
+	// idleTimeout is how long a connection without requests is kept.
+	idleTimeout = 2 * time.Minute
+	// commandTimeout bounds how long the ledger may take to accept a command.
+	commandTimeout = 30 * time.Second
+	// fetchTimeout bounds the fetch of an object.
+	fetchTimeout = 10 * time.Minute
+)
+
+// Ledger is the node's replica.
+type Ledger interface {
+	View(f func(tx ledger.Tx) error) (uint64, error)
+	Read(ctx context.Context, f func(tx ledger.Tx) error) (uint64, error)
+	Wait(ctx context.Context, index uint64) error
+	Watch(ctx context.Context, prefix []byte, from uint64, visit func(index uint64, changes []replica.Change) error) error
+	Do(ctx context.Context, c ledger.Command) (ledger.Result, uint64, error)
+}
+
+// Objects is the node's store of objects.
+type Objects interface {
+	Put(ctx context.Context, r io.Reader, owner string) (content.Hash, int64, error)
+	Fetch(ctx context.Context, h content.Hash, options content.FetchOptions) (*content.Object, error)
+	Unpin(h content.Hash, owner string) error
+}
+
+// Grid is what the handlers ask about beside the ledger.
+type Grid interface {
+	// Explain plans a job that is not submitted, at the leader.
+	Explain(ctx context.Context, spec ledger.JobSpec) (api.Plan, error)
+	// Standing returns the leader, the voters and the names of nodes.
+	Standing() Standing
+}
+
+// Standing is who is who.
+type Standing struct {
+	Self, Leader ledger.NodeID
+	Voters       map[ledger.NodeID]bool
+	Names        map[ledger.NodeID]string
+}
+
+// Config says what is answered from.
+type Config struct {
+	Ledger  Ledger
+	Objects Objects
+	Grid    Grid
+	// Self is this node: the holder of what is put here.
+	Self ledger.NodeID
+	// Tenant is whose jobs these are.
+	Tenant ledger.TenantID
+	// Version is the program's.
+	Version string
+	// Log receives what somebody would want to know; nil discards it.
+	Log *slog.Logger
+	// Registerer receives the metrics; nil keeps none. What it has gathered is
+	// shown at /metrics when it is a Gatherer, too.
+	Registerer prometheus.Registerer
+}
+
+// Server answers on a listener.
+type Server struct {
+	http   http.Server
+	ended  chan error
+	cancel context.CancelFunc
+	once   sync.Once
+	err    error
+}
+
+// Open answers requests on a listener, which it closes in the end.
+func Open(l net.Listener, handler http.Handler, log *slog.Logger) *Server {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{ended: make(chan error, 1), cancel: cancel}
+	s.http = http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: headerBytesMax, IdleTimeout: idleTimeout,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	go func() { s.ended <- s.http.Serve(l) }()
+	return s
+}
+
+// closeTimeout bounds how long requests that are being answered may take when the
+// node stops.
+const closeTimeout = 2 * time.Second
+
+// Close ends all requests and waits for them.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		s.cancel()
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.err = s.http.Close()
+		}
+		if ended := <-s.ended; !errors.Is(ended, http.ErrServerClosed) {
+			s.err = errors.Join(s.err, fmt.Errorf("serve the API: %w", ended))
+		}
+	})
+	return s.err
+}

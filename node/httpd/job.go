@@ -1,0 +1,320 @@
+package httpd
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/jobspec"
+)
+
+// jobs registers what is done with jobs.
+func (s *server) jobs(a huma.API) {
+	submit := huma.Operation{
+		OperationID: "submit-job", Method: http.MethodPost, Path: api.Prefix + "/jobs", Summary: "Submit a job", Tags: []string{"jobs"},
+		Description:   "The body is a job file, in JSON or YAML. When the answer is there the job is not lost any more.",
+		DefaultStatus: http.StatusCreated, MaxBodyBytes: api.JobBytesMax,
+	}
+	huma.Register(a, submit, s.submit)
+	huma.Register(a, huma.Operation{
+		OperationID: "plan-job", Method: http.MethodPost, Path: api.Prefix + "/plans", Summary: "Say what would become of a job", Tags: []string{"jobs"},
+		Description: "The body is a job file, as for a submission. Nothing is submitted.", MaxBodyBytes: api.JobBytesMax,
+	}, s.plan)
+	get(a, "list-jobs", "/jobs", "List jobs", "jobs", s.listJobs)
+	get(a, "show-job", "/jobs/{id}", "Show a job, or wait until it has ended", "jobs", s.showJob)
+	get(a, "explain-job", "/jobs/{id}/why", "Say what a job waits for", "jobs", s.why)
+	huma.Register(a, huma.Operation{
+		OperationID: "cancel-job", Method: http.MethodPost, Path: api.Prefix + "/jobs/{id}/cancel", Summary: "Stop a job", Tags: []string{"jobs"},
+	}, s.cancel)
+	huma.Register(a, huma.Operation{
+		OperationID: "job-schema", Method: http.MethodGet, Path: api.Prefix + "/schema/job", Summary: "JSON schema of a job file", Tags: []string{"jobs"},
+	}, func(context.Context, *struct{}) (*raw, error) {
+		return &raw{ContentType: "application/schema+json", Body: jobspec.Schema()}, nil
+	})
+	s.events(a)
+}
+
+// get registers an operation that reads.
+func get[I, O any](a huma.API, id, path, summary, tag string, f func(context.Context, *I) (*O, error)) {
+	huma.Register(a, huma.Operation{OperationID: id, Method: http.MethodGet, Path: api.Prefix + path, Summary: summary, Tags: []string{tag}}, f)
+}
+
+// raw is an answer that is bytes.
+type raw struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+// answer is one with a body.
+type answer[T any] struct{ Body T }
+
+type submission struct {
+	Key     string `header:"Idempotency-Key" doc:"The same key gives the same job: 32 hexadecimal digits are its id, anything else up to 256 bytes makes one" maxLength:"256"`
+	RawBody []byte `contentType:"application/yaml"`
+}
+
+func (s *server) submit(ctx context.Context, in *submission) (*answer[api.Submitted], error) {
+	spec, err := s.spec(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.jobID(in.Key)
+	if err != nil {
+		return nil, problem(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	r, index, err := s.Ledger.Do(ctx, &ledger.Submit{Job: id, Spec: spec})
+	switch {
+	case err != nil:
+		return nil, problem(err)
+	case r.Code == ledger.CodeJobExists && in.Key != "":
+		return &answer[api.Submitted]{api.Submitted{ID: id.String(), Index: index, Known: true}}, nil
+	case r.Code != ledger.CodeOK:
+		return nil, refusal(r)
+	}
+	return &answer[api.Submitted]{api.Submitted{ID: id.String(), Index: index}}, nil
+}
+
+// spec reads a job file.
+func (s *server) spec(file []byte) (ledger.JobSpec, error) {
+	job, err := jobspec.Parse(file)
+	var spec ledger.JobSpec
+	if err == nil {
+		spec, err = job.Spec(s.Tenant)
+	}
+	if err != nil {
+		return spec, mistakes(err)
+	}
+	return spec, nil
+}
+
+// mistakes turns what is wrong in a job file into a problem.
+func mistakes(err error) *api.Problem {
+	p := api.NewProblem(api.CodeInvalid, "the job file is not valid", "")
+	var list jobspec.Errors
+	if !errors.As(err, &list) {
+		p.Detail = err.Error()
+		return p
+	}
+	for _, e := range list {
+		p.Errors = append(p.Errors, api.Mistake{Line: e.Line, Column: e.Column, Field: e.Field, Message: e.Message, Help: e.Help})
+	}
+	return p
+}
+
+// jobID makes an id that sorts by time, or the one that belongs to a key.
+func (s *server) jobID(key string) (id ledger.JobID, err error) {
+	if key != "" {
+		if id, err = ledger.ParseJobID(key); err == nil {
+			return id, nil
+		}
+		sum := sha256.Sum256([]byte("dugnad idempotency key v1\n" + string(s.Tenant) + "\n" + key))
+		copy(id[:], sum[:])
+		return id, nil
+	}
+	return NewJobID()
+}
+
+// NewJobID makes an id that sorts by time.
+func NewJobID() (id ledger.JobID, err error) {
+	_, err = rand.Read(id[6:])
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(time.Now().UnixMilli()))
+	copy(id[:6], ms[2:])
+	return id, err
+}
+
+type planned struct {
+	RawBody []byte `contentType:"application/yaml"`
+}
+
+func (s *server) plan(ctx context.Context, in *planned) (*answer[api.Plan], error) {
+	spec, err := s.spec(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	p, err := s.Grid.Explain(ctx, spec)
+	if err != nil {
+		return nil, problem(err)
+	}
+	return &answer[api.Plan]{p}, nil
+}
+
+type jobQuery struct {
+	At
+	After string `query:"after" doc:"Continue behind this job"`
+	Limit int    `query:"limit" minimum:"0" doc:"At most so many"`
+	State string `query:"state" doc:"Only jobs in this state" enum:"waiting,active,stopping,succeeded,failed,killed,"`
+}
+
+// listScanMax bounds the jobs that one request for a page looks at.
+const listScanMax = 10_000
+
+func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], error) {
+	after, err := optionalJob(q.After)
+	if err != nil {
+		return nil, err
+	}
+	out := api.Jobs{Jobs: []api.Job{}}
+	limit := page(q.Limit)
+	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
+		for looked := 0; ; {
+			list, err := ledger.JobsOf(tx, s.Tenant, after, limit)
+			if err != nil {
+				return err
+			}
+			for i := range list {
+				after = list[i].ID
+				if looked++; q.State != "" && list[i].State.String() != q.State {
+					continue
+				}
+				j, err := readJob(tx, &list[i])
+				if err != nil {
+					return err
+				}
+				out.Jobs = append(out.Jobs, j)
+				if len(out.Jobs) == limit {
+					out.Next = after.String()
+					return nil
+				}
+			}
+			if len(list) < limit {
+				return nil
+			}
+			if looked >= listScanMax {
+				out.Next = after.String()
+				return nil
+			}
+		}
+	})
+	return &answer[api.Jobs]{out}, err
+}
+
+// optionalJob reads a job's id; an empty one is none.
+func optionalJob(text string) (ledger.JobID, error) {
+	if text == "" {
+		return ledger.JobID{}, nil
+	}
+	return parseJob(text)
+}
+
+func parseJob(text string) (ledger.JobID, error) {
+	id, err := ledger.ParseJobID(text)
+	if err != nil {
+		return id, api.NewProblem(api.CodeInvalid, err.Error(), "")
+	}
+	return id, nil
+}
+
+type showQuery struct {
+	At
+	ID   string `path:"id"`
+	Wait int    `query:"wait" minimum:"0" maximum:"300" doc:"Answer when the job has ended, or after so many seconds"`
+}
+
+func (s *server) showJob(ctx context.Context, q *showQuery) (*answer[api.Job], error) {
+	id, err := parseJob(q.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out api.Job
+	look := func(tx ledger.Tx) error {
+		j, err := s.find(tx, id)
+		if err == nil {
+			out, err = readJob(tx, &j)
+		}
+		return err
+	}
+	if out.Index, err = s.read(ctx, q.At, look); err != nil {
+		return nil, err
+	}
+	if q.Wait == 0 || out.Final() {
+		return &answer[api.Job]{out}, nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, time.Duration(q.Wait)*time.Second)
+	defer cancel()
+	err = s.follow(waiting, id, out.Index, func() (bool, error) {
+		index, err := s.Ledger.View(look)
+		out.Index = index
+		return out.Final(), err
+	})
+	if err != nil && waiting.Err() == nil {
+		return nil, problem(err)
+	}
+	return &answer[api.Job]{out}, nil
+}
+
+// errSeen ends a watch that has seen what it waited for.
+var errSeen = errors.New("seen")
+
+// follow calls look whenever something happens to a job behind an index, until
+// look says that it is done.
+func (s *server) follow(ctx context.Context, id ledger.JobID, from uint64, look func() (bool, error)) error {
+	for {
+		err := s.Ledger.Watch(ctx, ledger.EventPrefix(id), from, func(_ uint64, changes []replica.Change) error {
+			if len(changes) == 0 {
+				return nil
+			}
+			done, err := look()
+			if err == nil && done {
+				err = errSeen
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, errSeen):
+			return nil
+		case !errors.Is(err, replica.ErrTooOld):
+			return err
+		}
+		if done, err := look(); err != nil || done {
+			return err
+		}
+		if from, err = s.Ledger.View(func(ledger.Tx) error { return nil }); err != nil {
+			return err
+		}
+	}
+}
+
+// find returns a job of the tenant; those of others are not there.
+func (s *server) find(tx ledger.Tx, id ledger.JobID) (ledger.Job, error) {
+	j, err := ledger.FindJob(tx, id)
+	if err == nil && j.Tenant != s.Tenant {
+		return ledger.Job{}, ledger.ErrNotFound
+	}
+	return j, err
+}
+
+type jobPath struct {
+	ID string `path:"id"`
+}
+
+func (s *server) cancel(ctx context.Context, q *jobPath) (*answer[api.Submitted], error) {
+	id, err := parseJob(q.ID)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.read(ctx, At{}, func(tx ledger.Tx) error {
+		_, err := s.find(tx, id)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	_, index, err := s.do(ctx, &ledger.Cancel{Job: id})
+	if err != nil {
+		return nil, err
+	}
+	return &answer[api.Submitted]{api.Submitted{ID: q.ID, Index: index}}, nil
+}

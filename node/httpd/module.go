@@ -1,0 +1,152 @@
+package httpd
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/p2p/content"
+	"github.com/dugnad/dugnad/runtime/lint"
+)
+
+// moduleOwner pins the modules that were pushed here.
+const moduleOwner = "modules"
+
+func (s *server) modules(a huma.API) {
+	upload(a, "push-module", "/modules", "Push a module", "modules", s.pushModule)
+	get(a, "list-modules", "/modules", "List modules", "modules", s.listModules)
+	get(a, "show-module", "/modules/{module}", "Show a module", "modules", s.showModule)
+	huma.Register(a, huma.Operation{
+		OperationID: "remove-module", Method: http.MethodDelete, Path: api.Prefix + "/modules/{module}",
+		Summary: "Forget a module that no job names", Tags: []string{"modules"},
+	}, s.removeModule)
+}
+
+// upload registers an operation whose body is bytes of any number.
+func upload[O any](a huma.API, id, path, summary, tag string, f func(ctx context.Context, body io.Reader) (*O, error)) {
+	o := huma.Operation{
+		OperationID: id, Method: http.MethodPost, Path: api.Prefix + path, Summary: summary, Tags: []string{tag}, DefaultStatus: http.StatusCreated,
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+		}},
+	}
+	huma.Register(a, o, func(ctx context.Context, in *body) (*O, error) { return f(ctx, in.reader) })
+}
+
+// body is an input that is a stream.
+type body struct{ reader io.Reader }
+
+// Resolve implements huma.Resolver.
+func (b *body) Resolve(c huma.Context) []error {
+	b.reader = c.BodyReader()
+	return nil
+}
+
+// pushModule checks a module, keeps it and makes it known.
+func (s *server) pushModule(ctx context.Context, body io.Reader) (*answer[api.Module], error) {
+	limits := lint.Default()
+	bytes, err := io.ReadAll(io.LimitReader(body, int64(limits.ModuleBytes)+1))
+	if err != nil {
+		return nil, problem(fmt.Errorf("read module: %w", err))
+	}
+	if _, err := lint.Check(bytes, limits); err != nil {
+		return nil, problem(err)
+	}
+	h, size, err := s.Objects.Put(ctx, strings.NewReader(string(bytes)), moduleOwner)
+	if err != nil {
+		return nil, problem(err)
+	}
+	id := ledger.ModuleID(h)
+	if _, _, err := s.do(ctx, &ledger.PutModule{Module: id, Bytes: uint64(size), Holder: s.Self}); err != nil {
+		return nil, err
+	}
+	return &answer[api.Module]{api.Module{Module: module(id), Bytes: uint64(size), Holders: []string{string(s.Self)}}}, nil
+}
+
+type moduleQuery struct {
+	At
+	After string `query:"after" doc:"Continue behind this module"`
+	Limit int    `query:"limit" minimum:"0"`
+}
+
+func (s *server) listModules(ctx context.Context, q *moduleQuery) (*answer[api.Modules], error) {
+	var after ledger.ModuleID
+	var err error
+	if q.After != "" {
+		if after, err = parseModule(q.After); err != nil {
+			return nil, err
+		}
+	}
+	out := api.Modules{Modules: []api.Module{}}
+	limit := page(q.Limit)
+	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
+		list, err := ledger.Modules(tx, after, limit)
+		for i := range list {
+			out.Modules = append(out.Modules, readModule(&list[i]))
+		}
+		if len(list) == limit {
+			out.Next = module(list[limit-1].ID)
+		}
+		return err
+	})
+	return &answer[api.Modules]{out}, err
+}
+
+func readModule(m *ledger.Module) api.Module {
+	out := api.Module{Module: module(m.ID), Bytes: m.Bytes, Jobs: m.References}
+	for _, h := range m.Holders {
+		out.Holders = append(out.Holders, string(h))
+	}
+	return out
+}
+
+// parseModule reads sha256:HEX, or HEX.
+func parseModule(text string) (ledger.ModuleID, error) {
+	var id ledger.ModuleID
+	b, err := hex.DecodeString(strings.TrimPrefix(text, "sha256:"))
+	if err != nil || len(b) != len(id) {
+		return id, api.NewProblem(api.CodeInvalid, fmt.Sprintf("%q is not sha256: and 64 hexadecimal digits", text), "")
+	}
+	return ledger.ModuleID(b), nil
+}
+
+type modulePath struct {
+	At
+	Module string `path:"module"`
+}
+
+func (s *server) showModule(ctx context.Context, q *modulePath) (*answer[api.Module], error) {
+	id, err := parseModule(q.Module)
+	if err != nil {
+		return nil, err
+	}
+	var out api.Module
+	_, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
+		m, err := ledger.FindModule(tx, id)
+		out = readModule(&m)
+		return err
+	})
+	return &answer[api.Module]{out}, err
+}
+
+func (s *server) removeModule(ctx context.Context, q *modulePath) (*struct{}, error) {
+	id, err := parseModule(q.Module)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := s.do(ctx, &ledger.DropModule{Module: id}); err != nil {
+		return nil, err
+	}
+	if err := s.Objects.Unpin(content.Hash(id), moduleOwner); err != nil && !errors.Is(err, content.ErrNotHeld) {
+		return nil, problem(err)
+	}
+	return nil, nil
+}

@@ -1,0 +1,76 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/pool"
+	"github.com/dugnad/dugnad/p2p/content"
+	"github.com/dugnad/dugnad/runtime/lint"
+)
+
+// retryAfter is when it may help to ask again after what passes by itself.
+const retryAfter = 1
+
+// problems gives errors their codes; the first that fits counts.
+var problems = []struct {
+	err  error
+	code api.Code
+	help string
+}{
+	{ledger.ErrNotFound, api.CodeNotFound, "check the name; finished jobs are forgotten after a week"},
+	{replica.ErrNoLeader, api.CodeNoLeader, "most voters of the ledger cannot be reached: try again, and look at dugnad status"},
+	{replica.ErrOverloaded, api.CodeOverloaded, "try again"},
+	{replica.ErrUncertain, api.CodeUncertain, "it may have been accepted: ask again with the same idempotency key"},
+	{replica.ErrNoRoom, api.CodeNoRoom, "the disks of most voters are full: make room"},
+	{replica.ErrTooLarge, api.CodeTooLarge, "put large parts into objects"},
+	{replica.ErrClosed, api.CodeStopping, "the node is stopping: ask another one"},
+	{replica.ErrStopped, api.CodeInternal, "this node's ledger has stopped: look at its log, and ask another node"},
+	{content.ErrNoHolder, api.CodeNotHeld, "no node that has it can be reached"},
+	{content.ErrTooLarge, api.CodeTooLarge, ""},
+	{context.DeadlineExceeded, api.CodeUncertain, "try again"},
+}
+
+// problem turns an error into a problem; nil stays nil.
+func problem(err error) error {
+	var known *api.Problem
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	var lintRefusal *lint.Refusal
+	var refused *pool.RefusedError
+	switch {
+	case errors.As(err, &lintRefusal):
+		return api.NewProblem(api.CodeRefused, err.Error(), lintRefusal.Help)
+	case errors.As(err, &refused):
+		return api.NewProblem(api.CodeRefused, err.Error(), refused.Help)
+	}
+	for _, p := range problems {
+		if errors.Is(err, p.err) {
+			out := api.NewProblem(p.code, err.Error(), p.help)
+			if out.Status == 503 {
+				out.RetryAfter = retryAfter
+			}
+			return out
+		}
+	}
+	return api.NewProblem(api.CodeInternal, err.Error(), "")
+}
+
+// refusal is what the ledger does not accept.
+func refusal(r ledger.Result) *api.Problem {
+	detail := r.Code.String()
+	switch {
+	case r.What != "" && r.Max > 0 && r.Min == r.Max:
+		detail = fmt.Sprintf("%s is %d, it must be %d", r.What, r.Have, r.Max)
+	case r.What != "" && (r.Max > 0 || r.Min > 0):
+		detail = fmt.Sprintf("%s is %d, from %d to %d", r.What, r.Have, r.Min, r.Max)
+	case r.What != "":
+		detail = fmt.Sprintf("%s: %s", r.Code, r.What)
+	}
+	return api.NewProblem(api.Code(r.Code.String()), detail, r.Help())
+}

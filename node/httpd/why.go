@@ -1,0 +1,122 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/api"
+)
+
+// why says what a job waits for, from what the planner has noted.
+func (s *server) why(ctx context.Context, q *showQuery) (*answer[api.Why], error) {
+	id, err := parseJob(q.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out api.Why
+	_, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
+		j, err := s.find(tx, id)
+		if err != nil {
+			return err
+		}
+		out = api.Why{Job: q.ID, State: j.State.String()}
+		return explain(tx, &j, &out)
+	})
+	return &answer[api.Why]{out}, err
+}
+
+func explain(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
+	switch {
+	case j.State == ledger.JobWaiting:
+		return explainWaiting(tx, j, out)
+	case j.State.Final() || j.State == ledger.JobStopping:
+		out.Text = fmt.Sprintf("the job is %s: it waits for no node", j.State)
+		if j.Cause != ledger.CauseNone {
+			out.Text += ", because of " + j.Cause.String()
+		}
+		return nil
+	}
+	reasons, err := ledger.FindReasons(tx, j.ID)
+	switch {
+	case errors.Is(err, ledger.ErrNotFound):
+		return explainActive(tx, j, out)
+	case err != nil:
+		return err
+	}
+	out.Since, out.Nodes, out.Sampled, out.FreeAt = when(reasons.At), reasons.Nodes, reasons.Sampled, when(reasons.FreeAt)
+	for _, r := range reasons.List {
+		out.Reasons = append(out.Reasons, Reason(r))
+	}
+	out.Text = fmt.Sprintf("%d tasks wait for a node that can take them: %d nodes were passed over", j.Tasks[ledger.TaskQueued], reasons.Nodes)
+	if reasons.Nodes == 0 {
+		out.Text = fmt.Sprintf("%d tasks wait, and the grid has no nodes that run tasks", j.Tasks[ledger.TaskQueued])
+	}
+	return nil
+}
+
+// explainWaiting names the jobs that have not ended.
+func explainWaiting(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
+	spec, err := ledger.FindSpec(tx, j.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range spec.After {
+		if dep, err := ledger.FindJob(tx, id); err == nil && !dep.State.Final() {
+			out.After = append(out.After, id.String())
+		}
+	}
+	out.Text = fmt.Sprintf("it comes after %d jobs that have not ended", len(out.After))
+	return nil
+}
+
+// explainActive says what an active job does for which nothing was noted.
+func explainActive(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
+	queued, busy := j.Tasks[ledger.TaskQueued], j.Tasks[ledger.TaskLeased]+j.Tasks[ledger.TaskRunning]
+	switch {
+	case queued == 0 && j.Tasks[ledger.TaskUnreachable] > 0:
+		out.Text = fmt.Sprintf("%d tasks are on nodes that do not answer: they are queued again when their grace is over", j.Tasks[ledger.TaskUnreachable])
+	case queued == 0:
+		out.Text = fmt.Sprintf("nothing waits: %d tasks are on nodes", busy)
+	default:
+		pending, err := ledger.PendingOf(tx, j.ID, 1)
+		if err != nil {
+			return err
+		}
+		if len(pending) > 0 && pending[0].Phase == ledger.PhaseBackoff {
+			out.FreeAt = when(pending[0].NotBefore)
+			out.Text = fmt.Sprintf("%d tasks wait for their next attempt", queued)
+			return nil
+		}
+		out.Text = fmt.Sprintf("%d tasks are about to be placed", queued)
+	}
+	return nil
+}
+
+// helps says what would help against a reason; the names are the planner's.
+var helps = map[string]string{
+	"node-state":         "wait until nodes are back, or resume those that drain: dugnad node ls",
+	"offer-stale":        "these nodes were not heard of lately: look at their connection",
+	"feature":            "ask for no feature that no node has, or add nodes that have it",
+	"label":              "change the constraint, or label nodes",
+	"tenant-denied":      "ask the operators, or other ones",
+	"tenant-not-allowed": "ask the operators, or other ones",
+	"small-memory":       "ask for less memory per task, or add larger nodes",
+	"small-fuel-rate":    "ask for a lower fuel rate per task, or add faster nodes",
+	"small-slots":        "ask for fewer slots per task, or add larger nodes",
+	"small-scratch":      "ask for less scratch per task, or add larger nodes",
+	"full-memory":        "wait until tasks end, or add nodes",
+	"full-fuel-rate":     "wait until tasks end, or add nodes",
+	"full-slots":         "wait until tasks end, or add nodes",
+	"full-scratch":       "wait until tasks end, or add nodes",
+	"disk":               "the nodes need room for the module",
+	"avoided":            "an attempt failed there: it goes to another node, or back there when none is left",
+	"spread":             "the job's tasks are spread: add nodes with other values of the label",
+	"quota":              "wait until running tasks end, or raise the tenant's quota",
+}
+
+// Reason translates a reason.
+func Reason(r ledger.Reason) api.Reason {
+	return api.Reason{What: r.What, Detail: r.Detail, Nodes: r.Nodes, Need: r.Need, Have: r.Have, Help: helps[r.What]}
+}

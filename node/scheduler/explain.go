@@ -1,0 +1,125 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/placement"
+)
+
+// errNoTasks is returned by Explain for a job of no tasks.
+var errNoTasks = errors.New("the job has no tasks")
+
+// Explanation says what would become of a job that was submitted now.
+type Explanation struct {
+	// Tasks is how many it has, Started how many of them would be given to Nodes
+	// by the next pass.
+	Tasks, Started uint64
+	// Nodes are those that would get tasks, the first first.
+	Nodes []Share
+	// Reasons say why the others would wait; nil when there are none.
+	Reasons *placement.Reasons
+	// Ahead is how many jobs of the queue go first, of Queued.
+	Ahead, Queued int
+}
+
+// Share is what a node would get.
+type Share struct {
+	Node ledger.NodeID
+	// Tasks are run in Slots of the node.
+	Tasks, Slots uint64
+}
+
+// Explain plans as if a job had been submitted that comes after all others of its
+// band. Nothing is changed. It returns ErrNotLeader when this node does not
+// schedule: ask the leader.
+func (s *Scheduler) Explain(ctx context.Context, spec ledger.JobSpec) (Explanation, error) {
+	if spec.Count == 0 {
+		return Explanation{}, fmt.Errorf("explain: %w", errNoTasks)
+	}
+	s.mu.Lock()
+	l := s.current
+	s.mu.Unlock()
+	if l == nil {
+		return Explanation{}, ErrNotLeader
+	}
+	var e Explanation
+	var err error
+	done := make(chan struct{})
+	select {
+	case l.calls <- func() { defer close(done); e, err = l.explain(&spec) }:
+		<-done
+	case <-l.ended:
+		return Explanation{}, ErrNotLeader
+	case <-ctx.Done():
+		return Explanation{}, context.Cause(ctx)
+	}
+	if err != nil {
+		return Explanation{}, fmt.Errorf("explain: %w", err)
+	}
+	return e, nil
+}
+
+// hypothetical is the id of the job that Explain plans: no submitted job has it.
+var hypothetical = ledger.JobID{0: 0xff, 15: 0xff}
+
+func (l *lead) explain(spec *ledger.JobSpec) (Explanation, error) {
+	now := time.Now()
+	in, err := l.input(now)
+	if err != nil {
+		return Explanation{}, err
+	}
+	job := placement.Job{
+		ID: hypothetical, Spec: spec, Since: in.Now, ExpectedNanos: max(in.Params.WorkNanosMax/probeRounds, 1),
+		Pending: []ledger.Pending{{Job: hypothetical, Tasks: ledger.Tasks(0, spec.Count)}},
+	}
+	if _, err := l.config.Ledger.View(func(tx ledger.Tx) error {
+		m, err := ledger.FindModule(tx, spec.Module)
+		if errors.Is(err, ledger.ErrNotFound) {
+			return nil
+		}
+		job.ModuleBytes = m.Bytes
+		return err
+	}); err != nil {
+		return Explanation{}, err
+	}
+	e := Explanation{Tasks: uint64(spec.Count), Queued: len(in.Jobs)}
+	e.Ahead = len(in.Jobs)
+	if i := slices.IndexFunc(in.Jobs, func(j placement.Job) bool { return j.Spec.Band < spec.Band }); i >= 0 {
+		e.Ahead = i
+	}
+	in.Jobs = slices.Insert(slices.Clone(in.Jobs), e.Ahead, job)
+	if !slices.ContainsFunc(in.Quotas, func(q placement.Quota) bool { return q.Tenant == spec.Tenant }) {
+		if q, bounded := placement.QuotaOf(l.backlog.Tenant(spec.Tenant)); bounded {
+			in.Quotas = append(slices.Clone(in.Quotas), q)
+		}
+	}
+	e.read(l.planner.Plan(in))
+	return e, nil
+}
+
+// read takes what a plan has for the job.
+func (e *Explanation) read(out placement.Output) {
+	for _, p := range out.Placements {
+		if p.Job != hypothetical {
+			continue
+		}
+		e.Started += uint64(p.Count)
+		at := slices.IndexFunc(e.Nodes, func(s Share) bool { return s.Node == p.Node })
+		if at < 0 {
+			at = len(e.Nodes)
+			e.Nodes = append(e.Nodes, Share{Node: p.Node})
+		}
+		e.Nodes[at].Tasks += uint64(p.Count)
+		e.Nodes[at].Slots += uint64(p.Slots)
+	}
+	for _, o := range out.Left {
+		if o.Job == hypothetical {
+			e.Reasons = o.Reasons
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/executor"
+	"github.com/dugnad/dugnad/node/httpd"
+	"github.com/dugnad/dugnad/node/pool"
+	"github.com/dugnad/dugnad/node/scheduler"
+	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/content"
+)
+
+const (
+	// DefaultTenant is whose jobs all are until there are others.
+	DefaultTenant ledger.TenantID = "default"
+	// enrolRetry is the wait before the ledger is told again what this node gives;
+	// a quarter of it is left to chance.
+	enrolRetry = time.Second
+	// enrolTimeout bounds one try.
+	enrolTimeout = 10 * time.Second
+	// scratchPart is the part of a node's memory that its guests' files may take.
+	scratchPart = 2
+)
+
+// features are what a job may ask of a node's runtime.
+var features = []string{"simd", "wasi-preview1"}
+
+// works reports whether this node runs tasks.
+func (n *Node) works() bool {
+	return n.host.Membership().Role >= p2p.RoleWorker && n.config.Offer.Slots > 0
+}
+
+func (n *Node) openPool(ctx context.Context) error {
+	if !n.works() {
+		return nil
+	}
+	c := pool.Default(filepath.Join(n.config.Dir, "pool"))
+	c.Executable, c.Slots, c.Log, c.Registerer = n.config.Executable, int(n.config.Offer.Slots), n.log, n.registry
+	c.MemoryBytes = n.config.Offer.MemoryBytes
+	p, err := pool.Open(ctx, c)
+	n.pool = p
+	return err
+}
+
+func (n *Node) openExecutor(ctx context.Context) error {
+	if !n.works() {
+		return nil
+	}
+	c := executor.Default()
+	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
+	c.Ledger, c.Objects, c.Sandbox = n.book, n.store, n.pool
+	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
+	e, err := executor.Open(ctx, c)
+	n.executor = e
+	return err
+}
+
+// holders names the nodes that the ledger knows to have a module.
+func (n *Node) holders(h content.Hash) (out []p2p.NodeID) {
+	_, err := n.book.View(func(tx ledger.Tx) error {
+		m, err := ledger.FindModule(tx, ledger.ModuleID(h))
+		for _, id := range m.Holders {
+			out = append(out, p2p.NodeID(id))
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+		n.log.Warn("holders of a module cannot be looked up", "module", h, "err", err)
+	}
+	return out
+}
+
+func (n *Node) openScheduler(ctx context.Context) error {
+	c := scheduler.Default()
+	c.Ledger, c.Board, c.Log, c.Registerer = n.book, n.publisher.Board(), n.log, n.registry
+	s, err := scheduler.Open(ctx, c)
+	n.scheduler = s
+	n.planner.Store(s)
+	return err
+}
+
+// openAPI makes the API's handler, and answers on a port when there is one.
+func (n *Node) openAPI(ctx context.Context) error {
+	n.api = httpd.Handler(httpd.Config{
+		Ledger: n.book, Objects: n.store, Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
+		Log: n.log, Registerer: n.registry,
+	})
+	if n.config.APIListen == "" {
+		return nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", n.config.APIListen)
+	if err != nil {
+		return err
+	}
+	n.httpd = httpd.Open(l, n.api, n.log)
+	n.apiAddress = l.Addr().String()
+	return nil
+}
+
+// APIAddress returns where the API is answered; empty when only on the operator's
+// socket.
+func (n *Node) APIAddress() string { return n.apiAddress }
+
+// API returns the API's handler.
+func (n *Node) API() http.Handler { return n.api }
+
+func (n *Node) self() ledger.NodeID { return ledger.NodeID(n.host.Self()) }
+
+// enrol tells the ledger what this node gives, again when that changes, until ctx
+// ends, and makes the first tenant when there is none.
+func (n *Node) enrol(ctx context.Context) {
+	for {
+		for !n.enrolled(ctx) {
+			wait := enrolRetry*3/4 + rand.N(enrolRetry/2)
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return
+			}
+		}
+		select {
+		case <-n.rated:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// enrolled tells the ledger once, and reports whether it listened.
+func (n *Node) enrolled(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	defer cancel()
+	var commands []ledger.Command
+	_, err := n.book.View(func(tx ledger.Tx) error {
+		commands = nil
+		if _, err := ledger.FindTenant(tx, DefaultTenant); errors.Is(err, ledger.ErrNotFound) {
+			commands = append(commands, &ledger.CreateTenant{Tenant: DefaultTenant, Weight: 1, BandMax: ledger.BandTop})
+		}
+		is := n.registration()
+		was, err := ledger.FindNode(tx, n.self())
+		if n.works() && (err != nil || !registered(&was, is)) {
+			commands = append(commands, is)
+		}
+		return nil
+	})
+	for _, c := range commands {
+		var r ledger.Result
+		if r, _, err = n.book.Do(ctx, c); err == nil && r.Code != ledger.CodeOK && r.Code != ledger.CodeTenantExists {
+			n.log.Error("the ledger does not accept this node", "code", r.Code, "what", r.What, "help", r.Help())
+		}
+		if err != nil {
+			break
+		}
+	}
+	return err == nil
+}
+
+// registered reports whether a node's record says what it gives.
+func registered(was *ledger.Node, is *ledger.RegisterNode) bool {
+	return (was.State == ledger.NodeUp || was.State == ledger.NodeDraining) && was.Capacity == is.Capacity &&
+		slices.Equal(was.Labels, is.Labels) && slices.Equal(was.Features, is.Features)
+}
+
+// registration is what the ledger is told of this node.
+func (n *Node) registration() *ledger.RegisterNode {
+	o := &n.config.Offer
+	labels := []ledger.Label{{Name: "arch", Value: runtime.GOARCH}, {Name: "name", Value: n.config.Host.Name}, {Name: "os", Value: runtime.GOOS}}
+	for _, l := range o.Labels {
+		labels = append(labels, ledger.Label{Name: l.Key, Value: l.Value})
+	}
+	slices.SortFunc(labels, func(a, b ledger.Label) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return &ledger.RegisterNode{
+		Node: n.self(),
+		Capacity: ledger.Resources{
+			MemoryBytes: o.MemoryBytes, FuelRate: n.rate.Load(), Slots: o.Slots, ScratchBytes: o.MemoryBytes / scratchPart,
+		},
+		Labels: labels, Features: features,
+	}
+}
