@@ -9,7 +9,7 @@ BENCHTIME ?= 1s
 BIN      := bin/dugnad
 LDFLAGS  := -s -w -X github.com/dugnad/dugnad/node/cli.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=.ci/tools/go.mod
-SOURCES  := node runtime p2p ledger examples
+SOURCES  := node runtime p2p ledger loadtest examples
 EXAMPLES := hello wordcount primes spin
 # Packages with goroutines or shared state; the rest is plain computation.
 RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/... ./ledger/... ./p2p/...

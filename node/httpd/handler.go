@@ -95,18 +95,28 @@ func (s *server) read(ctx context.Context, a At, f func(tx ledger.Tx) error) (ui
 	return index, problem(err)
 }
 
-// do proposes a command.
-func (s *server) do(ctx context.Context, c ledger.Command) (ledger.Result, uint64, error) {
+// do proposes a command and returns its index.
+func (s *server) do(ctx context.Context, c ledger.Command) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	r, index, err := s.Ledger.Do(ctx, c)
 	if err != nil {
-		return r, index, problem(err)
+		return index, problem(err)
 	}
 	if r.Code != ledger.CodeOK {
-		return r, index, refusal(r)
+		return index, refusal(r)
 	}
-	return r, index, nil
+	s.settle(ctx, index)
+	return index, nil
+}
+
+// settle waits until this node has applied what was just written, so that whoever
+// goes on asking it finds that. A node that lags far behind does not keep its
+// client waiting.
+func (s *server) settle(ctx context.Context, index uint64) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	_ = s.Ledger.Wait(ctx, index)
 }
 
 // page bounds a page's size.

@@ -30,6 +30,8 @@ const (
 	idleTimeout = 2 * time.Minute
 	// commandTimeout bounds how long the ledger may take to accept a command.
 	commandTimeout = 30 * time.Second
+	// settleTimeout bounds the wait for this node's own replica after a write.
+	settleTimeout = time.Second
 	// fetchTimeout bounds the fetch of an object.
 	fetchTimeout = 10 * time.Minute
 )

@@ -82,6 +82,7 @@ func (s *server) submit(ctx context.Context, in *submission) (*answer[api.Submit
 	case r.Code != ledger.CodeOK:
 		return nil, refusal(r)
 	}
+	s.settle(ctx, index)
 	return &answer[api.Submitted]{api.Submitted{ID: id.String(), Index: index}}, nil
 }
 
@@ -312,7 +313,7 @@ func (s *server) cancel(ctx context.Context, q *jobPath) (*answer[api.Submitted]
 	}); err != nil {
 		return nil, err
 	}
-	_, index, err := s.do(ctx, &ledger.Cancel{Job: id})
+	index, err := s.do(ctx, &ledger.Cancel{Job: id})
 	if err != nil {
 		return nil, err
 	}

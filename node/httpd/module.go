@@ -65,7 +65,7 @@ func (s *server) pushModule(ctx context.Context, body io.Reader) (*answer[api.Mo
 		return nil, problem(err)
 	}
 	id := ledger.ModuleID(h)
-	if _, _, err := s.do(ctx, &ledger.PutModule{Module: id, Bytes: uint64(size), Holder: s.Self}); err != nil {
+	if _, err := s.do(ctx, &ledger.PutModule{Module: id, Bytes: uint64(size), Holder: s.Self}); err != nil {
 		return nil, err
 	}
 	return &answer[api.Module]{api.Module{Module: module(id), Bytes: uint64(size), Holders: []string{string(s.Self)}}}, nil
@@ -142,7 +142,7 @@ func (s *server) removeModule(ctx context.Context, q *modulePath) (*struct{}, er
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := s.do(ctx, &ledger.DropModule{Module: id}); err != nil {
+	if _, err := s.do(ctx, &ledger.DropModule{Module: id}); err != nil {
 		return nil, err
 	}
 	if err := s.Objects.Unpin(content.Hash(id), moduleOwner); err != nil && !errors.Is(err, content.ErrNotHeld) {

@@ -66,7 +66,7 @@ func (s *server) showNode(ctx context.Context, q *nodePath) (*answer[api.Node], 
 }
 
 func (s *server) setNode(ctx context.Context, q *nodePath, state ledger.NodeState) (*answer[api.Node], error) {
-	_, index, err := s.do(ctx, &ledger.SetNodeState{Node: ledger.NodeID(q.Node), State: state})
+	index, err := s.do(ctx, &ledger.SetNodeState{Node: ledger.NodeID(q.Node), State: state})
 	if err != nil {
 		return nil, err
 	}

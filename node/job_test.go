@@ -1,0 +1,223 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/client"
+)
+
+// grid opens nodes that form a grid, and a client of each.
+func grid(ctx context.Context, t *testing.T, nodes int) (list []*Node, clients []*client.Client) {
+	t.Helper()
+	for i := range nodes {
+		c := testConfig(filepath.Join(t.TempDir(), fmt.Sprint("node", i)))
+		c.Host.Name, c.Found = fmt.Sprint("n", i), i == 0
+		if i > 0 {
+			c.Invitation = invite(ctx, t, list[0])
+		}
+		n := openNode(ctx, t, c)
+		s := httptest.NewServer(n.API())
+		t.Cleanup(s.Close)
+		cl, err := client.Open(client.Config{URL: s.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cl.Close)
+		list, clients = append(list, n), append(clients, cl)
+	}
+	return list, clients
+}
+
+func push(ctx context.Context, t *testing.T, c *client.Client, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "runtime", "worker", "testdata", name+".wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.PushModule(ctx, bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Module
+}
+
+func submit(ctx context.Context, t *testing.T, c *client.Client, format string, args ...any) api.Submitted {
+	t.Helper()
+	s, err := c.Submit(ctx, fmt.Appendf(nil, format, args...), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// problem returns the code of a problem.
+func problem(err error) api.Code {
+	var p *api.Problem
+	if errors.As(err, &p) {
+		return p.Code
+	}
+	return ""
+}
+
+// TestJobs: what one node is given, any node runs and any node answers.
+func TestJobs(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, c := grid(ctx, t, 3)
+	hello, exit, spin := push(ctx, t, c[0], "hello"), push(ctx, t, c[1], "exit2"), push(ctx, t, c[2], "spin")
+
+	t.Run("array", func(t *testing.T) {
+		s := submit(ctx, t, c[1], "module: %s\ncount: 50\nname: greetings\n", hello)
+		j, err := c[2].Wait(ctx, s.ID, client.Fresh{Index: s.Index})
+		if err != nil || j.State != api.JobSucceeded || j.Tasks != (api.Tasks{Succeeded: 50}) || j.Name != "greetings" || j.Usage.Fuel == 0 {
+			t.Fatalf("%+v, %v", j, err)
+		}
+		for i := range c {
+			if _, err := c[i].Job(ctx, s.ID, client.Fresh{Consistent: true}); err != nil {
+				t.Fatal(err)
+			}
+			if out := outputs(ctx, t, c[i], s.ID); out != strings.Repeat("hello\n", 50) {
+				t.Errorf("node %d has %q", i, out)
+			}
+		}
+		var kinds []string
+		if err := c[0].Watch(ctx, s.ID, 0, func(e api.Event) error {
+			kinds = append(kinds, e.Kind)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		if kinds[0] != "submitted" || kinds[len(kinds)-1] != "finished" || !slices.Contains(kinds, "placed") {
+			t.Errorf("events %q", kinds)
+		}
+	})
+	t.Run("failure", func(t *testing.T) {
+		s := submit(ctx, t, c[0], "module: %s\nretry: {attempts: 2, backoff: 10ms}\n", exit)
+		j, err := c[0].Wait(ctx, s.ID, client.Fresh{Index: s.Index})
+		if err != nil || j.State != api.JobFailed {
+			t.Fatalf("%+v, %v", j, err)
+		}
+		task, err := c[1].Task(ctx, s.ID, 0, client.Fresh{Consistent: true})
+		if err != nil || task.State != "failed" || task.Exit != "exit" || task.Result == nil || task.Result.ExitCode != 2 {
+			t.Errorf("%+v, %v", task, err)
+		}
+	})
+	t.Run("cancel", func(t *testing.T) {
+		s := submit(ctx, t, c[2], "module: %s\n", spin)
+		if err := c[2].Watch(ctx, s.ID, 0, func(e api.Event) error {
+			if e.Kind != "running" {
+				return nil
+			}
+			_, err := c[0].Cancel(ctx, s.ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		j, err := c[2].Job(ctx, s.ID, client.Fresh{Consistent: true})
+		if err != nil || j.State != api.JobKilled || j.Cause != "cancelled" || j.Usage.Fuel == 0 {
+			t.Errorf("%+v, %v", j, err)
+		}
+	})
+	t.Run("dependency", func(t *testing.T) {
+		first := submit(ctx, t, c[0], "module: %s\n", hello)
+		second := submit(ctx, t, c[1], "module: %s\nafter: [%s]\n", hello, first.ID)
+		bad := submit(ctx, t, c[2], "module: %s\nretry: {attempts: 1}\n", exit)
+		third := submit(ctx, t, c[0], "module: %s\nafter: [%s, %s]\n", hello, second.ID, bad.ID)
+		for id, want := range map[string]string{second.ID: api.JobSucceeded, third.ID: api.JobKilled} {
+			j, err := c[0].Wait(ctx, id, client.Fresh{Index: third.Index})
+			if err != nil || j.State != want {
+				t.Errorf("%+v, %v, want %s", j, err, want)
+			}
+		}
+	})
+	t.Run("why", func(t *testing.T) {
+		file := fmt.Sprintf("module: %s\nconstraints: {labels: {zone: moon}}\n", hello)
+		p, err := c[1].Plan(ctx, []byte(file))
+		if err != nil || p.Starts != 0 || p.Waits != 1 || len(p.Job.Reasons) != 1 || p.Job.Reasons[0].What != "label" || p.Job.Reasons[0].Nodes != 3 {
+			t.Errorf("%+v, %v", p, err)
+		}
+		s := submit(ctx, t, c[0], "%s", file)
+		for ctx.Err() == nil {
+			w, err := c[2].Why(ctx, s.ID)
+			if problem(err) == api.CodeNotFound || err == nil && len(w.Reasons) == 0 {
+				continue
+			}
+			if err != nil || w.Nodes != 3 || w.Reasons[0].What != "label" || w.Reasons[0].Help == "" {
+				t.Errorf("%+v, %v", w, err)
+			}
+			break
+		}
+		if _, err := c[0].Cancel(ctx, s.ID); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("refusals", func(t *testing.T) { refusals(ctx, t, c[1], hello) })
+}
+
+func outputs(ctx context.Context, t *testing.T, c *client.Client, id string) string {
+	t.Helper()
+	r, err := c.Outputs(ctx, id, "stdout", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		t.Error(err)
+	}
+	return string(b)
+}
+
+// refusals: what cannot be accepted is refused with a code and what to do.
+func refusals(ctx context.Context, t *testing.T, c *client.Client, module string) {
+	const nobody = "00000000000000000000000000000001"
+	first, err := c.Submit(ctx, []byte("module: "+module), "once")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.Submit(ctx, []byte("module: "+module), "once")
+	if err != nil || again.ID != first.ID || !again.Known {
+		t.Errorf("the same key again: %+v after %+v, %v", again, first, err)
+	}
+	for name, ask := range map[string]struct {
+		do   func() error
+		code api.Code
+	}{
+		"misspelt": {func() error { _, err := c.Submit(ctx, []byte("modul: x\ncout: 3\n"), ""); return err }, api.CodeInvalid},
+		"unknown module": {func() error {
+			_, err := c.Submit(ctx, []byte("module: sha256:"+strings.Repeat("ab", 32)), "")
+			return err
+		}, "module_unknown"},
+		"garbage as module": {func() error { _, err := c.PushModule(ctx, strings.NewReader("no module")); return err }, api.CodeRefused},
+		"unknown job":       {func() error { _, err := c.Job(ctx, nobody, client.Fresh{}); return err }, api.CodeNotFound},
+		"no job id":         {func() error { _, err := c.Job(ctx, "xyz", client.Fresh{}); return err }, api.CodeInvalid},
+		"task beyond":       {func() error { _, err := c.Output(ctx, first.ID, 7, "stdout"); return err }, api.CodeNotFound},
+		"unknown node":      {func() error { _, err := c.Drain(ctx, "nobody"); return err }, "node_unknown"},
+		"too large":         {func() error { _, err := c.Submit(ctx, make([]byte, api.JobBytesMax+1), ""); return err }, api.CodeTooLarge},
+		"ended job":         {func() error { return cancelEnded(ctx, c, first) }, "job_state"},
+	} {
+		err := ask.do()
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Code != ask.code || p.Detail == "" {
+			t.Errorf("%s: %v, want code %s", name, err, ask.code)
+		}
+	}
+}
+
+func cancelEnded(ctx context.Context, c *client.Client, s api.Submitted) error {
+	if _, err := c.Wait(ctx, s.ID, client.Fresh{Index: s.Index}); err != nil {
+		return err
+	}
+	_, err := c.Cancel(ctx, s.ID)
+	return err
+}
