@@ -155,8 +155,13 @@ func (n *Node) enrolled(ctx context.Context) bool {
 	})
 	for _, c := range commands {
 		var r ledger.Result
-		if r, _, err = n.book.Do(ctx, c); err == nil && r.Code != ledger.CodeOK && r.Code != ledger.CodeTenantExists {
+		var index uint64
+		if r, index, err = n.book.Do(ctx, c); err == nil && r.Code != ledger.CodeOK && r.Code != ledger.CodeTenantExists {
 			n.log.Error("the ledger does not accept this node", "code", r.Code, "what", r.What, "help", r.Help())
+		}
+		if err == nil {
+			// The next look is at this replica, which may be behind.
+			err = n.book.Wait(ctx, index)
 		}
 		if err != nil {
 			break

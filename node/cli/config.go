@@ -14,6 +14,8 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/dugnad/dugnad/node/jobspec"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 
 // guestEnviron lists the variables with environPrefix that are for guests:
 // dugnad finds them set when it runs inside one of its own tasks' environment.
-var guestEnviron = []string{environIndex, environCount}
+var guestEnviron = []string{environIndex, environCount, jobspec.EnvironJob, jobspec.EnvironAttempt}
 
 // setting makes the named flags of fs settable by environment and file.
 func setting(fs *pflag.FlagSet, names ...string) {

@@ -18,10 +18,12 @@ const framesMax = 32
 
 // record is the JSON object of one attempt.
 type record struct {
-	Index    uint64 `json:"index"`
-	Count    uint64 `json:"count"`
-	Module   string `json:"module"`
-	SHA256   string `json:"sha256,omitempty"`
+	Index  uint64 `json:"index"`
+	Count  uint64 `json:"count"`
+	Module string `json:"module"`
+	SHA256 string `json:"sha256,omitempty"`
+	// Job is the grid's job, if the grid ran it.
+	Job      string `json:"job,omitempty"`
 	ExitCode int    `json:"exit_code"`
 	// Outcome is how the attempt ended and what it used.
 	Outcome task.Outcome `json:"outcome"`

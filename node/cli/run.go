@@ -39,6 +39,9 @@ type runFlags struct {
 	realRandom bool
 	seed       uint64
 	json       bool
+	// grid says whether the grid runs the tasks, where says who is asked.
+	grid  string
+	where gridFlags
 }
 
 // job is what one dugnad run has to do, checked.
@@ -58,6 +61,8 @@ type job struct {
 	dataDir  string
 	// sha256 names the module; it is set when json is and the module was read.
 	sha256 string
+	// id is that of the job on the grid, if it runs there.
+	id string
 }
 
 const runLong = `Runs a WebAssembly module (WASI preview 1) in a sandbox of its own and exits
@@ -69,13 +74,18 @@ unless asked otherwise.
 A fuel is N or Nk, NM, NG, NT (powers of a thousand), also 1e9. A SIZE is N
 bytes or NKiB, NMiB, NGiB. A TIME is 500ms, 30s, 2h; a bare number is seconds.
 
+When a node runs on this machine the grid runs the tasks, see --grid. The result is
+the same, but {index}, {count}, {job} and {attempt} in arguments and environment
+stand for the task's own: with --grid auto such a call stays here, and so does one
+whose stdin is a terminal or a pipe without --stdin -.
+
 Every setting marked with * can also come from the environment (--max-output is
 DUGNAD_MAX_OUTPUT) or from the configuration file (max-output: 1MiB). Flags win
 over the environment, the environment over the file.
 `
 
 func (a *app) runCommand() *cobra.Command {
-	f := runFlags{limits: task.Default(), count: 1, parallel: uint64(min(runtime.NumCPU(), parallelMax))}
+	f := runFlags{grid: gridAuto, limits: task.Default(), count: 1, parallel: uint64(min(runtime.NumCPU(), parallelMax))}
 	cmd := &cobra.Command{
 		Use:   "run MODULE.wasm [flags] [-- ARGS...]",
 		Short: "Run a module and exit with its exit code",
@@ -107,6 +117,14 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			c, err := a.gridOf(cmd.Context(), &f, j)
+			if err != nil {
+				return err
+			}
+			if c != nil {
+				defer c.Close()
+				return explainGrid(a.runOnGrid(cmd.Context(), j, c), f.where, a.Environ)
+			}
 			return a.runJob(cmd.Context(), j)
 		},
 	}
@@ -135,7 +153,9 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fs.BoolVar(&f.realRandom, "real-random", false, "* give the guest this machine's randomness")
 	fs.Uint64Var(&f.seed, "seed", 0, "* choose stream `N` of deterministic randomness")
 	fs.BoolVar(&f.json, "json", false, "* print one JSON object per attempt, with outcome, usage and output")
-	setting(fs, "fuel", "memory", "timeout", "max-output", "scratch", "scratch-files", "stack", "open-files",
+	choiceFlag(cmd, &f.grid, "grid", "* run on the grid: auto, never or `always`; auto is when a node runs here and stdin is no dialogue", []string{gridAuto, gridNever, gridAlways})
+	f.where.register(fs)
+	setting(fs, "grid", "fuel", "memory", "timeout", "max-output", "scratch", "scratch-files", "stack", "open-files",
 		"parallel", "real-clock", "real-random", "seed", "json")
 }
 

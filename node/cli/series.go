@@ -128,7 +128,7 @@ func (s *series) print(at *attempt) error {
 
 func (s *series) printJSON(at *attempt) error {
 	r := record{
-		Index: at.index, Count: s.job.count, Module: s.job.name, SHA256: s.job.sha256,
+		Index: at.index, Count: s.job.count, Module: s.job.name, SHA256: s.job.sha256, Job: s.job.id,
 		ExitCode: exitCode(at.outcome), Outcome: at.outcome,
 	}
 	if s.job.output != "" {

@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"io"
-
 	"golang.org/x/sys/unix"
 )
 
-// isTerminal says whether w writes to a terminal that understands a carriage
+// isTerminal says whether w, a writer or a reader, is of a terminal that understands a carriage
 // return.
-func isTerminal(w io.Writer, environ []string) bool {
+func isTerminal(w any, environ []string) bool {
 	f, ok := w.(interface{ Fd() uintptr })
 	if !ok || lookup(environ, "TERM") == "dumb" {
 		return false

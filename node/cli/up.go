@@ -34,6 +34,7 @@ type upFlags struct {
 	slots           uint32
 	memory, disk    uint64
 	neverVote       bool
+	apiListen       string
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -60,8 +61,9 @@ func (a *app) upCommand() *cobra.Command {
 	fs.Var(bytesValue(&f.memory), "offer-memory", "* memory to offer to tasks (default half of this machine's)")
 	fs.Lookup("offer-memory").DefValue = ""
 	fs.Var(bytesValue(&f.disk), "offer-disk", "* disk to offer to objects of the grid")
+	fs.StringVar(&f.apiListen, "api-listen", "", "* `address` to answer the HTTP API at, such as 127.0.0.1:4611 (default only the socket in the node's folder)")
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
-	setting(fs, "node-dir", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote")
+	setting(fs, "node-dir", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen")
 	return cmd
 }
 
@@ -96,6 +98,7 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	config.Calibrate = func(ctx context.Context) (uint64, error) {
 		return calibration.Rate(ctx, calibration.Config{Dir: dir, Engine: readVersions().engine()})
 	}
+	config.APIListen = f.apiListen
 	config.Host.Name, config.Host.Announce, config.Host.AllowLoopback = f.name, f.announce, f.loopback
 	if f.name == "" {
 		config.Host.Name, _ = os.Hostname()

@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/client"
+	"github.com/dugnad/dugnad/node/jobspec"
+)
+
+// jobCommand has what is done with jobs of the grid.
+func (a *app) jobCommand() *cobra.Command {
+	return group("job", "Submit jobs to the grid, follow them, get their results",
+		a.jobSubmitCommand(), a.jobListCommand(), a.jobShowCommand(), a.jobWaitCommand(), a.jobWhyCommand(),
+		a.jobTasksCommand(), a.jobResultsCommand(), a.jobLogsCommand(), a.jobCancelCommand())
+}
+
+// jobLeaf is a command on one job, which args[0] names.
+func (a *app) jobLeaf(name, short, long string, do func(ctx context.Context, g *grid, id string) error) *cobra.Command {
+	return a.gridCommand(&cobra.Command{Use: name + " JOB", Short: short, Long: long}, func(ctx context.Context, g *grid, args []string) error {
+		id, err := g.jobID(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return do(ctx, g, id)
+	})
+}
+
+const submitLong = `Submits the job that a file describes, in YAML or JSON, and prints its id. Files
+that it names by path (a module, stdin, inputs) are uploaded before; paths are
+relative to the job file. A FILE of - is stdin. When the id is printed the job is
+not lost any more, whatever happens to nodes.
+
+With --wait the exit code is 0 if the job succeeded, and 125 if it did not.`
+
+func (a *app) jobSubmitCommand() *cobra.Command {
+	var dry, wait bool
+	var key string
+	cmd := a.gridCommand(&cobra.Command{
+		Use: "submit FILE", Short: "Submit a job", Long: submitLong,
+		Example: "  dugnad job submit render.yaml --wait\n  dugnad job submit render.yaml --dry-run",
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+	}, func(ctx context.Context, g *grid, args []string) error {
+		job, err := a.readJobFile(args[0])
+		if err != nil {
+			return err
+		}
+		u := uploads{client: g.client, dry: dry, dir: filepath.Dir(args[0])}
+		if err := u.all(ctx, job); err != nil {
+			return err
+		}
+		if dry {
+			return g.plan(ctx, job)
+		}
+		return g.submit(ctx, job, key, wait)
+	})
+	fs := cmd.Flags()
+	fs.BoolVar(&dry, "dry-run", false, "only say what would become of the job; nothing is uploaded")
+	fs.BoolVar(&wait, "wait", false, "wait until the job has ended")
+	fs.StringVar(&key, "key", "", "`text` that makes the job the same however often it is submitted")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "wait")
+	return cmd
+}
+
+func (g *grid) submit(ctx context.Context, job *jobspec.Job, key string, wait bool) error {
+	var err error
+	if key == "" {
+		if key, err = newKey(); err != nil {
+			return err
+		}
+	}
+	s, err := submit(ctx, g.client, job, key)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !g.json:
+		_, err = fmt.Fprintln(g.Out, s.ID)
+	case !wait:
+		return g.writeJSON(s)
+	}
+	if err != nil || !wait {
+		return err
+	}
+	return g.wait(ctx, s.ID, client.Fresh{Index: s.Index})
+}
+
+// wait waits for a job and fails unless it succeeded.
+func (g *grid) wait(ctx context.Context, id string, f client.Fresh) error {
+	j, err := g.await(g.client, id, true).run(ctx, f)
+	if err != nil {
+		return err
+	}
+	if g.json {
+		if err := g.writeJSON(j); err != nil {
+			return err
+		}
+	}
+	if j.State == api.JobSucceeded {
+		return nil
+	}
+	text := fmt.Sprintf("job %s %s", id, j.State)
+	if j.State == api.JobKilled {
+		text = fmt.Sprintf("job %s was killed", id)
+	}
+	if j.Cause != "" {
+		text += ": " + j.Cause
+	}
+	if bad := j.Tasks.Ended() - j.Tasks.Succeeded; bad > 0 {
+		text += fmt.Sprintf(": %d of %s did not end well: see dugnad job tasks %s", bad, plural(uint64(j.Count), "task"), id)
+	}
+	return &exitError{code: exitFailure, err: fmt.Errorf("%s", printable(text))}
+}
+
+func (g *grid) plan(ctx context.Context, job *jobspec.Job) error {
+	file, err := json.Marshal(job)
+	if err != nil {
+		return err
+	}
+	p, err := g.client.Plan(ctx, file)
+	if err != nil {
+		return err
+	}
+	if g.json {
+		if err := g.writeJSON(p); err != nil {
+			return err
+		}
+	} else if err := g.printPlan(&p); err != nil {
+		return err
+	}
+	if p.Refused != "" {
+		return &exitError{code: exitFailure, err: fmt.Errorf("the job would be refused: %s", printable(p.Refused))}
+	}
+	return nil
+}
+
+func (g *grid) printPlan(p *api.Plan) error {
+	if p.Refused != "" {
+		return nil // The error says all there is.
+	}
+	if _, err := fmt.Fprintf(g.Out, "%s would start at once, %d would wait\n", plural(p.Starts, "task"), p.Waits); err != nil {
+		return err
+	}
+	if len(p.Nodes) > 0 {
+		t := newTable(g.Out, "NODE", "TASKS")
+		for _, node := range sortedKeys(p.Nodes) {
+			t.row(node, strconv.Itoa(p.Nodes[node]))
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	if p.Waits == 0 {
+		return nil
+	}
+	return g.printWhy(&p.Job)
+}
+
+func (a *app) jobListCommand() *cobra.Command {
+	var state string
+	var all bool
+	cmd := a.gridCommand(&cobra.Command{
+		Use: "ls", Short: "List the jobs that have not ended",
+	}, func(ctx context.Context, g *grid, _ []string) error {
+		states := []string{api.JobWaiting, api.JobActive, api.JobStopping}
+		switch {
+		case state != "":
+			states = []string{state}
+		case all:
+			states = []string{""}
+		}
+		list, err := g.jobs(ctx, states)
+		if err != nil {
+			return err
+		}
+		if g.json {
+			return g.writeJSON(list)
+		}
+		t := newTable(g.Out, "JOB", "NAME", "STATE", "TASKS", "CREATED", "FINISHED")
+		for i := range list.Jobs {
+			j := &list.Jobs[i]
+			t.row(j.ID, j.Name, j.State, fmt.Sprintf("%d/%d", j.Tasks.Ended(), j.Count), g.when(&j.Created), g.when(j.Finished))
+		}
+		return t.flush()
+	})
+	states := []string{api.JobWaiting, api.JobActive, api.JobStopping, api.JobSucceeded, api.JobFailed, api.JobKilled}
+	fs := cmd.Flags()
+	choiceFlag(cmd, &state, "state", "only jobs in this `state`: "+strings.Join(states, ", "), states)
+	fs.BoolVar(&all, "all", false, "also the jobs that have ended")
+	return cmd
+}
+
+// jobs lists the jobs in some states, in order of id.
+func (g *grid) jobs(ctx context.Context, states []string) (out api.Jobs, err error) {
+	out.Jobs = []api.Job{}
+	for _, state := range states {
+		for p := (client.Page{Limit: api.PageMax}); ; {
+			list, err := g.client.Jobs(ctx, state, p)
+			if err != nil {
+				return out, err
+			}
+			out.Jobs, out.Index = append(out.Jobs, list.Jobs...), list.Index
+			if p.After = list.Next; p.After == "" {
+				break
+			}
+		}
+	}
+	slices.SortFunc(out.Jobs, func(a, b api.Job) int { return cmp.Compare(a.ID, b.ID) })
+	// One may have changed its state between the lists.
+	out.Jobs = slices.CompactFunc(out.Jobs, func(a, b api.Job) bool { return a.ID == b.ID })
+	return out, nil
+}
+
+func (a *app) jobWaitCommand() *cobra.Command {
+	return a.jobLeaf("wait", "Wait until a job has ended",
+		"Waits until a job has ended and shows how it goes. The exit code is 0 if it succeeded,\nand 125 if it did not.",
+		func(ctx context.Context, g *grid, id string) error { return g.wait(ctx, id, client.Fresh{}) })
+}
+
+func (a *app) jobCancelCommand() *cobra.Command {
+	return a.jobLeaf("cancel", "Stop a job", "Stops a job: its tasks that run are killed, the others never start.",
+		func(ctx context.Context, g *grid, id string) error {
+			s, err := g.client.Cancel(ctx, id)
+			if err != nil {
+				return err
+			}
+			if g.json {
+				return g.writeJSON(s)
+			}
+			_, err = fmt.Fprintln(g.Out, s.ID)
+			return err
+		})
+}

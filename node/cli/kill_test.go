@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/client"
+	"github.com/dugnad/dugnad/node/control"
+)
+
+// apiOf returns a client of a node's own socket.
+func apiOf(t *testing.T, n *nodeProcess) *client.Client {
+	t.Helper()
+	c, err := client.Open(client.Config{
+		URL:  "http://node",
+		Dial: func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, n.dir) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestKilledInTheMiddle: nodes are killed in the middle of an array, one that works
+// and then the leader: every task succeeds, each is recorded once, and what was
+// acknowledged goes on.
+func TestKilledInTheMiddle(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	founder := newMachine(t, "founder").up(t, "--slots", "1")
+	nodes := []*nodeProcess{founder}
+	for i := range 4 {
+		nodes = append(nodes, newMachine(t, fmt.Sprint("n", i)).up(t, "--slots", "1", "--join", founder.invite(t)))
+	}
+	// A leader that is killed needs others to follow it.
+	founder.status(t, "three voters", func(control.Status) bool {
+		list, err := apiOf(t, founder).Nodes(ctx, client.Page{})
+		voters := 0
+		for _, n := range list.Nodes {
+			if n.Voter {
+				voters++
+			}
+		}
+		return err == nil && voters >= 3 && len(list.Nodes) == len(nodes)
+	})
+	asked := apiOf(t, nodes[4])
+	module, err := os.ReadFile(filepath.Join("..", "..", "runtime", "worker", "testdata", "hello.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := asked.PushModule(ctx, bytes.NewReader(module))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 4_000
+	job := func() string {
+		s, err := asked.Submit(ctx, fmt.Appendf(nil, "module: %s\ncount: %d\nlimits: {fuel: 10M}\n", m.Module, count), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.ID
+	}
+	first := job()
+	killWhenItWorks(ctx, t, asked, nodes[1], first)
+	second := job()
+	killWhenItWorks(ctx, t, asked, founder, second)
+	third := job()
+	for _, id := range []string{first, second, third} {
+		j, err := asked.Wait(ctx, id, client.Fresh{})
+		if err != nil || j.State != api.JobSucceeded || j.Tasks != (api.Tasks{Succeeded: count}) {
+			t.Fatalf("%+v, %v", j, err)
+		}
+	}
+	// The results of tasks that ended on a node that is gone are gone with it, until
+	// outputs are kept on two nodes; those of the last job are all there.
+	r, err := asked.Outputs(ctx, third, "stdout", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if out, err := io.ReadAll(r); err != nil || string(out) != strings.Repeat("hello\n", count) {
+		t.Errorf("%d bytes of output, want %d: %v", len(out), count*len("hello\n"), err)
+	}
+}
+
+// killWhenItWorks kills a node as soon as it has a lease on the job.
+func killWhenItWorks(ctx context.Context, t *testing.T, c *client.Client, n *nodeProcess, job string) {
+	t.Helper()
+	self := n.status(t, "itself", func(control.Status) bool { return true }).Node
+	errKilled := fmt.Errorf("%s is killed", self)
+	if err := c.Watch(ctx, job, 0, func(e api.Event) error {
+		if e.Kind == "placed" && e.Node == self {
+			n.kill(t)
+			return errKilled
+		}
+		return nil
+	}); err != errKilled { //nolint:errorlint // the very one
+		t.Fatalf("%s got no lease on job %s before it had ended: %v", self, job, err)
+	}
+}

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/client"
+	"github.com/dugnad/dugnad/runtime/lint"
+)
+
+// moduleCommand has what is done with modules of the grid.
+func (a *app) moduleCommand() *cobra.Command {
+	push := a.gridCommand(&cobra.Command{
+		Use: "push FILE", Short: "Make a module known to the grid, and print its hash",
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"wasm"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+	}, pushModule)
+	list := a.gridCommand(&cobra.Command{Use: "ls", Short: "List the modules that the grid knows"}, listModules)
+	inspect := a.gridCommand(&cobra.Command{Use: "inspect MODULE", Short: "Show a module"}, inspectModule)
+	remove := a.gridCommand(&cobra.Command{Use: "rm MODULE", Short: "Forget a module that no job names"}, removeModule)
+	return group("module", "Push modules to the grid, list and forget them", push, list, inspect, remove)
+}
+
+func pushModule(ctx context.Context, g *grid, args []string) error {
+	module, err := readModule(ctx, args[0], int(lint.Default().ModuleBytes))
+	if err != nil {
+		return err
+	}
+	m, err := g.client.PushModule(ctx, strings.NewReader(string(module)))
+	if hasCode(err, api.CodeRefused) {
+		return &exitError{exitRefused, fmt.Errorf("module %s refused: %w", args[0], err)}
+	}
+	if err != nil {
+		return err
+	}
+	if g.json {
+		return g.writeJSON(m)
+	}
+	_, err = fmt.Fprintln(g.Out, m.Module)
+	return err
+}
+
+func listModules(ctx context.Context, g *grid, _ []string) error {
+	out := api.Modules{Modules: []api.Module{}}
+	for p := (client.Page{Limit: api.PageMax}); ; {
+		list, err := g.client.Modules(ctx, p)
+		if err != nil {
+			return err
+		}
+		out.Modules, out.Index = append(out.Modules, list.Modules...), list.Index
+		if p.After = list.Next; p.After == "" {
+			break
+		}
+	}
+	if g.json {
+		return g.writeJSON(out)
+	}
+	t := newTable(g.Out, "MODULE", "BYTES", "JOBS", "HOLDERS")
+	for _, m := range out.Modules {
+		t.row(m.Module, strconv.FormatUint(m.Bytes, 10), strconv.FormatUint(m.Jobs, 10), strconv.Itoa(len(m.Holders)))
+	}
+	return t.flush()
+}
+
+func inspectModule(ctx context.Context, g *grid, args []string) error {
+	m, err := g.client.Module(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	if g.json {
+		return g.writeJSON(m)
+	}
+	t := newTable(g.Out)
+	t.fact("module", m.Module)
+	t.fact("bytes", strconv.FormatUint(m.Bytes, 10))
+	t.fact("jobs", strconv.FormatUint(m.Jobs, 10))
+	for _, h := range m.Holders {
+		t.fact("holder", h)
+	}
+	return t.flush()
+}
+
+func removeModule(ctx context.Context, g *grid, args []string) error {
+	if err := g.client.RemoveModule(ctx, args[0]); err != nil {
+		return err
+	}
+	if g.json {
+		return g.writeJSON(struct {
+			Removed string `json:"removed"`
+		}{args[0]})
+	}
+	return nil
+}
