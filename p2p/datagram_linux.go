@@ -87,7 +87,7 @@ func (d *datagrams) read() error {
 // memory.
 func splitControl(b []byte, n int) (segment int, marks []byte) {
 	segment, marks = n, b[:0]
-	for len(b) > 0 {
+	for len(b) >= unix.SizeofCmsghdr {
 		head, body, rest, err := unix.ParseOneSocketControlMessage(b)
 		if err != nil {
 			break
