@@ -7,6 +7,7 @@ import (
 
 // TestDev: a grid in one process runs a module for whoever asks its API.
 func TestDev(t *testing.T) {
+	t.Parallel()
 	cmd := dugnadCommand(t, nil, "dev", "--nodes", "3", "--api-listen", "127.0.0.1:0")
 	n := nodeProcess{dir: "dev", cmd: cmd, out: &transcript{}, errOut: &transcript{}, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = n.out, n.errOut

@@ -34,6 +34,7 @@ func apiOf(t *testing.T, n *nodeProcess) *client.Client {
 // and then the leader: every task succeeds, each is recorded once, and what was
 // acknowledged goes on.
 func TestKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	founder := newMachine(t, "founder").up(t, "--slots", "1")
