@@ -67,11 +67,31 @@ func (a *Authority) Invite(role Role, expires time.Time, uses int, contacts []Co
 	case len(contacts) > ContactsMax:
 		return nil, fmt.Errorf("invite: %w: %d contacts, the limit is %d", ErrFull, len(contacts), ContactsMax)
 	}
-	v := Invitation{Role: role, Since: now, Until: expires, Uses: uint32(uses), Contacts: contacts}
+	v := Invitation{Role: role, Since: a.afterExpulsions(now), Until: expires, Uses: uint32(uses), Contacts: contacts}
 	if _, err := io.ReadFull(a.random, v.ID[:]); err != nil {
 		return nil, fmt.Errorf("invite: %w", err)
 	}
 	return a.signer.invite(v), nil
+}
+
+// expulsionRecent is how much later than now an expulsion may be for an invitation
+// to be made later still: times are to the second.
+const expulsionRecent = 5 * time.Second
+
+// afterExpulsions returns now, or the second after an expulsion that was just made:
+// an invitation of that second would not let the outcast return.
+func (a *Authority) afterExpulsions(now time.Time) time.Time {
+	if a.expelled == nil {
+		return now
+	}
+	at := now
+	for _, node := range a.expelled.Nodes() {
+		since, _ := a.expelled.Out(node)
+		if next := since.Add(time.Second); next.After(at) && next.Before(now.Add(expulsionRecent)) {
+			at = next
+		}
+	}
+	return at
 }
 
 // Redeem makes the node a member, as the invitation says, and counts that use on

@@ -166,10 +166,10 @@ func LeftGrid(dir string) (*GridID, error) {
 }
 
 // Readmits says whether the invitation lets the outcast return, as a new node: it is
-// of the same grid and was made after the expulsion. An earlier one, with which the
+// of the same grid and was made in a later second than the expulsion. An earlier one, with which the
 // node may have been started, must not undo what an admin has done.
 func (v *Invitation) Readmits(o *Outcast) bool {
-	return v != nil && o != nil && v.Grid == o.Grid && !v.Since.Before(o.Since)
+	return v != nil && o != nil && v.Grid == o.Grid && v.Since.After(o.Since)
 }
 
 // Suffix is what the names of the outcast's files end with once they are put
