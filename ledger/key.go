@@ -146,6 +146,9 @@ type timerKey struct {
 	What []byte
 }
 
+// timerHead is the length of a timer's key up to what it is about.
+const timerHead = 1 + 8 + 1
+
 func parseTimer(key []byte) timerKey {
 	return timerKey{Time(binary.BigEndian.Uint64(key[1:9]) ^ 1<<63), key[9], key[10:]}
 }

@@ -138,6 +138,18 @@ type Constraint struct {
 	Not          bool
 }
 
+// String writes the constraint as specifications do: zone=oslo, zone!=oslo, !zone.
+func (c Constraint) String() string {
+	switch {
+	case !c.Not:
+		return c.Label + "=" + c.Value
+	case c.Value == "":
+		return "!" + c.Label
+	default:
+		return c.Label + "!=" + c.Value
+	}
+}
+
 // Retry says which attempts are repeated and when.
 type Retry struct {
 	// AttemptsMax bounds the attempts of a task that failed by itself, from 1.

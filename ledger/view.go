@@ -193,3 +193,12 @@ func NextTick(tx Tx) (at Time, ok bool, err error) {
 	})
 	return at, ok, nil
 }
+
+// TimerTime returns when the timer with a key is due, and whether the key is a
+// timer's.
+func TimerTime(key []byte) (at Time, ok bool) {
+	if len(key) < timerHead || key[0] != tableTimer {
+		return 0, false
+	}
+	return parseTimer(key).At, true
+}

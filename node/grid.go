@@ -70,7 +70,7 @@ func (n *Node) Explain(ctx context.Context, spec ledger.JobSpec) (api.Plan, erro
 
 // explain plans here.
 func (n *Node) explain(ctx context.Context, spec ledger.JobSpec) (api.Plan, error) {
-	s := n.planner.Load()
+	s := n.scheduler.Load()
 	if s == nil {
 		return api.Plan{}, scheduler.ErrNotLeader
 	}

@@ -96,14 +96,13 @@ type Node struct {
 	publisher *capacity.Publisher
 	pool      *pool.Pool
 	executor  *executor.Executor
-	scheduler *scheduler.Scheduler
 	api       http.Handler
 	httpd     *httpd.Server
 	control   *control.Server
 	// apiAddress is where httpd listens.
 	apiAddress string
-	// planner is scheduler, for those who ask before it is there.
-	planner atomic.Pointer[scheduler.Scheduler]
+	// scheduler is nil until it is there: other members may ask before.
+	scheduler atomic.Pointer[scheduler.Scheduler]
 	// rate is the fuel rate of all slots, once it was measured; rated says that it
 	// has changed.
 	rate  atomic.Uint64
@@ -150,8 +149,8 @@ func (n *Node) Close() error {
 		if n.httpd != nil {
 			errs = append(errs, n.httpd.Close())
 		}
-		if n.scheduler != nil {
-			errs = append(errs, n.scheduler.Close())
+		if s := n.scheduler.Load(); s != nil {
+			errs = append(errs, s.Close())
 		}
 		// What could not be handed back runs out; its outcomes are in the journal.
 		if n.executor != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -84,9 +85,11 @@ func (n *Node) openScheduler(ctx context.Context) error {
 	c := scheduler.Default()
 	c.Ledger, c.Board, c.Log, c.Registerer = n.book, n.publisher.Board(), n.log, n.registry
 	s, err := scheduler.Open(ctx, c)
-	n.scheduler = s
-	n.planner.Store(s)
-	return err
+	if err != nil {
+		return err
+	}
+	n.scheduler.Store(s)
+	return nil
 }
 
 // openAPI makes the API's handler, and answers on a port when there is one.
@@ -183,12 +186,7 @@ func (n *Node) registration() *ledger.RegisterNode {
 	for _, l := range o.Labels {
 		labels = append(labels, ledger.Label{Name: l.Key, Value: l.Value})
 	}
-	slices.SortFunc(labels, func(a, b ledger.Label) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(labels, func(a, b ledger.Label) int { return cmp.Compare(a.Name, b.Name) })
 	return &ledger.RegisterNode{
 		Node: n.self(),
 		Capacity: ledger.Resources{

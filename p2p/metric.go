@@ -1,7 +1,7 @@
 package p2p
 
 import (
-	"github.com/dugnad/dugnad/p2p/internal/metric"
+	"github.com/dugnad/dugnad/p2p/metric"
 	"github.com/prometheus/client_golang/prometheus"
 )
 

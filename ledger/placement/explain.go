@@ -212,7 +212,7 @@ func (p *Planner) tallyClasses(r *Reasons, j *job, l *pool) uint64 {
 		if i < len(d.spec.Features) {
 			c.Detail = d.spec.Features[i]
 		} else {
-			c.Code, c.Detail = CodeLabel, demandText(d.spec.Constraints[i-len(d.spec.Features)])
+			c.Code, c.Detail = CodeLabel, d.spec.Constraints[i-len(d.spec.Features)].String()
 		}
 		r.add(c)
 	}

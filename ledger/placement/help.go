@@ -175,15 +175,3 @@ func unitText(n uint64, unit string, base uint64, prefixes ...string) string {
 	}
 	return strconv.FormatUint(n, 10) + unit
 }
-
-// demandText writes a constraint as specifications do.
-func demandText(c ledger.Constraint) string {
-	switch {
-	case !c.Not:
-		return c.Label + "=" + c.Value
-	case c.Value == "":
-		return "!" + c.Label
-	default:
-		return c.Label + "!=" + c.Value
-	}
-}

@@ -11,19 +11,17 @@ type Code string
 
 // The codes beside those of the ledger, which pass on as they are.
 const (
-	CodeInvalid      Code = "invalid"
-	CodeNotFound     Code = "not_found"
-	CodeTooLarge     Code = "too_large"
-	CodeRefused      Code = "module_refused"
-	CodeNoLeader     Code = "no_leader"
-	CodeOverloaded   Code = "overloaded"
-	CodeUncertain    Code = "uncertain"
-	CodeNoRoom       Code = "no_room"
-	CodeNotHeld      Code = "object_not_held"
-	CodeNotReady     Code = "not_ready"
-	CodeStopping     Code = "stopping"
-	CodeInternal     Code = "internal"
-	CodeNotSupported Code = "not_supported"
+	CodeInvalid    Code = "invalid"
+	CodeNotFound   Code = "not_found"
+	CodeTooLarge   Code = "too_large"
+	CodeRefused    Code = "module_refused"
+	CodeNoLeader   Code = "no_leader"
+	CodeOverloaded Code = "overloaded"
+	CodeUncertain  Code = "uncertain"
+	CodeNoRoom     Code = "no_room"
+	CodeNotHeld    Code = "object_not_held"
+	CodeStopping   Code = "stopping"
+	CodeInternal   Code = "internal"
 )
 
 // statuses are the HTTP statuses of codes; what is not listed has 422.
@@ -31,8 +29,7 @@ var statuses = map[Code]int{
 	CodeInvalid: http.StatusUnprocessableEntity, CodeNotFound: http.StatusNotFound, CodeTooLarge: http.StatusRequestEntityTooLarge,
 	CodeRefused: http.StatusUnprocessableEntity, CodeNoLeader: http.StatusServiceUnavailable, CodeOverloaded: http.StatusServiceUnavailable,
 	CodeUncertain: http.StatusGatewayTimeout, CodeNoRoom: http.StatusInsufficientStorage, CodeNotHeld: http.StatusNotFound,
-	CodeNotReady: http.StatusConflict, CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError,
-	CodeNotSupported: http.StatusNotImplemented,
+	CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError,
 	"tenant_unknown": http.StatusForbidden, "module_unknown": http.StatusNotFound, "job_unknown": http.StatusNotFound,
 	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, "job_state": http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,

@@ -98,16 +98,7 @@ func (a *app) root() *cobra.Command {
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return configure(cmd, a.Environ)
 		},
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			var names []string
-			for _, c := range cmd.Commands() {
-				names = append(names, c.Name())
-			}
-			return usageError("there is no command %q%s: see dugnad --help", args[0], didYouMean(args[0], "", names))
-		},
+		Args: noOther,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(a.In)
@@ -123,6 +114,18 @@ func (a *app) root() *cobra.Command {
 		a.runCommand(), a.jobCommand(), a.moduleCommand(), a.gridNodeCommand(), a.upCommand(), a.devCommand(), a.inviteCommand(), a.statusCommand(), a.expelCommand(), a.objectCommand(), a.ledgerCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
+}
+
+// noOther refuses the name of a command that a command does not have.
+func noOther(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return usageError("there is no command %q%s: see %s --help", args[0], didYouMean(args[0], "", names), cmd.CommandPath())
 }
 
 // flagError adds to pflag's message what the caller may have meant.

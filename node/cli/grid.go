@@ -119,16 +119,7 @@ func (a *app) gridCommand(cmd *cobra.Command, do func(ctx context.Context, g *gr
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			var names []string
-			for _, c := range cmd.Commands() {
-				names = append(names, c.Name())
-			}
-			return usageError("there is no command %q%s: see dugnad %s --help", args[0], didYouMean(args[0], "", names), cmd.Name())
-		},
+		Args: noOther,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(commands...)

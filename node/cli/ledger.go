@@ -34,16 +34,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 		Short: "Check, back up, restore or recover a node's ledger",
 		Long: "Works on the ledger in a node's data folder; backup also while the node runs.\n" +
 			"The ledger is the grid's book of record; each node has a replica of it.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			var names []string
-			for _, c := range cmd.Commands() {
-				names = append(names, c.Name())
-			}
-			return usageError("there is no command %q%s: see dugnad ledger --help", args[0], didYouMean(args[0], "", names))
-		},
+		Args: noOther,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(

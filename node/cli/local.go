@@ -114,29 +114,27 @@ func (l *local) Close() error {
 	return errors.Join(l.worker.Close(), l.cache.Close())
 }
 
-// compileHelp is what to do about a module that takes too much to compile.
-const compileHelp = "build it with less inlining, or split its largest functions"
-
 // refusalError makes a *refusedError of an error that blames the module.
 func refusalError(err error) error {
+	code, help, refused := worker.Refusal(err)
+	if !refused {
+		return err
+	}
+	out := &refusedError{err: err, detail: &refusal{Code: code, Help: help}}
 	var r *lint.Refusal
 	var invalid *worker.InvalidError
 	switch {
 	case errors.As(err, &r):
-		out := &refusal{
-			Code: r.Code, Limit: r.Limit, Found: r.Found, Max: r.Max, Section: r.Section, Offset: r.Offset, Help: r.Help,
-		}
+		out.err = r
+		out.detail.Limit, out.detail.Found, out.detail.Max = r.Limit, r.Found, r.Max
+		out.detail.Section, out.detail.Offset = r.Section, r.Offset
 		if r.Function >= 0 {
-			out.Function = &r.Function
+			out.detail.Function = &r.Function
 		}
-		return &refusedError{err: r, detail: out}
 	case errors.As(err, &invalid):
-		return &refusedError{err: errors.New(invalid.Message), detail: &refusal{Code: "engine"}}
-	case errors.Is(err, worker.ErrCompileTimeout), errors.Is(err, worker.ErrCompileMemory):
-		return &refusedError{
-			err:    fmt.Errorf("%w: %s", err, compileHelp),
-			detail: &refusal{Code: "compile_limit", Help: compileHelp},
-		}
+		out.err = errors.New(invalid.Message)
+	case help != "":
+		out.err = fmt.Errorf("%w: %s", err, help)
 	}
-	return err
+	return out
 }

@@ -32,15 +32,3 @@ func TestDurationValue(t *testing.T) {
 		t.Error("soon is a time")
 	}
 }
-
-func TestNearest(t *testing.T) {
-	names := []string{"fuel", "memory", "timeout", "max-output"}
-	for word, want := range map[string]string{
-		"feul": "fuel", "memry": "memory", "time-out": "timeout", "maxoutput": "max-output",
-		"MEMORY": "", "zebra": "", "": "",
-	} {
-		if got := nearest(word, names); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
-		}
-	}
-}

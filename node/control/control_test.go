@@ -126,7 +126,7 @@ func TestHostileRequests(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir, fake{})
 	send := func(request string) string {
-		c, err := dial(t.Context(), dir)
+		c, err := Dial(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}

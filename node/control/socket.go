@@ -62,7 +62,9 @@ func remove(dir string) error {
 // ErrNotRunning is returned when no node runs on the folder.
 var ErrNotRunning = errors.New("no node runs on this folder")
 
-func dial(ctx context.Context, dir string) (c net.Conn, err error) {
+// Dial connects to the node that runs on the folder dir, where its API is answered
+// below /v1. It returns ErrNotRunning when none does.
+func Dial(ctx context.Context, dir string) (c net.Conn, err error) {
 	err = within(dir, func(path string) error {
 		c, err = (&net.Dialer{}).DialContext(ctx, "unix", path)
 		return err
@@ -72,7 +74,3 @@ func dial(ctx context.Context, dir string) (c net.Conn, err error) {
 	}
 	return c, err
 }
-
-// Dial connects to the node that runs on the folder dir, where its API is answered
-// below /v1. It returns ErrNotRunning when none does.
-func Dial(ctx context.Context, dir string) (net.Conn, error) { return dial(ctx, dir) }

@@ -1,9 +1,9 @@
 package executor
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dugnad/dugnad/p2p/metric"
 )
 
 // metrics are one executor's; those that share a Registerer share them.
@@ -17,13 +17,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{}
 	var err error
 	vector := func(to **prometheus.CounterVec, name, help, label string) {
-		register(reg, to, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_executor_" + name, Help: help}, []string{label}), &err)
+		metric.Register(reg, to, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_executor_" + name, Help: help}, []string{label}), &err)
 	}
 	gauge := func(to *prometheus.Gauge, name, help string) {
-		register(reg, to, prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_executor_" + name, Help: help}), &err)
+		metric.Register(reg, to, prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_executor_" + name, Help: help}), &err)
 	}
 	counter := func(to *prometheus.Counter, name, help string) {
-		register(reg, to, prometheus.NewCounter(prometheus.CounterOpts{Name: "dugnad_executor_" + name, Help: help}), &err)
+		metric.Register(reg, to, prometheus.NewCounter(prometheus.CounterOpts{Name: "dugnad_executor_" + name, Help: help}), &err)
 	}
 	vector(&m.tasks, "tasks_total", "Attempts that ended here, by class.", "class")
 	vector(&m.leases, "leases_total", "Leases that ended here, by how.", "end")
@@ -41,21 +41,3 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 
 // limit counts; the names are constants of this package.
 func (m *metrics) limit(name string) { m.limits.WithLabelValues(name).Inc() }
-
-// register registers c and stores it, or stores the collector that was
-// registered under its name before.
-func register[C prometheus.Collector](reg prometheus.Registerer, to *C, c C, err *error) {
-	*to = c
-	if reg == nil || *err != nil {
-		return
-	}
-	e := reg.Register(c)
-	var was prometheus.AlreadyRegisteredError
-	if errors.As(e, &was) {
-		if existing, ok := was.ExistingCollector.(C); ok {
-			*to = existing
-			return
-		}
-	}
-	*err = e
-}

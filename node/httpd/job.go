@@ -123,11 +123,11 @@ func (s *server) jobID(key string) (id ledger.JobID, err error) {
 		copy(id[:], sum[:])
 		return id, nil
 	}
-	return NewJobID()
+	return newJobID()
 }
 
-// NewJobID makes an id that sorts by time.
-func NewJobID() (id ledger.JobID, err error) {
+// newJobID makes an id that sorts by time.
+func newJobID() (id ledger.JobID, err error) {
 	_, err = rand.Read(id[6:])
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(time.Now().UnixMilli()))
@@ -280,10 +280,11 @@ func (s *server) follow(ctx context.Context, id ledger.JobID, from uint64, look 
 		case !errors.Is(err, replica.ErrTooOld):
 			return err
 		}
-		if done, err := look(); err != nil || done {
+		// What happens behind the index that is taken first is watched.
+		if from, err = s.Ledger.View(func(ledger.Tx) error { return nil }); err != nil {
 			return err
 		}
-		if from, err = s.Ledger.View(func(ledger.Tx) error { return nil }); err != nil {
+		if done, err := look(); err != nil || done {
 			return err
 		}
 	}

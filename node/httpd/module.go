@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -53,14 +54,14 @@ func (b *body) Resolve(c huma.Context) []error {
 // pushModule checks a module, keeps it and makes it known.
 func (s *server) pushModule(ctx context.Context, body io.Reader) (*answer[api.Module], error) {
 	limits := lint.Default()
-	bytes, err := io.ReadAll(io.LimitReader(body, int64(limits.ModuleBytes)+1))
+	b, err := io.ReadAll(io.LimitReader(body, int64(limits.ModuleBytes)+1))
 	if err != nil {
 		return nil, problem(fmt.Errorf("read module: %w", err))
 	}
-	if _, err := lint.Check(bytes, limits); err != nil {
+	if _, err := lint.Check(b, limits); err != nil {
 		return nil, problem(err)
 	}
-	h, size, err := s.Objects.Put(ctx, strings.NewReader(string(bytes)), moduleOwner)
+	h, size, err := s.Objects.Put(ctx, bytes.NewReader(b), moduleOwner)
 	if err != nil {
 		return nil, problem(err)
 	}

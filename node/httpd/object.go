@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -51,23 +52,24 @@ func (s *server) getObject(ctx context.Context, q *objectPath) (*huma.StreamResp
 	if err != nil {
 		return nil, problem(err)
 	}
-	return s.stream(o, o.Size()), nil
+	return s.stream(o.Size(), func(w io.Writer) error {
+		_, err := io.Copy(w, o)
+		return errors.Join(err, o.Close())
+	}), nil
 }
 
-// stream answers with what is read from r, which it closes.
-func (s *server) stream(r io.ReadCloser, size int64) *huma.StreamResponse {
+// stream answers with what write writes: size bytes, or as many as it likes when
+// that is negative.
+func (s *server) stream(size int64, write func(io.Writer) error) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		c.SetHeader("Content-Type", "application/octet-stream")
 		if size >= 0 {
 			c.SetHeader("Content-Length", strconv.FormatInt(size, 10))
 		}
-		_, err := io.Copy(c.BodyWriter(), r)
-		if err != nil {
+		if err := write(c.BodyWriter()); err != nil {
 			s.log.Info("answer was not taken whole", "err", err)
-			_ = r.Close()
 			// Cuts the connection: the client must not take this for the end.
 			panic(http.ErrAbortHandler)
 		}
-		_ = r.Close()
 	}}
 }

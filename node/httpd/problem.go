@@ -8,7 +8,6 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
-	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/runtime/lint"
 )
@@ -41,12 +40,8 @@ func problem(err error) error {
 	if err == nil || errors.As(err, &known) {
 		return err
 	}
-	var lintRefusal *lint.Refusal
-	var refused *pool.RefusedError
-	switch {
-	case errors.As(err, &lintRefusal):
-		return api.NewProblem(api.CodeRefused, err.Error(), lintRefusal.Help)
-	case errors.As(err, &refused):
+	var refused *lint.Refusal
+	if errors.As(err, &refused) {
 		return api.NewProblem(api.CodeRefused, err.Error(), refused.Help)
 	}
 	for _, p := range problems {

@@ -210,9 +210,9 @@ func (s *server) output(ctx context.Context, job, stream string, first, end uint
 	if end == 0 || end > count {
 		end = count
 	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(shelf.Copy(ctx, s.shelf(), w, id, shelf.Stream(stream), first, end)) }()
-	return s.stream(r, -1), nil
+	return s.stream(-1, func(w io.Writer) error {
+		return shelf.Copy(ctx, s.shelf(), w, id, shelf.Stream(stream), first, end)
+	}), nil
 }
 
 // shelf is where results are.

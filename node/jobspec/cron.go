@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dugnad/dugnad/node/nearest"
 )
 
 // cronWords are schedules with a name.
@@ -37,7 +39,7 @@ func checkCron(schedule string) (message, help string) {
 	const example = `write minute, hour, day, month and weekday, such as "30 4 * * mon-fri"`
 	if strings.HasPrefix(schedule, "@") {
 		if words := cronWords(); !slices.Contains(words, schedule) {
-			if word := nearest(schedule, words); word != "" {
+			if word := nearest.Name(schedule, words); word != "" {
 				return quote(schedule) + " is not a schedule", "did you mean " + word + "?"
 			}
 			return quote(schedule) + " is not a schedule", "write one of " + strings.Join(words, ", ") + ", or five fields"

@@ -1,6 +1,10 @@
 package jobspec
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/dugnad/dugnad/node/nearest"
+)
 
 func TestCron(t *testing.T) {
 	for schedule, want := range map[string]string{
@@ -49,7 +53,7 @@ func FuzzCron(f *testing.F) {
 func TestNearest(t *testing.T) {
 	names := fieldsOf[Limits]()
 	for word, want := range map[string]string{"feul": "fuel", "memroy": "memory", "time_out": "timeout", "zebra": "", "": ""} {
-		if got := nearest(word, names); got != want {
+		if got := nearest.Name(word, names); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dugnad/dugnad/node/nearest"
 	"github.com/dugnad/dugnad/node/quantity"
 )
 
@@ -150,9 +151,9 @@ func chosen(text string, e enum) (message, help string) {
 	if slices.Contains(names, text) {
 		return "", ""
 	}
-	help = "did you mean " + nearest(text, names) + "?"
-	if nearest(text, names) == "" {
-		help = "write one of them"
+	help = "write one of them"
+	if name := nearest.Name(text, names); name != "" {
+		help = "did you mean " + name + "?"
 	}
 	return fmt.Sprintf("%s is none of %s", quote(text), strings.Join(names, ", ")), help
 }

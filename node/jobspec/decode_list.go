@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dugnad/dugnad/node/nearest"
 )
 
 // synonyms are words of other tools for fields of a job.
@@ -120,7 +122,7 @@ func (d *decoder) meaning(word, path string, names []string) string {
 			return field
 		}
 	}
-	if name := nearest(word, names); name != "" {
+	if name := nearest.Name(word, names); name != "" {
 		return below(path, name)
 	}
 	return ""

@@ -23,21 +23,9 @@ type Labels []ledger.Constraint
 func (l Labels) MarshalJSON() ([]byte, error) {
 	texts := make([]string, len(l))
 	for i, c := range l {
-		texts[i] = constraintText(c)
+		texts[i] = c.String()
 	}
 	return json.Marshal(texts)
-}
-
-// constraintText writes a constraint as the list form does.
-func constraintText(c ledger.Constraint) string {
-	switch {
-	case !c.Not:
-		return c.Label + "=" + c.Value
-	case c.Value == "":
-		return "!" + c.Label
-	default:
-		return c.Label + "!=" + c.Value
-	}
 }
 
 func (l *Labels) decode(d *decoder, n *yaml.Node, path string) {

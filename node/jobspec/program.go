@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/nearest"
 	"github.com/dugnad/dugnad/runtime/task"
 )
 
@@ -134,7 +135,7 @@ func checkRetryOn(on string) (message, help string) {
 		return quote(on) + " is no outcome to repeat", "write exit, or exit:N for one exit code"
 	}
 	help = "write some of " + strings.Join(RetryOutcomes(), ", ") + ", exit:N"
-	if name := nearest(on, RetryOutcomes()); name != "" {
+	if name := nearest.Name(on, RetryOutcomes()); name != "" {
 		help = "did you mean " + name + "?"
 	}
 	return quote(on) + " is not an outcome", help

@@ -1,9 +1,9 @@
 package pool
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dugnad/dugnad/p2p/metric"
 )
 
 type metrics struct {
@@ -16,8 +16,5 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		workers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_pool_workers", Help: "Worker processes, one per tenant."}),
 		limits:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_pool_limit_reached_total", Help: "How often a limit made a task wait, by limit."}, []string{"limit"}),
 	}
-	if r == nil {
-		return m, nil
-	}
-	return m, errors.Join(r.Register(m.workers), r.Register(m.limits))
+	return m, metric.RegisterAll(r, []prometheus.Collector{m.workers, m.limits})
 }

@@ -213,19 +213,10 @@ func readAll(open func() (io.ReadCloser, error)) ([]byte, error) {
 	return module, errors.Join(err, r.Close())
 }
 
-// compileHelp is what to do about a module that takes too much to compile.
-const compileHelp = "build it with less inlining, or split its largest functions"
-
 // refused tells a module's fault from this node's.
 func refused(err error) error {
-	var r *lint.Refusal
-	switch {
-	case errors.As(err, &r):
-		return &RefusedError{Code: r.Code, Help: r.Help, Err: err}
-	case errors.Is(err, worker.ErrInvalid):
-		return &RefusedError{Code: "engine", Err: err}
-	case errors.Is(err, worker.ErrCompileTimeout), errors.Is(err, worker.ErrCompileMemory):
-		return &RefusedError{Code: "compile_limit", Help: compileHelp, Err: err}
+	if code, help, ok := worker.Refusal(err); ok {
+		return &RefusedError{Code: code, Help: help, Err: err}
 	}
 	return err
 }

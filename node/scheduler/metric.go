@@ -1,11 +1,10 @@
 package scheduler
 
 import (
-	"fmt"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/p2p/metric"
 )
 
 // What may wake a pass, as the metric names it.
@@ -68,31 +67,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	})
 	m.passSeconds = h
 	m.all = append(m.all, h)
-	return m, m.register()
+	return m, metric.RegisterAll(m.registerer, m.all)
 }
 
-func (m *metrics) register() error {
-	if m.registerer == nil {
-		return nil
-	}
-	for i, c := range m.all {
-		if err := m.registerer.Register(c); err != nil {
-			m.all = m.all[:i]
-			m.unregister()
-			return fmt.Errorf("register metrics: %w", err)
-		}
-	}
-	return nil
-}
-
-func (m *metrics) unregister() {
-	if m.registerer == nil {
-		return
-	}
-	for _, c := range m.all {
-		m.registerer.Unregister(c)
-	}
-}
+func (m *metrics) unregister() { metric.UnregisterAll(m.registerer, m.all) }
 
 // clear resets what is said of the present, when this node leads no longer.
 func (m *metrics) clear() {

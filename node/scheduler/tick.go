@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"encoding/binary"
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -29,21 +28,9 @@ func (t *ticks) read(tx ledger.Tx) (err error) {
 // hear takes a timer into account that was set. One that was deleted shows when
 // it seems due.
 func (t *ticks) hear(key []byte) {
-	if at, ok := timerTime(key); ok && (!t.set || at < t.at) {
+	if at, ok := ledger.TimerTime(key); ok && (!t.set || at < t.at) {
 		t.at, t.set = at, true
 	}
-}
-
-// timerTable is the table of timers in the ledger; its keys go on with the time,
-// whose sign bit is flipped.
-const timerTable = 'T'
-
-// timerTime returns when the timer with a key is due, and whether it is one.
-func timerTime(key []byte) (at ledger.Time, ok bool) {
-	if len(key) < 9 || key[0] != timerTable {
-		return 0, false
-	}
-	return ledger.Time(binary.BigEndian.Uint64(key[1:9]) ^ 1<<63), true
 }
 
 // tickAt returns when to look at the timers, zero for not at all.

@@ -3,7 +3,7 @@ package rpc
 import (
 	"time"
 
-	"github.com/dugnad/dugnad/p2p/internal/metric"
+	"github.com/dugnad/dugnad/p2p/metric"
 	"github.com/prometheus/client_golang/prometheus"
 )
 

@@ -126,6 +126,24 @@ func (e *InvalidError) Error() string { return ErrInvalid.Error() + ": " + e.Mes
 
 func (e *InvalidError) Unwrap() error { return ErrInvalid }
 
+// compileHelp is what to do about a module that takes too much to compile.
+const compileHelp = "build it with less inlining, or split its largest functions"
+
+// Refusal says whether an error of Cache.Image is the module's fault: by a stable
+// code, with what to do about it where that is known.
+func Refusal(err error) (code, help string, refused bool) {
+	var r *lint.Refusal
+	switch {
+	case errors.As(err, &r):
+		return r.Code, r.Help, true
+	case errors.Is(err, ErrInvalid):
+		return "engine", "", true
+	case errors.Is(err, ErrCompileTimeout), errors.Is(err, ErrCompileMemory):
+		return "compile_limit", compileHelp, true
+	}
+	return "", "", false
+}
+
 // Cache keeps compiled modules on disk. Its methods are safe for concurrent
 // use, also by several processes on the same folder.
 type Cache struct {

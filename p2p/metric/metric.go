@@ -1,4 +1,4 @@
-// Package metric registers the metrics of the packages of p2p.
+// Package metric registers metrics, for the packages of p2p and of node.
 package metric
 
 import (

@@ -1,16 +1,17 @@
-package jobspec
+// Package nearest finds the name that a misspelt word was meant to be.
+package nearest
 
 import "strings"
 
-// nearestBytesMax bounds a word that might be a slip of the hand: comparing long
+// bytesMax bounds a word that might be a slip of the hand: comparing long
 // ones takes long.
-const nearestBytesMax = 64
+const bytesMax = 64
 
-// nearest returns the first name that begins with word, or else the name
+// Name returns the first name that begins with word, or else the name
 // closest to it, or "" when none is close enough to be a slip of the hand: a
 // third of word's letters, at least two.
-func nearest(word string, names []string) string {
-	if len(word) > nearestBytesMax {
+func Name(word string, names []string) string {
+	if len(word) > bytesMax {
 		return ""
 	}
 	for _, name := range names {
