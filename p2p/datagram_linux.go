@@ -3,6 +3,8 @@ package p2p
 import (
 	"encoding/binary"
 	"net"
+	"net/netip"
+	"syscall"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
@@ -21,8 +23,13 @@ const (
 // one length from one sender, the last one perhaps shorter, in one system call and
 // one walk through the network stack (UDP_GRO). Its ReadBatch takes them apart again;
 // the other methods that read do not, and nobody calls them. It has one reader.
+//
+// The kernel tells it of datagrams that came back (IP_RECVERR), which a socket that
+// talks to many would not hear of otherwise.
 type datagrams struct {
 	*net.UDPConn
+	raw            syscall.RawConn
+	refused        func(netip.AddrPort)
 	train, control []byte
 	// rest is what ReadBatch has not given yet of the train, segment the length of
 	// each datagram in it, marks the control messages that all of them came with.
@@ -33,7 +40,9 @@ type datagrams struct {
 }
 
 // listenDatagrams opens a socket for QUIC; without trains where the kernel is too old.
-func listenDatagrams(network string, at *net.UDPAddr) (net.PacketConn, error) {
+// refused is told of addresses at which the machine said that nobody listens. It
+// must not block. Anybody who can send packets can pretend that.
+func listenDatagrams(network string, at *net.UDPAddr, refused func(netip.AddrPort)) (net.PacketConn, error) {
 	c, err := net.ListenUDP(network, at)
 	if err != nil {
 		return nil, err
@@ -46,11 +55,16 @@ func listenDatagrams(network string, at *net.UDPAddr) (net.PacketConn, error) {
 	var unsupported error
 	err = raw.Control(func(fd uintptr) {
 		unsupported = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+		if unsupported == nil {
+			reportErrors(int(fd), c.LocalAddr())
+		}
 	})
 	if err != nil || unsupported != nil {
 		return c, nil //nolint:nilerr // it works all the same
 	}
-	return &datagrams{UDPConn: c, train: make([]byte, trainBytesMax), control: make([]byte, controlBytesMax)}, nil
+	return &datagrams{
+		UDPConn: c, raw: raw, refused: refused, train: make([]byte, trainBytesMax), control: make([]byte, controlBytesMax),
+	}, nil
 }
 
 // ReadBatch waits for datagrams and gives as many of one train as there are messages.
@@ -74,6 +88,9 @@ func (d *datagrams) ReadBatch(messages []ipv4.Message, _ int) (int, error) {
 // read reads the next train.
 func (d *datagrams) read() error {
 	n, controls, _, from, err := d.ReadMsgUDP(d.train, d.control)
+	for err != nil && d.returned(err) {
+		n, controls, _, from, err = d.ReadMsgUDP(d.train, d.control)
+	}
 	if err != nil {
 		return err
 	}

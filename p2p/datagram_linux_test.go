@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 	"unsafe"
@@ -26,7 +27,7 @@ func mark(level, kind int32, body []byte) []byte {
 // TestDatagrams: datagrams come out as they went in, one by one, whether the kernel
 // joined them or not, with who sent them; one that is longer than its message is cut.
 func TestDatagrams(t *testing.T) {
-	to, err := listenDatagrams("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	to, err := listenDatagrams("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, func(netip.AddrPort) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +124,60 @@ func TestSplitControl(t *testing.T) {
 			segment, marks := splitControl(test.control, 3000)
 			if segment != test.segment || !bytes.Equal(marks, test.marks) {
 				t.Fatalf("%d, %x, want %d, %x", segment, marks, test.segment, test.marks)
+			}
+		})
+	}
+}
+
+// TestReturnedDatagrams: the socket tells of addresses at which nobody listens, and
+// goes on to work for all others.
+func TestReturnedDatagrams(t *testing.T) {
+	for _, c := range []struct {
+		network string
+		ip      net.IP
+	}{{"udp4", net.IPv4(127, 0, 0, 1)}, {"udp6", net.IPv6loopback}} {
+		t.Run(c.network, func(t *testing.T) {
+			refused := make(chan netip.AddrPort, 16)
+			s, err := listenDatagrams(c.network, &net.UDPAddr{IP: c.ip}, func(at netip.AddrPort) { refused <- at })
+			if err != nil {
+				t.Skipf("no socket: %v", err)
+			}
+			defer s.Close()
+			joined, ok := s.(*datagrams)
+			if !ok {
+				t.Skip("the kernel joins no datagrams")
+			}
+			gone, err := net.ListenUDP(c.network, &net.UDPAddr{IP: c.ip})
+			if err != nil {
+				t.Fatal(err)
+			}
+			nowhere := gone.LocalAddr().(*net.UDPAddr)
+			gone.Close()
+			there, err := net.ListenUDP(c.network, &net.UDPAddr{IP: c.ip})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer there.Close()
+			b := make([]byte, 16)
+			for range 3 {
+				for _, to := range []*net.UDPAddr{nowhere, there.LocalAddr().(*net.UDPAddr)} {
+					if _, _, err := joined.WriteMsgUDP([]byte("question"), nil, to); err != nil {
+						t.Fatalf("write to %s: %v", to, err)
+					}
+				}
+				if n, _, err := there.ReadFromUDP(b); err != nil || string(b[:n]) != "question" {
+					t.Fatalf("%q, %v", b[:n], err)
+				}
+			}
+			if _, err := there.WriteToUDP([]byte("answer"), s.LocalAddr().(*net.UDPAddr)); err != nil {
+				t.Fatal(err)
+			}
+			messages := []ipv4.Message{{Buffers: [][]byte{b}, OOB: make([]byte, 128)}}
+			if n, err := joined.ReadBatch(messages, 0); err != nil || n != 1 || string(b[:messages[0].N]) != "answer" {
+				t.Fatalf("%d, %v", n, err)
+			}
+			if at := <-refused; at.Port() != uint16(nowhere.Port) || at.Addr().String() != nowhere.IP.String() {
+				t.Errorf("%s refused, want %s", at, nowhere)
 			}
 		})
 	}

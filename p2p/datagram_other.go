@@ -2,9 +2,12 @@
 
 package p2p
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
-// listenDatagrams opens a socket for QUIC.
-func listenDatagrams(network string, at *net.UDPAddr) (net.PacketConn, error) {
+// listenDatagrams opens a socket for QUIC. refused is never called.
+func listenDatagrams(network string, at *net.UDPAddr, _ func(netip.AddrPort)) (net.PacketConn, error) {
 	return net.ListenUDP(network, at)
 }

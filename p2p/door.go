@@ -26,9 +26,10 @@ type door struct {
 	// admit takes note of whom the hello was spoken with, and has the last word.
 	admit func(remote peer.ID, g *greeting) error
 	// refused hears what the other side says when it refuses.
-	refused func(refusal *Refusal)
-	log     *slog.Logger
-	metrics *metrics
+	refused  func(refusal *Refusal)
+	refusals *refusals
+	log      *slog.Logger
+	metrics  *metrics
 }
 
 // partyOf returns what the owner of that key brings to a hello: the node, or a

@@ -41,6 +41,7 @@ type Host struct {
 	reach      reach
 	places     *places
 	puncher    *puncher // nil when it is off
+	refusals   *refusals
 
 	libp2p  host.Host
 	swarm   *swarm.Swarm
@@ -130,6 +131,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.wg.Go(h.saveBook)
 	h.wg.Go(h.keepPlaces)
 	h.wg.Go(h.keepPunching)
+	h.wg.Go(h.keepRefusals)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -301,5 +302,41 @@ func TestCloseIsIdempotent(t *testing.T) {
 	}
 	if _, err := first.Open(testContext(t), testKey(t, 1).NodeID(), testProtocol); err == nil {
 		t.Fatal("a closed host opened a stream")
+	}
+}
+
+// quicOnly has a host listen on QUIC alone.
+func quicOnly(c *Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"} }
+
+// TestNobodyListens: a dial to a member that is gone ends when its machine says so,
+// long before QUIC would give up; what anybody can pretend of one that answers has no
+// effect.
+func TestNobodyListens(t *testing.T) {
+	a := founder(t, quicOnly)
+	b := join(t, a, RoleWorker, quicOnly)
+	eventually(t, "connection", connectedTo(a, b))
+	b.Handle(testProtocol, echo)
+	for _, c := range a.swarm.ConnsToPeer(b.self) {
+		at, ok := quicAddress(c.RemoteMultiaddr())
+		if !ok {
+			t.Fatalf("%s is no address of QUIC", c.RemoteMultiaddr())
+		}
+		a.refusals.hear(at)
+		if ctx := testContext(t); !answers(ctx, c) {
+			t.Error("does not answer")
+		}
+		a.endIfGone(c)
+		if c.IsClosed() {
+			t.Error("connection was closed, although the member answers")
+		}
+	}
+	askEcho(t, a, b.Self(), "still there")
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "goodbye", func() bool { return !connectedTo(a, b)() })
+	_, err := a.Open(testContext(t), b.Self(), testProtocol)
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("%v, want refused", err)
 	}
 }

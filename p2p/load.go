@@ -27,6 +27,7 @@ func load(cfg Config) (*Host, error) {
 		cfg: cfg, log: cfg.Log, deputies: newDeputies(), handlers: map[string]*handled{},
 		lonely: make(chan struct{}, 1), spread: make(chan struct{}, 1), greeted: make(chan peer.ID, exchangesQueued),
 		out: make(chan struct{}), listening: make(chan struct{}), book: newBook(cfg.MembersMax), places: newPlaces(),
+		refusals: newRefusals(),
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -49,7 +50,7 @@ func load(cfg Config) (*Host, error) {
 	}
 	h.door = &door{
 		key: h.key, slots: newSlots(cfg.HandshakesMax, cfg.HandshakesPerIPMax), timeout: cfg.HandshakeTimeout,
-		admit: h.admit, refused: h.hearProof, log: h.log, metrics: h.metrics,
+		admit: h.admit, refused: h.hearProof, refusals: h.refusals, log: h.log, metrics: h.metrics,
 		party: party{
 			grid: h.grid, self: idOf(h.self), name: cfg.Name, now: time.Now, invitation: cfg.Invitation,
 			membership: h.membership.Load, news: h.news, verify: h.verify, redeem: h.redeem,

@@ -51,8 +51,12 @@ func (s *netStream) Write(b []byte) (int, error) {
 	return n, streamError(err)
 }
 
-// Close ends both directions; what was written still goes out.
+// Close ends both directions; what was written still goes out. It waits for nothing
+// from the other side, as libp2p's Close does for the answer to the protocol's name:
+// whoever reads is woken first.
 func (s *netStream) Close() error {
+	_ = s.CloseWrite() // Close says it again
+	_ = s.CloseRead()
 	err := s.Stream.Close()
 	s.end()
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
@@ -43,7 +44,9 @@ func (d *door) quic(key crypto.PrivKey, manager *quicreuse.ConnManager, gater co
 // libp2p. It differs from libp2p's own only in listenDatagrams.
 func (h *Host) quicSockets(reset quic.StatelessResetKey, token quic.TokenGeneratorKey, resources network.ResourceManager) (*quicreuse.ConnManager, error) {
 	options := []quicreuse.Option{
-		quicreuse.OverrideListenUDP(listenDatagrams),
+		quicreuse.OverrideListenUDP(func(network string, at *net.UDPAddr) (net.PacketConn, error) {
+			return listenDatagrams(network, at, h.refusals.hear)
+		}),
 		quicreuse.VerifySourceAddress(resources.VerifySourceAddress),
 		quicreuse.ConnContext(func(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
 			return withConnectionScope(ctx, client, resources)
@@ -78,11 +81,19 @@ func withConnectionScope(ctx context.Context, client *quic.ClientInfo, resources
 // Dial dials and speaks the hello. In a hole punch that this side was told to wait
 // in, the other side dials.
 func (t *quicTransport) Dial(ctx context.Context, address ma.Multiaddr, p peer.ID) (transport.CapableConn, error) {
+	punch, client, _ := network.GetSimultaneousConnect(ctx)
+	if !punch { // whose first datagrams may be refused
+		var done func()
+		ctx, done = t.door.refusals.dialling(ctx, address)
+		defer done()
+	}
 	conn, err := t.Transport.Dial(ctx, address, p)
 	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errNobodyListens) {
+			return nil, fmt.Errorf("dial %s: %w", address, cause)
+		}
 		return nil, err
 	}
-	punch, client, _ := network.GetSimultaneousConnect(ctx)
 	if err := t.meet(ctx, conn, !punch || client); err != nil {
 		return nil, err
 	}

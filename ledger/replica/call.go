@@ -122,8 +122,22 @@ func (k *caller) read() {
 type callers struct {
 	replica *Replica
 
-	mu   sync.Mutex
-	open map[string]*caller
+	mu       sync.Mutex
+	open     map[string]*caller
+	dialling map[string]*dialling
+}
+
+// dialling is a connection that is being made; caller and err are there when done is
+// closed.
+type dialling struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+	caller *caller
+	err    error
+}
+
+func newCallers(r *Replica) *callers {
+	return &callers{replica: r, open: map[string]*caller{}, dialling: map[string]*dialling{}}
 }
 
 // call makes one call. sent tells whether the other side may have seen it.
@@ -135,37 +149,72 @@ func (s *callers) call(ctx context.Context, address string, kind byte, payload [
 	return k.call(ctx, kind, payload)
 }
 
+// get returns the connection to an address. Those who want it wait for the same
+// dial, which goes on without them.
 func (s *callers) get(ctx context.Context, address string) (*caller, error) {
 	s.mu.Lock()
-	k := s.open[address]
+	k, d := s.open[address], s.dialling[address]
+	if k == nil && d == nil {
+		var dialCtx context.Context
+		d = &dialling{done: make(chan struct{})}
+		dialCtx, d.cancel = context.WithCancelCause(s.replica.ctx)
+		if !s.replica.spawn(func() { s.dial(dialCtx, address, d) }) {
+			d.cancel(nil)
+			s.mu.Unlock()
+			return nil, ErrClosed
+		}
+		s.dialling[address] = d
+	}
 	s.mu.Unlock()
 	if k != nil {
 		return k, nil
 	}
-	c, err := s.replica.dial(ctx, address, protocolCall)
-	if err != nil {
-		return nil, err
+	select {
+	case <-d.done:
+		return d.caller, d.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	k = &caller{c: c, timeout: s.replica.config.RPCTimeout, waiting: map[uint64]chan answer{}, used: time.Now()}
+}
+
+// dial makes a connection and hands out its answers until it ends.
+func (s *callers) dial(ctx context.Context, address string, d *dialling) {
+	c, err := s.replica.dial(ctx, address, protocolCall)
+	s.mu.Lock()
+	delete(s.dialling, address)
+	if err == nil && ctx.Err() != nil {
+		_ = c.Close() // it was forsaken
+		err = context.Cause(ctx)
+	}
+	if d.err = err; err == nil {
+		d.caller = &caller{c: c, timeout: s.replica.config.RPCTimeout, waiting: map[uint64]chan answer{}, used: time.Now()}
+		s.open[address] = d.caller
+	}
+	s.mu.Unlock()
+	close(d.done)
+	d.cancel(nil)
+	if err != nil {
+		return
+	}
+	d.caller.read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other := s.open[address]; other != nil {
-		_ = c.Close()
-		return other, nil
+	if s.open[address] == d.caller {
+		delete(s.open, address)
 	}
-	if !s.replica.spawn(func() {
-		k.read()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.open[address] == k {
-			delete(s.open, address)
-		}
-	}) {
-		_ = c.Close()
-		return nil, ErrClosed
+}
+
+// forsake ends what waits for an address, where perhaps nobody is any more. What was
+// asked there may have happened.
+func (s *callers) forsake(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.open[address]; k != nil {
+		_ = k.c.Close()
 	}
-	s.open[address] = k
-	return k, nil
+	if d := s.dialling[address]; d != nil {
+		d.cancel(errLost)
+	}
 }
 
 // expire closes connections that nobody has used for a while.

@@ -176,6 +176,19 @@ func (e *engine) leads() bool {
 	return instance != nil && instance.State() == raft.Leader
 }
 
+// alone reports whether this member is the only voter.
+func (e *engine) alone() bool {
+	servers, _ := e.configuration()
+	own, voters := false, 0
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+			own = own || string(s.ID) == e.replica.config.ID
+		}
+	}
+	return own && voters == 1
+}
+
 // configuration returns Raft's latest configuration, committed or not.
 func (e *engine) configuration() (servers []raft.Server, index uint64) {
 	instance := e.get()
@@ -199,6 +212,9 @@ func (e *engine) offer(c *conn) bool {
 func (e *engine) watch(i *instance, observed <-chan raft.Observation) {
 	r := e.replica
 	led := uint64(0)
+	if e.alone() {
+		e.campaign(i) // nobody else could lead
+	}
 	for {
 		if term := i.CurrentTerm(); i.State() == raft.Leader && term != led {
 			led = term
@@ -207,6 +223,7 @@ func (e *engine) watch(i *instance, observed <-chan raft.Observation) {
 			i.watching.Go(func() { r.lead(i, term) })
 		}
 		r.metrics.term.Set(float64(i.CurrentTerm()))
+		r.noteLeader()
 		r.changed.signal()
 		select {
 		case <-i.ending:

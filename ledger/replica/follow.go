@@ -175,6 +175,7 @@ func (r *Replica) setHint(h hintError) {
 	was := r.hint.Load()
 	if was == nil || *was != h {
 		r.hint.Store(&h)
+		r.noteLeader()
 		r.changed.signal()
 	}
 }

@@ -42,17 +42,25 @@ func (r *Replica) lead(i *instance, term uint64) {
 		r.changed.signal()
 	}
 	h := &healer{replica: r, instance: i, since: map[string]time.Time{}, silent: map[string]time.Time{}}
-	tick := time.NewTicker(r.config.HealInterval)
-	defer tick.Stop()
+	timer := time.NewTimer(r.config.HealInterval)
+	defer timer.Stop()
 	for i.State() == raft.Leader && i.CurrentTerm() == term {
 		select {
-		case <-tick.C:
-			h.round(ctx)
+		case <-timer.C:
+			wait := r.config.HealInterval
+			if h.round(ctx) {
+				wait /= healHurry
+			}
+			timer.Reset(wait)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
+
+// healHurry is how much sooner the healer looks again after it has changed something:
+// whoever was added is to vote as soon as its log is there.
+const healHurry = 8
 
 // makeWay hands leadership over when the store has no room and another voter has,
 // until ctx ends.
@@ -115,13 +123,14 @@ type healer struct {
 // probesMax bounds the followers that are looked at in one round.
 const probesMax = 8
 
-// round looks at the voters and some followers and makes one change at most.
-func (h *healer) round(ctx context.Context) {
+// round looks at the voters and some followers and makes one change at most. It
+// reports whether it has.
+func (h *healer) round(ctx context.Context) bool {
 	r := h.replica
 	view := r.book.view()
 	f := h.instance.GetConfiguration()
 	if f.Error() != nil || r.leaving.Load() {
-		return
+		return false
 	}
 	servers := f.Configuration().Servers
 	seen := h.probe(ctx, view, servers)
@@ -144,13 +153,14 @@ func (h *healer) round(ctx context.Context) {
 		return unknown
 	})
 	if plan.action == keepVoters {
-		return
+		return false
 	}
 	if err := h.carryOut(plan, view); err != nil {
 		r.log.Info("voters could not be changed", "action", plan.action.String(), "id", plan.id, "err", err)
-		return
+		return false
 	}
 	r.log.Info("voters were changed", "action", plan.action.String(), "id", plan.id)
+	return true
 }
 
 // caughtUpEntries is how far a log may be behind when its member is made a voter.

@@ -47,7 +47,9 @@ type Replica struct {
 	// or member.
 	changed signal
 	// hint is the leader as the parent has told it.
-	hint            atomic.Pointer[hintError]
+	hint atomic.Pointer[hintError]
+	// followed is the address of whom this member took for the leader last.
+	followed        atomic.Pointer[string]
 	lastFollowError atomic.Pointer[error]
 	probing         atomic.Bool
 	// announced is the history in which this member has seen itself.
@@ -121,7 +123,7 @@ func open(ctx context.Context, config Config) (*Replica, error) {
 	r.engine = &engine{replica: r, snapshots: snaps}
 	r.pipeline = newPipeline(&r.config, r.engine, r.stall, m)
 	r.reader = &reader{replica: r, requests: make(chan chan outcome)}
-	r.callers = &callers{replica: r, open: map[string]*caller{}}
+	r.callers = newCallers(r)
 	if err := r.engine.start(nil); err != nil {
 		return nil, err
 	}
@@ -132,6 +134,7 @@ func open(ctx context.Context, config Config) (*Replica, error) {
 		func() { r.reader.run(r.ctx) },
 		func() { r.follow(r.ctx) },
 		func() { r.mind(r.ctx) },
+		func() { r.listen(r.ctx) },
 	} {
 		r.running.Go(run)
 	}

@@ -43,9 +43,17 @@ func TestKilledInTheMiddle(t *testing.T) {
 		nodes = append(nodes, newMachine(t, fmt.Sprint("n", i)).up(t, "--slots", "1", "--join", founder.invite(t)))
 	}
 	// Two of them may go only when all five vote.
+	from := apiOf(t, founder)
+	var seen string
+	defer func() {
+		if t.Failed() {
+			t.Logf("the founder has said of the nodes: %s", seen)
+		}
+	}()
 	founder.status(t, "five voters", func(control.Status) bool {
-		list, err := apiOf(t, founder).Nodes(ctx, client.Page{})
+		list, err := from.Nodes(ctx, client.Page{})
 		voters := 0
+		seen = fmt.Sprintf("%+v, %v", list, err)
 		for _, n := range list.Nodes {
 			if n.Voter {
 				voters++
@@ -54,7 +62,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 		return err == nil && voters == len(nodes) && len(list.Nodes) == len(nodes)
 	})
 	asked := apiOf(t, nodes[4])
-	module, err := os.ReadFile(filepath.Join("..", "..", "runtime", "worker", "testdata", "hello.wasm"))
+	module, err := os.ReadFile(filepath.Join("..", "..", "runtime", "worker", "testdata", "slow.wasm"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +70,9 @@ func TestKilledInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const count = 4_000
+	const count = 400 // of some milliseconds each: there is work for all nodes
 	job := func() string {
-		s, err := asked.Submit(ctx, fmt.Appendf(nil, "module: %s\ncount: %d\nlimits: {fuel: 10M}\n", m.Module, count), "")
+		s, err := asked.Submit(ctx, fmt.Appendf(nil, "module: %s\ncount: %d\nlimits: {fuel: 1G}\n", m.Module, count), "")
 		if err != nil {
 			t.Fatal(err)
 		}

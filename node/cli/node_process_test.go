@@ -158,6 +158,10 @@ func (n *nodeProcess) status(tb testing.TB, what string, ok func(s control.Statu
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			// What it says of its goroutines comes with its log.
+			if n.cmd.Process.Signal(syscall.SIGQUIT) == nil {
+				<-n.ended
+			}
 			tb.Fatalf("%s: %s: not within %s: status %+v, %v", filepath.Base(n.dir), what, patience, s, err)
 		}
 	}
