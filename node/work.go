@@ -105,9 +105,9 @@ func (n *Node) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.httpd = httpd.Open(l, n.api, n.log)
 	n.apiAddress = l.Addr().String()
-	return nil
+	n.httpd, err = httpd.Open(l, n.api, n.log, n.registry)
+	return err
 }
 
 // APIAddress returns where the API is answered; empty when only on the operator's

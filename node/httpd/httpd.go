@@ -94,10 +94,15 @@ type Server struct {
 	err    error
 }
 
-// Open answers requests on a listener, which it closes in the end.
-func Open(l net.Listener, handler http.Handler, log *slog.Logger) *Server {
+// Open answers requests on a listener, which it closes in the end, also when it
+// fails. At most 1,024 connections are open; log and reg may be nil.
+func Open(l net.Listener, handler http.Handler, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	bounded, err := newTurnstile(l, connectionsMax, reg)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("serve the API: %w", err), l.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{ended: make(chan error, 1), cancel: cancel}
@@ -106,8 +111,8 @@ func Open(l net.Listener, handler http.Handler, log *slog.Logger) *Server {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	go func() { s.ended <- s.http.Serve(l) }()
-	return s
+	go func() { s.ended <- s.http.Serve(bounded) }()
+	return s, nil
 }
 
 // closeTimeout bounds how long requests that are being answered may take when the
