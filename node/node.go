@@ -108,6 +108,15 @@ type Node struct {
 	rate  atomic.Uint64
 	rated chan struct{}
 
+	// watching and keeping are taken from by the loops of the offer: see Answer.
+	// keeping is nil where there is none.
+	watching, keeping chan struct{}
+
+	// stopEnrolling ends the loop that says what the node gives, enrolled is closed
+	// when it has ended.
+	stopEnrolling context.CancelFunc
+	enrolled      chan struct{}
+
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	once    sync.Once
@@ -121,6 +130,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{config: config, log: config.Log, registry: prometheus.NewRegistry(), rated: make(chan struct{}, 1)}
+	n.watching, n.enrolled = make(chan struct{}), make(chan struct{})
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
 	for _, open := range []func(ctx context.Context) error{
@@ -131,9 +141,17 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 			return nil, errors.Join(err, n.Close())
 		}
 	}
+	if n.host.Membership().Role >= p2p.RoleWorker {
+		n.keeping = make(chan struct{})
+		n.running.Go(func() { n.keepOffer(running) })
+	}
 	n.running.Go(func() { n.watchOffers(running) })
-	n.running.Go(func() { n.keepOffer(running) })
-	n.running.Go(func() { n.enrol(running) })
+	enrolling, stop := context.WithCancel(running)
+	n.stopEnrolling = stop
+	n.running.Go(func() {
+		defer close(n.enrolled)
+		n.enrol(enrolling)
+	})
 	return n, nil
 }
 

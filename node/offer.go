@@ -78,6 +78,8 @@ func (n *Node) watchOffers(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.watching:
+			continue
 		case <-ticker.C:
 		}
 		if now, _ := n.parent(); now != last {
@@ -96,9 +98,6 @@ func (n *Node) watchOffers(ctx context.Context) {
 // keepOffer makes the node's offer true until ctx ends: with the fuel rate as soon
 // as it is known, the disk that is left, and what is held.
 func (n *Node) keepOffer(ctx context.Context) {
-	if n.host.Membership().Role < p2p.RoleWorker {
-		return
-	}
 	rates := make(chan uint64)
 	ended := make(chan struct{})
 	go func() {
@@ -122,6 +121,7 @@ func (n *Node) keepOffer(ctx context.Context) {
 			case n.rated <- struct{}{}:
 			default:
 			}
+		case <-n.keeping:
 		case <-ticker.C:
 		}
 	}

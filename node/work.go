@@ -123,7 +123,7 @@ func (n *Node) self() ledger.NodeID { return ledger.NodeID(n.host.Self()) }
 // ends, and makes the first tenant when there is none.
 func (n *Node) enrol(ctx context.Context) {
 	for {
-		for !n.enrolled(ctx) {
+		for !n.enrolOnce(ctx) {
 			wait := enrolRetry*3/4 + rand.N(enrolRetry/2)
 			select {
 			case <-time.After(wait):
@@ -139,12 +139,17 @@ func (n *Node) enrol(ctx context.Context) {
 	}
 }
 
-// enrolled tells the ledger once, and reports whether it listened.
-func (n *Node) enrolled(ctx context.Context) bool {
+// enrolOnce tells the ledger once, and reports whether it listened.
+func (n *Node) enrolOnce(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
 	defer cancel()
 	var commands []ledger.Command
-	_, err := n.book.View(func(tx ledger.Tx) error {
+	back, read := n.departing(), n.book.View
+	if back {
+		// The last that its own copy knows may be from before it said that it goes.
+		read = func(f func(tx ledger.Tx) error) (uint64, error) { return n.book.Read(ctx, f) }
+	}
+	_, err := read(func(tx ledger.Tx) error {
 		commands = nil
 		if _, err := ledger.FindTenant(tx, DefaultTenant); errors.Is(err, ledger.ErrNotFound) {
 			commands = append(commands, &ledger.CreateTenant{Tenant: DefaultTenant, Weight: 1, BandMax: ledger.BandTop})
@@ -153,6 +158,9 @@ func (n *Node) enrolled(ctx context.Context) bool {
 		was, err := ledger.FindNode(tx, n.self())
 		if n.works() && (err != nil || !registered(&was, is)) {
 			commands = append(commands, is)
+		}
+		if n.works() && back && err == nil && was.State == ledger.NodeDraining {
+			commands = append(commands, &ledger.SetNodeState{Node: n.self(), State: ledger.NodeUp})
 		}
 		return nil
 	})
@@ -169,6 +177,9 @@ func (n *Node) enrolled(ctx context.Context) bool {
 		if err != nil {
 			break
 		}
+	}
+	if err == nil && back {
+		err = n.forgetDeparture()
 	}
 	return err == nil
 }

@@ -135,6 +135,23 @@ func (r *Replica) removeServer(ctx context.Context, id string) error {
 	return errNotLeader
 }
 
+// Resign hands leadership to another voter, for a member that is about to be
+// closed: the others need not miss it first. It returns nil when this member does
+// not lead, and when nobody else has a vote.
+func (r *Replica) Resign() error {
+	instance := r.engine.get()
+	if instance == nil || instance.State() != raft.Leader {
+		return nil
+	}
+	if servers, _ := r.engine.configuration(); countVoters(servers) < 2 {
+		return nil
+	}
+	if err := instance.await(instance.LeadershipTransfer()); err != nil && !errors.Is(err, raft.ErrNotLeader) {
+		return fmt.Errorf("hand over leadership: %w", err)
+	}
+	return nil
+}
+
 // handOver gives another member a vote, because the only voter leaves.
 func (r *Replica) handOver(ctx context.Context, i *instance) error {
 	view := r.book.view()

@@ -74,6 +74,39 @@ func TestMembersLeave(t *testing.T) {
 	}
 }
 
+// TestResign: a leader that is about to be closed leaves another one behind; who
+// cannot hand over goes on.
+func TestResign(t *testing.T) {
+	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{})
+	list := c.Found(3, 3)
+	leader := c.Leader(3)
+	for i, r := range list {
+		if i == leader {
+			continue
+		}
+		if err := r.Resign(); err != nil || !list[leader].Status().Leads {
+			t.Errorf("a follower: %v, leader %+v", err, list[leader].Status())
+		}
+	}
+	if err := list[leader].Resign(); err != nil {
+		t.Fatal(err)
+	}
+	c.Stop(leader)
+	list[leader] = nil
+	c.Until("another leads", func() bool {
+		for _, r := range list {
+			if r != nil && r.Status().Leads {
+				return true
+			}
+		}
+		return false
+	})
+	alone := ledgertest.NewCluster(t, ledgertest.ClusterConfig{}).Found(1, 1)[0]
+	if err := alone.Resign(); err != nil || !alone.Status().Leads {
+		t.Errorf("the only voter: %v, %+v", err, alone.Status())
+	}
+}
+
 func TestFoundAndJoinOnce(t *testing.T) {
 	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{})
 	list := c.Found(2, 1)

@@ -46,6 +46,8 @@ type Executor struct {
 	// changed, kicked: the ledger changed for this node, there is something to
 	// tell it.
 	changed, kicked chan struct{}
+	// asked is taken from by the loop that renews leases: see Answer.
+	asked chan struct{}
 
 	mu     sync.Mutex
 	leases map[ledger.Epoch]*lease
@@ -122,7 +124,7 @@ func newExecutor(config Config) *Executor {
 	e := &Executor{
 		config: config, log: log,
 		slots:   &slots{max: config.Slots},
-		changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1), asked: make(chan struct{}),
 		leases: map[ledger.Epoch]*lease{}, jobs: map[ledger.JobID]*job{}, done: map[ledger.Epoch]uint64{},
 		replayed: map[ledger.Epoch][]ledger.Run{}, orphans: map[ledger.Epoch]uint32{},
 		dirty: map[ledger.JobID]struct{}{},
@@ -135,6 +137,19 @@ func newExecutor(config Config) *Executor {
 // Running returns the slots that tasks of this grid use now, and how long it will
 // probably take until one is free: zero when one is.
 func (e *Executor) Running() (slots uint32, busyFor time.Duration) { return e.slots.load() }
+
+// Answer returns nil as soon as the loop that renews leases has come round, and
+// an error when ctx ends before.
+func (e *Executor) Answer(ctx context.Context) error {
+	select {
+	case e.asked <- struct{}{}:
+		return nil
+	case <-e.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("executor does not answer: %w", context.Cause(ctx))
+	}
+}
 
 // Drain takes no new lease and starts no further task, and waits for those that
 // run. When ctx ends they are cancelled. What has not finished is handed back

@@ -15,6 +15,8 @@ func (e *Executor) pulse() {
 	for {
 		select {
 		case <-timer.C:
+		case <-e.asked:
+			continue
 		case <-e.kicked:
 			if failures > 0 {
 				continue

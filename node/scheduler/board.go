@@ -119,7 +119,8 @@ func (l *lead) census(now time.Time) {
 		switch {
 		case l.fresh(s, now):
 			s.vanished = time.Time{}
-			if n.State == ledger.NodeUnreachable {
+			// A node that says that it goes has left an offer behind.
+			if n.State == ledger.NodeUnreachable && s.at.After(time.Unix(0, int64(n.Changed))) {
 				states[ledger.NodeUp] = append(states[ledger.NodeUp], n.ID)
 			}
 			continue

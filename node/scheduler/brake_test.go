@@ -39,6 +39,26 @@ func TestUnreachable(t *testing.T) {
 	})
 }
 
+// TestDeparted: a node that says itself that it goes is not taken for back because
+// of the offer that it has left, only because of a new one.
+func TestDeparted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrid(t)
+		g.add(2, 4)
+		g.open()
+		g.wait(time.Minute)
+		g.silent[0] = true
+		g.wait(time.Second)
+		g.mustDo(&ledger.SetNodeState{Node: nodeID(0), State: ledger.NodeUnreachable})
+		g.wait(3 * g.config.BoardInterval)
+		g.expect("state", int(g.state(0)), int(ledger.NodeUnreachable))
+		g.silent[0] = false
+		g.offer(0, 4)
+		g.wait(2 * g.config.BoardInterval)
+		g.expect("state after an offer", int(g.state(0)), int(ledger.NodeUp))
+	})
+}
+
 // TestNewLeaderWaits: a new leader, whose board is empty, takes nobody for silent
 // before it has waited, and lets nodes renew before leases run out.
 func TestNewLeaderWaits(t *testing.T) {

@@ -41,27 +41,46 @@ func (s *Scheduler) Explain(ctx context.Context, spec ledger.JobSpec) (Explanati
 	if spec.Count == 0 {
 		return Explanation{}, fmt.Errorf("explain: %w", errNoTasks)
 	}
-	s.mu.Lock()
-	l := s.current
-	s.mu.Unlock()
-	if l == nil {
-		return Explanation{}, ErrNotLeader
-	}
 	var e Explanation
 	var err error
-	done := make(chan struct{})
-	select {
-	case l.calls <- func() { defer close(done); e, err = l.explain(&spec) }:
-		<-done
-	case <-l.ended:
-		return Explanation{}, ErrNotLeader
-	case <-ctx.Done():
-		return Explanation{}, context.Cause(ctx)
+	if err := s.ask(ctx, func(l *lead) { e, err = l.explain(&spec) }); err != nil {
+		return Explanation{}, err
 	}
 	if err != nil {
 		return Explanation{}, fmt.Errorf("explain: %w", err)
 	}
 	return e, nil
+}
+
+// Answer returns nil as soon as the loop has come round, or at once when this node
+// does not schedule, and an error when ctx ends before.
+func (s *Scheduler) Answer(ctx context.Context) error {
+	err := s.ask(ctx, func(*lead) {})
+	if err == nil || errors.Is(err, ErrNotLeader) {
+		return nil
+	}
+	return fmt.Errorf("scheduler does not answer: %w", err)
+}
+
+// ask has the loop call f, and returns when it has. It returns ErrNotLeader when
+// this node does not schedule.
+func (s *Scheduler) ask(ctx context.Context, f func(l *lead)) error {
+	s.mu.Lock()
+	l := s.current
+	s.mu.Unlock()
+	if l == nil {
+		return ErrNotLeader
+	}
+	done := make(chan struct{})
+	select {
+	case l.calls <- func() { defer close(done); f(l) }:
+		<-done
+		return nil
+	case <-l.ended:
+		return ErrNotLeader
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // hypothetical is the id of the job that Explain plans: no submitted job has it.
