@@ -76,6 +76,26 @@ func (d durationValue) String() string {
 	return formatDuration(*d.to)
 }
 
+// patienceValue is a pflag.Value for a time, which may be 0; a bare number is seconds.
+type patienceValue struct{ to *time.Duration }
+
+func (p patienceValue) Set(s string) error {
+	if d, err := time.ParseDuration(s); err == nil && d == 0 {
+		*p.to = 0
+		return nil
+	}
+	return durationValue(p).Set(s)
+}
+
+func (p patienceValue) Type() string { return durationValue(p).Type() }
+
+func (p patienceValue) String() string {
+	if p.to != nil && *p.to == 0 {
+		return "0"
+	}
+	return durationValue(p).String()
+}
+
 func formatBytes(n uint64) string { return quantity.FormatBytes(n) }
 
 func formatFuel(n uint64) string { return quantity.FormatFuel(n) }

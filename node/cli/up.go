@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,10 +36,11 @@ type upFlags struct {
 	memory, disk    uint64
 	neverVote       bool
 	apiListen       string
+	stopTimeout     time.Duration
 }
 
 func (a *app) upCommand() *cobra.Command {
-	f := upFlags{memory: machineMemory() / 2, disk: offerDisk}
+	f := upFlags{memory: machineMemory() / 2, disk: offerDisk, stopTimeout: stopTimeout}
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run a node: found a grid, or join one",
@@ -46,13 +48,18 @@ func (a *app) upCommand() *cobra.Command {
 			"it with an invitation, which `dugnad invite` makes on the founder's node:\n\n" +
 			"  dugnad up --join INVITATION\n\n" +
 			"A node that has joined once needs no invitation any more. One that was expelled ends\n" +
-			"with exit code 125; with a new invitation it returns as a new node, with a new key.",
+			"with exit code 125; with a new invitation it returns as a new node, with a new key.\n\n" +
+			"SIGTERM and Ctrl-C stop it in good order: it takes no more tasks, hands those that\n" +
+			"have not begun to other nodes, gives what runs --stop-timeout to end, hands over the\n" +
+			"rest, and leaves. A second signal ends it at once, and costs nothing but time: the\n" +
+			"grid misses the node a few seconds later. As a service: see dugnad.service in the\n" +
+			"source. It tells systemd that it is ready, how it is, and that it is alive.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.dir, "node-dir", "", nodeDirHelp)
-	fs.StringVar(&f.join, "join", "", "`invitation` to join a grid with")
+	fs.StringVar(&f.join, "join", "", "* `invitation` to join a grid with")
 	fs.StringVar(&f.name, "name", "", "* what to call this node (default the host's name)")
 	fs.StringSliceVar(&f.listen, "listen", nil, "* `multiaddr` to listen on, can be repeated (default every address, port 4610)")
 	fs.StringSliceVar(&f.announce, "announce", nil, "* further `multiaddr` at which this node is reached, such as a forwarded port")
@@ -63,7 +70,8 @@ func (a *app) upCommand() *cobra.Command {
 	fs.Var(bytesValue(&f.disk), "offer-disk", "* disk to offer to objects of the grid")
 	fs.StringVar(&f.apiListen, "api-listen", "", "* `address` to answer the HTTP API at, such as 127.0.0.1:4611 (default only the socket in the node's folder)")
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
-	setting(fs, "node-dir", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen")
+	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
+	setting(fs, "node-dir", "join", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen", "stop-timeout")
 	return cmd
 }
 
@@ -72,12 +80,16 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return &exitError{code: exitFailure, err: err}
 	}
+	service, err := newNotifier(a.Environ)
+	if err != nil {
+		return &exitError{code: exitFailure, err: err}
+	}
 	limitMemory(a.Environ)
 	p2p.LogLibraries(config.Log.Handler())
-	err = a.runNode(ctx, config)
+	err = a.runNode(ctx, config, f.stopTimeout, service)
 	if err != nil && ctx.Err() == nil && readmits(config.Invitation, config.Dir) {
 		// It has learned only now that it was expelled: the invitation is for this.
-		err = a.runNode(ctx, config)
+		err = a.runNode(ctx, config, f.stopTimeout, service)
 	}
 	if err != nil {
 		return &exitError{code: exitFailure, err: err}
@@ -116,7 +128,7 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 
 // runNode runs a node until ctx ends, which is no error, or it is expelled, which
 // is one.
-func (a *app) runNode(ctx context.Context, config node.Config) error {
+func (a *app) runNode(ctx context.Context, config node.Config, patience time.Duration, service *notifier) error {
 	opening, stop := context.WithTimeout(ctx, joinTimeout)
 	n, err := node.Open(opening, config)
 	stop()
@@ -125,12 +137,28 @@ func (a *app) runNode(ctx context.Context, config node.Config) error {
 	}
 	s := n.Status()
 	fmt.Fprintf(a.Out, "node %s is up in grid %s as %s\n", s.Node, s.Grid, s.Role)
+	warn := func(err error) { config.Log.Warn("service manager", "err", err) }
+	if err := service.ready(serviceStatus(n)); err != nil {
+		warn(err)
+	}
+	watching, unwatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { service.watch(watching, n, func() string { return serviceStatus(n) }, warn) })
+	expelled := false
 	select {
 	case <-ctx.Done():
-		return n.Close()
 	case <-n.Out():
+		expelled = true
+	}
+	unwatch()
+	watch.Wait()
+	if err := service.stopping(); err != nil {
+		warn(err)
+	}
+	if expelled {
 		return errors.Join(explainOut(config.Dir), n.Close())
 	}
+	return a.stopNode(n, patience, config.Log)
 }
 
 const nodeDirHelp = "* the node's data `folder` (default ~/.local/share/dugnad)"
