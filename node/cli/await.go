@@ -96,7 +96,7 @@ func (p *await) show(j *api.Job, now time.Time) {
 
 func (p *await) clear() {
 	if p.terminal && p.shown != "" {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		fmt.Fprint(p.w, clearLine)
 	}
 }
 

@@ -28,22 +28,32 @@ func (f *gridFlags) register(fs *pflag.FlagSet) {
 
 // client returns a client of the node, of which it does not know whether it is
 // there.
-func (f gridFlags) client(environ []string) (*client.Client, error) {
+func (f gridFlags) client(a *app) (*client.Client, error) {
 	if f.api != "" {
-		c, err := client.Open(client.Config{URL: f.api})
+		c, err := client.Open(client.Config{URL: f.api, Retrying: a.retrying})
 		if err != nil {
 			return nil, usageError("--api: %w", err)
 		}
 		return c, nil
 	}
-	dir, err := nodeDir(f.dir, environ)
+	dir, err := nodeDir(f.dir, a.Environ)
 	if err != nil {
 		return nil, err
 	}
 	return client.Open(client.Config{
-		URL:  "http://node",
-		Dial: func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, dir) },
+		URL:      "http://node",
+		Dial:     func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, dir) },
+		Retrying: a.retrying,
 	})
+}
+
+// retrying says that the node is asked again, on a line of its own.
+func (a *app) retrying(err error) {
+	begin := ""
+	if isTerminal(a.Err, a.Environ) {
+		begin = clearLine
+	}
+	fmt.Fprintf(a.Err, "%sdugnad: %s: trying again for %s\n", begin, printable(inner(err).Error()), formatDuration(client.PatienceDefault))
 }
 
 // probeTimeout bounds how long dugnad run looks for a node that it may do without.
@@ -101,7 +111,7 @@ func (a *app) gridCommand(cmd *cobra.Command, do func(ctx context.Context, g *gr
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := where.client(a.Environ)
+		c, err := where.client(a)
 		if err != nil {
 			return err
 		}

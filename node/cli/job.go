@@ -74,12 +74,6 @@ func (a *app) jobSubmitCommand() *cobra.Command {
 }
 
 func (g *grid) submit(ctx context.Context, job *jobspec.Job, key string, wait bool) error {
-	var err error
-	if key == "" {
-		if key, err = newKey(); err != nil {
-			return err
-		}
-	}
 	s, err := submit(ctx, g.client, job, key)
 	if err != nil {
 		return err

@@ -2,10 +2,7 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
@@ -138,32 +134,11 @@ func (u *uploads) push(ctx context.Context, module []byte) error {
 	return err
 }
 
-// submitTries bounds how often a job is submitted of which it is not known whether
-// it was accepted.
-const submitTries = 3
-
-// submit submits a job under a key. An answer that was lost is asked for again:
-// the key makes it the same job.
+// submit submits a job under a key: an answer that was lost is asked for again.
 func submit(ctx context.Context, c *client.Client, job *jobspec.Job, key string) (s api.Submitted, err error) {
 	file, err := json.Marshal(job)
 	if err != nil {
 		return s, err
 	}
-	for range submitTries {
-		s, err = c.Submit(ctx, file, key)
-		if !hasCode(err, api.CodeUncertain) {
-			break
-		}
-	}
-	return s, err
-}
-
-// newKey makes the id of a job that is to be submitted. Ids sort by time.
-func newKey() (string, error) {
-	var id [jobIDDigits / 2]byte
-	binary.BigEndian.PutUint64(id[:], uint64(time.Now().UnixMilli())<<16)
-	if _, err := rand.Read(id[6:]); err != nil {
-		return "", fmt.Errorf("making a job's id: %w", err)
-	}
-	return hex.EncodeToString(id[:]), nil
+	return c.Submit(ctx, file, key)
 }

@@ -60,7 +60,7 @@ func (p *progress) show(start time.Time, estimate time.Duration) {
 		select {
 		case <-p.stopped:
 			if shown && p.terminal {
-				fmt.Fprint(p.w, "\r\x1b[K")
+				fmt.Fprint(p.w, clearLine)
 			}
 			return
 		case now := <-ticks:

@@ -34,7 +34,7 @@ func (a *app) gridOf(ctx context.Context, f *runFlags, j *job) (*client.Client, 
 	if f.grid == gridAuto && (j.dialogue && converses(a.In) || j.substituted() || !f.where.answers(ctx, a.Environ)) {
 		return nil, nil
 	}
-	return f.where.client(a.Environ)
+	return f.where.client(a)
 }
 
 // converses says whether somebody may be at the other end of r: it is no file, and
@@ -78,7 +78,7 @@ func (a *app) runOnGrid(ctx context.Context, j *job, c *client.Client) (err erro
 	if err != nil {
 		return err
 	}
-	if j.id, err = newKey(); err != nil {
+	if j.id, err = client.NewKey(); err != nil {
 		return err
 	}
 	ended := false

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/dugnad/dugnad/node/api"
 )
@@ -29,6 +31,15 @@ type Config struct {
 	URL string
 	// Dial, if set, reaches the node in another way than by its URL.
 	Dial func(ctx context.Context) (net.Conn, error)
+	// Patience is how long a call is tried again while its node restarts or its
+	// connections are cut; 0 is PatienceDefault, less is not at all. Only calls that
+	// have the same effect when they are repeated are tried again: reads, Wait,
+	// Watch, Plan, Submit, Drain and Resume. A node that has never answered is not
+	// waited for.
+	Patience time.Duration
+	// Retrying, if set, is told why each time that calls begin to be tried again.
+	// It may be called from several goroutines.
+	Retrying func(err error)
 }
 
 // Client asks one node. Its methods are safe for concurrent use; their errors are
@@ -37,6 +48,10 @@ type Client struct {
 	base      *url.URL
 	http      http.Client
 	transport *http.Transport
+	patience  time.Duration
+	retrying  func(err error)
+	// met says that the node has answered.
+	met atomic.Bool
 }
 
 // connectionsMax bounds the idle connections that are kept.
@@ -49,10 +64,22 @@ func Open(config Config) (*Client, error) {
 		return nil, fmt.Errorf("node's address %q is not http://HOST:PORT", config.URL)
 	}
 	t := &http.Transport{MaxIdleConns: connectionsMax, MaxIdleConnsPerHost: connectionsMax, DisableCompression: true}
-	if config.Dial != nil {
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return config.Dial(ctx) }
+	t.DialContext = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		if config.Dial != nil {
+			conn, err = config.Dial(ctx)
+		} else {
+			conn, err = new(net.Dialer).DialContext(ctx, network, address)
+		}
+		if err != nil {
+			return nil, dialError{err}
+		}
+		return conn, nil
 	}
-	return &Client{base: base, http: http.Client{Transport: t}, transport: t}, nil
+	patience := config.Patience
+	if patience == 0 {
+		patience = PatienceDefault
+	}
+	return &Client{base: base, http: http.Client{Transport: t}, transport: t, patience: patience, retrying: config.Retrying}, nil
 }
 
 // Close ends the connections that are idle.
@@ -88,17 +115,22 @@ func (c *Client) send(ctx context.Context, method, path string, q query, header 
 	if err != nil {
 		return nil, err
 	}
-	for name := range header {
-		r.Header.Set(name, header.Get(name))
+	for name, values := range header {
+		r.Header.Set(name, values[0])
 	}
 	res, err := c.http.Do(r)
 	if err != nil {
-		var dial *net.OpError
-		if errors.As(err, &dial) && dial.Op == "dial" {
+		var dial dialError
+		var op *net.OpError
+		switch {
+		case !errors.As(err, &dial):
+			return nil, cutError{err}
+		case errors.As(dial.err, &op) && op.Op == "dial":
 			return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, dial)
 		}
 		return nil, err
 	}
+	c.met.Store(true)
 	if res.StatusCode >= 300 {
 		return nil, errors.Join(readProblem(res), res.Body.Close())
 	}
@@ -108,7 +140,7 @@ func (c *Client) send(ctx context.Context, method, path string, q query, header 
 func readProblem(res *http.Response) error {
 	data, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
-		return err
+		return cutError{err}
 	}
 	p := &api.Problem{}
 	if json.Unmarshal(data, p) != nil || p.Code == "" {
@@ -124,8 +156,11 @@ func call[T any](ctx context.Context, c *Client, method, path string, q query, h
 		return v, err
 	}
 	data, err := io.ReadAll(io.LimitReader(res.Body, answerBytesMax))
-	if err = errors.Join(err, res.Body.Close()); err != nil || len(data) == 0 {
-		return v, err
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		return v, cutError{err}
+	}
+	if len(data) == 0 {
+		return v, nil
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
 		return v, fmt.Errorf("read answer to %s %s: %w", method, path, err)
@@ -134,7 +169,14 @@ func call[T any](ctx context.Context, c *Client, method, path string, q query, h
 }
 
 func read[T any](ctx context.Context, c *Client, path string, q query) (T, error) {
-	return call[T](ctx, c, http.MethodGet, path, q, nil, nil)
+	return repeat(ctx, c, func() (T, error) { return call[T](ctx, c, http.MethodGet, path, q, nil, nil) })
+}
+
+// setNode changes a node's state, which does the same however often it is done.
+func (c *Client) setNode(ctx context.Context, id, verb string) (api.Node, error) {
+	return repeat(ctx, c, func() (api.Node, error) {
+		return call[api.Node](ctx, c, http.MethodPost, "/nodes/"+url.PathEscape(id)+"/"+verb, nil, nil, nil)
+	})
 }
 
 // Fresh says how fresh an answer has to be; the zero Fresh takes what the node has.
@@ -169,16 +211,24 @@ func (p Page) in(q query) query {
 // Submit submits a job file. The same key gives the same job, however often it is
 // submitted; an empty key makes another one each time.
 func (c *Client) Submit(ctx context.Context, file []byte, key string) (api.Submitted, error) {
-	h := http.Header{"Content-Type": {"application/yaml"}}
-	if key != "" {
-		h.Set("Idempotency-Key", key)
+	if key == "" {
+		var err error
+		if key, err = NewKey(); err != nil {
+			return api.Submitted{}, err
+		}
 	}
-	return call[api.Submitted](ctx, c, http.MethodPost, "/jobs", nil, h, bytes.NewReader(file))
+	h := http.Header{"Content-Type": {"application/yaml"}, "Idempotency-Key": {key}}
+	return repeat(ctx, c, func() (api.Submitted, error) {
+		return call[api.Submitted](ctx, c, http.MethodPost, "/jobs", nil, h, bytes.NewReader(file))
+	})
 }
 
 // Plan says what would become of a job file.
 func (c *Client) Plan(ctx context.Context, file []byte) (api.Plan, error) {
-	return call[api.Plan](ctx, c, http.MethodPost, "/plans", nil, http.Header{"Content-Type": {"application/yaml"}}, bytes.NewReader(file))
+	h := http.Header{"Content-Type": {"application/yaml"}}
+	return repeat(ctx, c, func() (api.Plan, error) {
+		return call[api.Plan](ctx, c, http.MethodPost, "/plans", nil, h, bytes.NewReader(file))
+	})
 }
 
 // Job returns a job as it stands.
@@ -246,7 +296,7 @@ func (c *Client) Outputs(ctx context.Context, id string, stream string, first, e
 }
 
 func (c *Client) bytes(ctx context.Context, path string, q query) (io.ReadCloser, error) {
-	res, err := c.send(ctx, http.MethodGet, path, q, nil, nil)
+	res, err := repeat(ctx, c, func() (*http.Response, error) { return c.send(ctx, http.MethodGet, path, q, nil, nil) })
 	if err != nil {
 		return nil, err
 	}
@@ -286,12 +336,12 @@ func (c *Client) Node(ctx context.Context, id string) (api.Node, error) {
 
 // Drain lets nothing more be placed on a node, Resume ends that.
 func (c *Client) Drain(ctx context.Context, id string) (api.Node, error) {
-	return call[api.Node](ctx, c, http.MethodPost, "/nodes/"+url.PathEscape(id)+"/drain", nil, nil, nil)
+	return c.setNode(ctx, id, "drain")
 }
 
 // Resume lets tasks be placed on a node again.
 func (c *Client) Resume(ctx context.Context, id string) (api.Node, error) {
-	return call[api.Node](ctx, c, http.MethodPost, "/nodes/"+url.PathEscape(id)+"/resume", nil, nil, nil)
+	return c.setNode(ctx, id, "resume")
 }
 
 // PutObject keeps an object.

@@ -11,44 +11,43 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/dugnad/dugnad/node/api"
 )
 
-const (
-	// eventBytesMax bounds a line of the stream of events.
-	eventBytesMax = 1 << 20
-	// reconnect is the wait before a stream that was cut is asked for again.
-	reconnect = 500 * time.Millisecond
-)
+// eventBytesMax bounds a line of the stream of events.
+const eventBytesMax = 1 << 20
 
 // Watch calls visit with a job's events from one on, in order and each once, until
 // the job has ended, visit returns an error, which Watch returns, or ctx ends. It
 // asks again when the connection is cut.
 func (c *Client) Watch(ctx context.Context, id string, from uint32, visit func(api.Event) error) error {
 	next := max(from, 1)
-	for {
-		ended, err := c.watch(ctx, id, &next, visit)
-		var problem *api.Problem
+	for t := (trial{c: c}); ; {
+		ended, err := c.watch(ctx, id, &next, &t, visit)
 		var mine visitError
 		switch {
 		case errors.As(err, &mine):
 			return mine.err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.As(err, &problem) && problem.Status < http.StatusInternalServerError:
-			return err
 		case err == nil && (ended || c.told(ctx, id, next)):
 			return nil
+		case err == nil:
+			err = cutError{errEarly}
 		}
-		select {
-		case <-time.After(reconnect):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if !t.again(ctx, err) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
 		}
 	}
 }
+
+// errEarly is returned for a stream of events that has ended before its job, again
+// and again.
+var errEarly = errors.New("events of the job end before the job has ended")
 
 // told reports whether a job has ended and has no event from next on.
 func (c *Client) told(ctx context.Context, id string, next uint32) bool {
@@ -62,35 +61,42 @@ type visitError struct{ err error }
 func (e visitError) Error() string { return e.err.Error() }
 
 // watch reads one stream and reports whether it has told the job's end.
-func (c *Client) watch(ctx context.Context, id string, next *uint32, visit func(api.Event) error) (ended bool, err error) {
+func (c *Client) watch(ctx context.Context, id string, next *uint32, t *trial, visit func(api.Event) error) (ended bool, err error) {
 	h := http.Header{"Accept": {"text/event-stream"}, "Last-Event-ID": {strconv.FormatUint(uint64(*next-1), 10)}}
 	res, err := c.send(ctx, http.MethodGet, "/jobs/"+url.PathEscape(id)+"/events", nil, h, nil)
 	if err != nil {
 		return false, err
 	}
 	defer res.Body.Close()
+	t.heard()
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, eventBytesMax)
+	data := ""
 	for lines.Scan() {
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok {
+		line := lines.Text()
+		if text, ok := strings.CutPrefix(line, "data: "); ok {
+			data = text
+		}
+		// Only the empty line says that the one before was not cut short.
+		if line != "" || data == "" {
 			continue
 		}
 		var e api.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
 			return false, fmt.Errorf("read event: %w", err)
 		}
-		if e.Number < *next {
+		if data = ""; e.Number < *next {
 			continue
 		}
 		*next = e.Number + 1
+		t.over()
 		if err := visit(e); err != nil {
 			return false, visitError{err}
 		}
 		ended = ended || e.Job != ""
 	}
 	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) {
-		return ended, err
+		return ended, cutError{err}
 	}
 	return ended, nil
 }

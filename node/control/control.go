@@ -129,6 +129,9 @@ type Object struct {
 // problem is an error on the wire.
 type problem struct {
 	Detail string `json:"detail"`
+	// Code and Status are those of the API, for what could have been meant for it.
+	Code   string `json:"code,omitempty"`
+	Status int    `json:"status,omitempty"`
 }
 
 // Node is what is controlled. Its errors go to the operator as they are.
@@ -301,7 +304,11 @@ func read[T any](w http.ResponseWriter, r *http.Request) (v T, err error) {
 
 func (s *Server) answer(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
-	if err != nil {
+	switch {
+	case errors.Is(err, errClosing):
+		w.WriteHeader(http.StatusServiceUnavailable)
+		v = problem{Detail: err.Error(), Code: "stopping", Status: http.StatusServiceUnavailable}
+	case err != nil:
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		v = problem{Detail: err.Error()}
 	}

@@ -32,6 +32,8 @@ var problems = []struct {
 	{content.ErrNoHolder, api.CodeNotHeld, "no node that has it can be reached"},
 	{content.ErrTooLarge, api.CodeTooLarge, ""},
 	{context.DeadlineExceeded, api.CodeUncertain, "try again"},
+	// Whoever asked has gone, or hears that the node is going.
+	{context.Canceled, api.CodeStopping, "the node is stopping: ask another one"},
 }
 
 // problem turns an error into a problem; nil stays nil.

@@ -1,0 +1,297 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dugnad/dugnad/node/api"
+)
+
+// fakeNode answers over connections in memory, may be away, and notes what it was
+// asked.
+type fakeNode struct {
+	t       *testing.T
+	conns   chan net.Conn
+	stopped chan struct{}
+	once    sync.Once
+
+	mu    sync.Mutex
+	away  bool
+	asked []*http.Request
+	// answers are taken one after the other; the last one stays.
+	answers []http.HandlerFunc
+}
+
+var errAway = errors.New("no node is there")
+
+func (f *fakeNode) dial(context.Context) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return nil, errAway
+	}
+	here, there := net.Pipe()
+	f.conns <- there
+	return here, nil
+}
+
+func (f *fakeNode) setAway(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
+}
+
+// Accept, Close and Addr implement net.Listener.
+func (f *fakeNode) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.stopped:
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *fakeNode) Close() error   { f.once.Do(func() { close(f.stopped) }); return nil }
+func (f *fakeNode) Addr() net.Addr { return &net.UnixAddr{Name: "node"} }
+
+func (f *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	f.asked = append(f.asked, r)
+	answer := f.answers[0]
+	if len(f.answers) > 1 {
+		f.answers = f.answers[1:]
+	}
+	f.mu.Unlock()
+	answer(w, r)
+}
+
+func (f *fakeNode) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.asked)
+}
+
+// withNode calls test with a node that gives answers, and a client of it, in fake
+// time.
+func withNode(t *testing.T, test func(t *testing.T, f *fakeNode, c *Client), answers ...http.HandlerFunc) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeNode{t: t, conns: make(chan net.Conn, 1), stopped: make(chan struct{}), answers: answers}
+		server := http.Server{Handler: f}
+		ended := make(chan error, 1)
+		go func() { ended <- server.Serve(f) }()
+		c, err := Open(Config{URL: "http://node", Dial: f.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, f, c)
+		c.Close()
+		_ = server.Close()
+		<-ended
+	})
+}
+
+// text answers with a text.
+func text(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
+}
+
+// cut ends the connection after part of an answer.
+func cut(part string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(part)+1))
+		_, _ = io.WriteString(w, part)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func problem(code api.Code) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(code.Status())
+		_, _ = fmt.Fprintf(w, `{"code": %q, "status": %d}`, code, code.Status())
+	}
+}
+
+// TestRepeated: what has the same effect when it is repeated goes through cut
+// connections and a node that says that it stops; what has not fails at once.
+func TestRepeated(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		call     func(ctx context.Context, c *Client) error
+		repeated bool
+	}{
+		{"job", func(ctx context.Context, c *Client) error { _, err := c.Job(ctx, "x", Fresh{}); return err }, true},
+		{"wait", func(ctx context.Context, c *Client) error { _, err := c.Wait(ctx, "x", Fresh{}); return err }, true},
+		{"nodes", func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx, Page{}); return err }, true},
+		{"drain", func(ctx context.Context, c *Client) error { _, err := c.Drain(ctx, "x"); return err }, true},
+		{"plan", func(ctx context.Context, c *Client) error { _, err := c.Plan(ctx, []byte("x")); return err }, true},
+		{"submit", func(ctx context.Context, c *Client) error { _, err := c.Submit(ctx, []byte("x"), ""); return err }, true},
+		{"cancel", func(ctx context.Context, c *Client) error { _, err := c.Cancel(ctx, "x"); return err }, false},
+		{"put", func(ctx context.Context, c *Client) error {
+			_, err := c.PutObject(ctx, strings.NewReader("x"))
+			return err
+		}, false},
+		{"remove", func(ctx context.Context, c *Client) error { return c.RemoveModule(ctx, "x") }, false},
+	} {
+		for _, bad := range []http.HandlerFunc{cut(""), cut(`{"state": "succ`), problem(api.CodeStopping), problem(api.CodeOverloaded)} {
+			withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+				err := tt.call(t.Context(), c)
+				if want := map[bool]int{true: 3, false: 1}[tt.repeated]; f.count() != want || (err == nil) != tt.repeated {
+					t.Errorf("%s: asked %d times, want %d: %v", tt.name, f.count(), want, err)
+				}
+			}, bad, bad, text(`{"state": "succeeded"}`))
+		}
+		for _, code := range []api.Code{api.CodeNotFound, api.CodeInvalid, api.CodeNoLeader, api.CodeInternal} {
+			withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+				var p *api.Problem
+				if err := tt.call(t.Context(), c); f.count() != 1 || !errors.As(err, &p) || p.Code != code {
+					t.Errorf("%s: asked %d times: %v, want %s", tt.name, f.count(), err, code)
+				}
+			}, problem(code))
+		}
+	}
+}
+
+// TestSubmitKey: a job that is submitted again because an answer was lost has the
+// same key, and each job another one.
+func TestSubmitKey(t *testing.T) {
+	withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+		for range 2 {
+			if _, err := c.Submit(t.Context(), []byte("x"), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Submit(t.Context(), []byte("x"), "mine"); err != nil {
+			t.Fatal(err)
+		}
+		var keys []string
+		for _, r := range f.asked {
+			keys = append(keys, r.Header.Get("Idempotency-Key"))
+		}
+		if len(keys) != 4 || len(keys[0]) != 32 || keys[0] != keys[1] || keys[1] == keys[2] || keys[3] != "mine" {
+			t.Errorf("keys %q", keys)
+		}
+	}, cut(""), text(`{"id": "x"}`))
+}
+
+// TestAway: a node that was never there is not waited for; one that restarts is,
+// for as long as the caller's patience lasts, and no longer than ctx.
+func TestAway(t *testing.T) {
+	withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+		ctx := t.Context()
+		f.setAway(true)
+		began := time.Now()
+		visit := func(api.Event) error { return nil }
+		_, err := c.Job(ctx, "x", Fresh{})
+		if wrong := c.Watch(ctx, "x", 0, visit); !errors.Is(err, errAway) || !errors.Is(wrong, errAway) || time.Since(began) > 0 {
+			t.Errorf("never there: %v and %v after %s", err, wrong, time.Since(began))
+		}
+		f.setAway(false)
+		if _, err := c.Job(ctx, "x", Fresh{}); err != nil {
+			t.Fatal(err)
+		}
+		f.setAway(true)
+		c.transport.CloseIdleConnections()
+		back := time.AfterFunc(PatienceDefault/2, func() { f.setAway(false) })
+		told := 0
+		c.retrying = func(error) { told++ }
+		if j, err := c.Wait(ctx, "x", Fresh{}); err != nil || j.State != api.JobSucceeded || told != 1 {
+			t.Errorf("a restart: %+v, %v, told %d times", j, err, told)
+		}
+		back.Stop()
+		f.setAway(true)
+		c.transport.CloseIdleConnections()
+		for name, call := range map[string]func(ctx context.Context) error{
+			"wait":  func(ctx context.Context) error { _, err := c.Wait(ctx, "x", Fresh{}); return err },
+			"watch": func(ctx context.Context) error { return c.Watch(ctx, "x", 0, visit) },
+		} {
+			began = time.Now()
+			if err := call(ctx); !errors.Is(err, errAway) || time.Since(began) > PatienceDefault || time.Since(began) < PatienceDefault/2 {
+				t.Errorf("%s: gone for good: %v after %s", name, err, time.Since(began))
+			}
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			began = time.Now()
+			if err := call(short); err == nil || time.Since(began) > time.Second {
+				t.Errorf("%s: beyond its context: %v after %s", name, err, time.Since(began))
+			}
+			cancel()
+		}
+		c.patience = -1
+		began = time.Now()
+		if _, err := c.Job(ctx, "x", Fresh{}); !errors.Is(err, errAway) || time.Since(began) > 0 {
+			t.Errorf("without patience: %v after %s", err, time.Since(began))
+		}
+	}, text(`{"state": "succeeded"}`))
+}
+
+// TestWatchCut: wherever the stream of events is cut, each event is told once, in
+// order.
+func TestWatchCut(t *testing.T) {
+	const events = 5
+	line := func(n int) string {
+		job := ""
+		if n == events {
+			job = `, "job": "succeeded"`
+		}
+		return fmt.Sprintf("id: %d\nretry: 500\ndata: {\"number\": %d%s}\n\n", n, n, job)
+	}
+	all := ""
+	for n := range events {
+		all += line(n + 1)
+	}
+	stream := func(most int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			last, err := strconv.Atoi(r.Header.Get("Last-Event-ID"))
+			if err != nil {
+				t.Errorf("%s: %v", r.URL, err)
+			}
+			body := ""
+			for n := last + 1; n <= events; n++ {
+				body += line(n)
+			}
+			_, _ = io.WriteString(w, body[:min(most, len(body))])
+			if most < len(body) {
+				if f, ok := w.(http.Flusher); ok {
+					f.Flush()
+				}
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+	for most := range len(all) {
+		withNode(t, func(t *testing.T, _ *fakeNode, c *Client) {
+			var got []uint32
+			err := c.Watch(t.Context(), "x", 0, func(e api.Event) error {
+				got = append(got, e.Number)
+				return nil
+			})
+			if err != nil || fmt.Sprint(got) != "[1 2 3 4 5]" {
+				t.Errorf("cut after %d bytes: %v, %v", most, got, err)
+			}
+		}, stream(most), stream(most/2), stream(len(all)))
+	}
+	errMine := errors.New("enough")
+	withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+		if err := c.Watch(t.Context(), "x", 0, func(api.Event) error { return errMine }); !errors.Is(err, errMine) || f.count() != 1 {
+			t.Errorf("%v after %d calls", err, f.count())
+		}
+	}, stream(len(all)))
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, url := range []string{"", "localhost:4611", "ftp://x", "http://", "http://[::1"} {
+		if _, err := Open(Config{URL: url}); err == nil {
+			t.Errorf("%q is taken for an address", url)
+		}
+	}
+}
