@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +19,11 @@ const (
 	awaitPlainEvery = 10 * time.Second
 	// paceSpan is the time over which the rate is measured.
 	paceSpan = 30 * time.Second
-	barCells = 30
+	// barMin and barMax bound the cells of the bar; where there is room for fewer
+	// there is none.
+	barMin, barMax = 5, 30
+	// columnsUnknown is taken for the width of a terminal that does not tell it.
+	columnsUnknown = 80
 )
 
 // await waits for a job and shows how it goes meanwhile.
@@ -29,6 +34,8 @@ type await struct {
 	terminal bool
 	// plain says that lines are wanted where there is no terminal.
 	plain bool
+	// columns is how wide the terminal is now, 0 for not known.
+	columns func() int
 	// ticks replaces the clock in tests.
 	ticks <-chan time.Time
 
@@ -37,7 +44,10 @@ type await struct {
 }
 
 func (a *app) await(c *client.Client, id string, plain bool) *await {
-	return &await{client: c, id: id, w: a.Err, terminal: isTerminal(a.Err, a.Environ), plain: plain}
+	return &await{
+		client: c, id: id, w: a.Err, terminal: isTerminal(a.Err, a.Environ), plain: plain,
+		columns: func() int { return columns(a.Err, a.Environ) },
+	}
 }
 
 // run returns the job when it has ended, or ctx ends.
@@ -84,11 +94,13 @@ func (p *await) clock() (ticks <-chan time.Time, stop func()) {
 
 func (p *await) show(j *api.Job, now time.Time) {
 	rate := p.pace.add(now, j.Tasks.Ended())
-	switch text := awaitText(j, p.terminal, rate); {
-	case p.terminal:
-		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
+	if p.terminal {
+		text := awaitBar(j, rate, p.columns())
+		fmt.Fprint(p.w, clearLine, text)
 		p.shown = text
-	case text != p.shown:
+		return
+	}
+	if text := fmt.Sprintf("dugnad: job %s: %s", j.ID, awaitText(j, rate)); text != p.shown {
 		fmt.Fprintln(p.w, text)
 		p.shown = text
 	}
@@ -100,16 +112,34 @@ func (p *await) clear() {
 	}
 }
 
-// awaitText says in a line how far a job is; rate is in tasks per second.
-func awaitText(j *api.Job, bar bool, rate float64) string {
+// awaitBar says on a line of a terminal how far a job is, with a bar as wide as there
+// is room for.
+func awaitBar(j *api.Job, rate float64, columns int) string {
+	const frame = len("dugnad: ") + len("[] ")
+	text := awaitText(j, rate)
+	if columns == 0 {
+		columns = columnsUnknown
+	}
+	// The last columns stay empty: for ^C, and for terminals that go on on the next
+	// line behind the last one.
+	room := max(columns-len("^C")-1, 0)
+	cells := min(room-frame-len(text), barMax)
+	if cells < barMin {
+		return text[:min(len(text), room)]
+	}
+	full := int(uint64(cells) * uint64(j.Tasks.Ended()) / uint64(max(j.Count, 1)))
+	return fmt.Sprintf("dugnad: [%s%s] %s", strings.Repeat("#", full), strings.Repeat("-", cells-full), text)
+}
+
+// awaitText says how far a job is; rate is in tasks per second. It is ASCII.
+func awaitText(j *api.Job, rate float64) string {
 	var b strings.Builder
 	ended := j.Tasks.Ended()
-	fmt.Fprintf(&b, "dugnad: job %s: ", j.ID)
-	if bar {
-		full := int(uint64(barCells) * uint64(ended) / uint64(max(j.Count, 1)))
-		fmt.Fprintf(&b, "[%s%s] ", strings.Repeat("#", full), strings.Repeat("-", barCells-full))
-	}
 	fmt.Fprintf(&b, "%d of %s", ended, plural(uint64(j.Count), "task"))
+	if rate > 0 && ended < j.Count {
+		left := time.Duration(float64(j.Count-ended) / rate * float64(time.Second))
+		fmt.Fprintf(&b, ", %s/s, about %s left", perSecond(rate), roughly(left+time.Second))
+	}
 	if bad := ended - j.Tasks.Succeeded; bad > 0 {
 		fmt.Fprintf(&b, ", %d not well", bad)
 	}
@@ -121,11 +151,15 @@ func awaitText(j *api.Job, bar bool, rate float64) string {
 	case busy > 0:
 		fmt.Fprintf(&b, ", %d running", busy)
 	}
-	if rate > 0 && ended < j.Count {
-		left := time.Duration(float64(j.Count-ended) / rate * float64(time.Second))
-		fmt.Fprintf(&b, ", %.3g/s, about %s left", rate, roughly(left+time.Second))
-	}
 	return b.String()
+}
+
+// perSecond shows a rate with about two digits.
+func perSecond(rate float64) string {
+	if rate >= 10 {
+		return strconv.FormatFloat(rate, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(rate, 'g', 2, 64)
 }
 
 // pace measures how many tasks end per second.

@@ -107,7 +107,12 @@ func (a *app) gridCommand(cmd *cobra.Command, do func(ctx context.Context, g *gr
 		}
 		return nil
 	}
-	if cmd.ValidArgsFunction == nil {
+	words := strings.Fields(cmd.Use)
+	switch list := completers[words[len(words)-1]]; {
+	case cmd.ValidArgsFunction != nil:
+	case list != nil:
+		cmd.ValidArgsFunction = a.complete(&where, list)
+	default:
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -96,10 +96,19 @@ func listNodes(ctx context.Context, g *grid, _ []string) error {
 	for i := range list.Nodes {
 		n := &list.Nodes[i]
 		t.row(n.ID, n.Name, n.State, g.when(&n.Since),
-			fmt.Sprintf("%d/%d", n.Reserved.Slots, n.Capacity.Slots), roundBytes(n.Reserved.MemoryBytes)+"/"+roundBytes(n.Capacity.MemoryBytes),
+			fmt.Sprintf("%d/%d", n.Reserved.Slots, n.Capacity.Slots), partBytes(n.Reserved.MemoryBytes, n.Capacity.MemoryBytes),
 			fuelAmount(n.Capacity.FuelRate)+"/s", strconv.FormatUint(uint64(n.Leases), 10), nodeRoles(n))
 	}
 	return t.flush()
+}
+
+// partBytes shows how much of something is used, in the unit of the whole.
+func partBytes(used, whole uint64) string {
+	unit, name := uint64(1<<20), "MiB"
+	if whole >= 1<<30 {
+		unit, name = 1<<30, "GiB"
+	}
+	return fmt.Sprintf("%.1f/%.1f %s", float64(used)/float64(unit), float64(whole)/float64(unit), name)
 }
 
 // nodeRoles says what a node is in the ledger.

@@ -76,8 +76,8 @@ func TestListings(t *testing.T) {
 				"created   2026-03-04T05:06:07Z\nfinished  2026-03-04T05:06:07Z\nfuel      0\ntime      0s\n",
 		},
 		{
-			args: "job tasks " + jobB + " --state failed", stdout: "TASK  STATE   TRIES  NODE  OUTCOME  FUEL  MEMORY   TIME  OUTPUT  MESSAGE\n" +
-				"2     failed  2      -     trap     0     0.0 MiB  0s    7       unreachable\n",
+			args: "job tasks " + jobB + " --state failed", stdout: "TASK  STATE   RETRIES  NODE  OUTCOME  FUEL  MEMORY   TIME  OUTPUT  MESSAGE\n" +
+				"2     failed  2        -     trap     0     0.0 MiB  0s    7       unreachable\n",
 		},
 		{args: "job why " + jobB, stdout: "1 tasks wait\nNODES  REASON       NEED  MOST  HELP\n2      full-memory  9     7     wait\n"},
 		{args: "job cancel 0190", stdout: jobA + "\n"},
@@ -96,9 +96,9 @@ func TestListings(t *testing.T) {
 		{args: "module push @/m.wasm", stdout: hashed([]byte("module")) + "\n"},
 		{args: "module push @/none.wasm", code: 127, stderr: "dugnad: module @/none.wasm not found: there is no such file\n"},
 		{
-			args: "node ls", stdout: "NODE       NAME  STATE  SINCE                 SLOTS  MEMORY           FUEL  LEASES  ROLE\n" +
-				"12D3Alpha  hut   up     2026-03-04T05:06:07Z  0/4    0.0 MiB/4.0 GiB  1G/s  1       leader\n" +
-				"12D3Beta   barn  up     2026-03-04T05:06:07Z  0/0    0.0 MiB/0.0 MiB  0/s   0       -\n",
+			args: "node ls", stdout: "NODE       NAME  STATE  SINCE                 SLOTS  MEMORY       FUEL  LEASES  ROLE\n" +
+				"12D3Alpha  hut   up     2026-03-04T05:06:07Z  0/4    0.0/4.0 GiB  1G/s  1       leader\n" +
+				"12D3Beta   barn  up     2026-03-04T05:06:07Z  0/0    0.0/0.0 MiB  0/s   0       -\n",
 		},
 		{args: "node drain 12D3", code: 125, stderr: "dugnad: 2 nodes are called 12D3: name one by its id, such as 12D3Alpha\n"},
 		{args: "node show cellar", code: 125, stderr: "dugnad: no node is called cellar: see dugnad node ls\n"},
@@ -210,11 +210,26 @@ func TestPlan(t *testing.T) {
 
 func TestAwait(t *testing.T) {
 	j := api.Job{ID: "x", State: api.JobActive, Count: 100, Tasks: api.Tasks{Running: 4, Succeeded: 40, Failed: 10}}
-	if got := awaitText(&j, true, 12.5); got != "dugnad: job x: [###############---------------] 50 of 100 tasks, 10 not well, 4 running, 12.5/s, about 5s left" {
-		t.Error(got)
+	text := "50 of 100 tasks, 12/s, about 5s left, 10 not well, 4 running"
+	for _, tt := range []struct {
+		columns int
+		want    string
+	}{
+		{200, "dugnad: [###############---------------] " + text},
+		{0, "dugnad: [###---] " + text},
+		{80, "dugnad: [###---] " + text},
+		{79, "dugnad: [##---] " + text},
+		{78, text},
+		{63, text},
+		{20, text[:17]},
+		{1, ""},
+	} {
+		if got := awaitBar(&j, 12.5, tt.columns); got != tt.want {
+			t.Errorf("%d columns: %q, want %q", tt.columns, got, tt.want)
+		}
 	}
 	j = api.Job{ID: "x", State: api.JobActive, Count: 1, Tasks: api.Tasks{Queued: 1}}
-	if got := awaitText(&j, false, 0); got != "dugnad: job x: 0 of 1 task, 1 queued: see dugnad job why" {
+	if got := awaitText(&j, 0); got != "0 of 1 task, 1 queued: see dugnad job why" {
 		t.Error(got)
 	}
 	var p pace
@@ -238,7 +253,7 @@ func TestAwaitShows(t *testing.T) {
 		defer c.Close()
 		var out bytes.Buffer
 		ticks := make(chan time.Time)
-		a := await{client: c, id: jobB, w: &out, terminal: terminal, plain: true, ticks: ticks}
+		a := await{client: c, id: jobB, w: &out, terminal: terminal, plain: true, ticks: ticks, columns: func() int { return 200 }}
 		ended := make(chan error, 1)
 		go func() {
 			_, err := a.run(t.Context(), client.Fresh{})

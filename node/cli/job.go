@@ -40,7 +40,8 @@ that it names by path (a module, stdin, inputs) are uploaded before; paths are
 relative to the job file. A FILE of - is stdin. When the id is printed the job is
 not lost any more, whatever happens to nodes.
 
-With --wait the exit code is 0 if the job succeeded, and 125 if it did not.`
+With --wait the exit code is 0 if the job succeeded, and 125 if it did not. Ctrl-C
+ends the waiting, not the job.`
 
 func (a *app) jobSubmitCommand() *cobra.Command {
 	var dry, wait bool
@@ -94,6 +95,9 @@ func (g *grid) submit(ctx context.Context, job *jobspec.Job, key string, wait bo
 func (g *grid) wait(ctx context.Context, id string, f client.Fresh) error {
 	j, err := g.await(g.client, id, true).run(ctx, f)
 	if err != nil {
+		if ctx.Err() != nil {
+			g.say("job %s goes on; dugnad job cancel %s stops it", shortID(id), shortID(id))
+		}
 		return err
 	}
 	if g.json {
@@ -218,7 +222,7 @@ func (g *grid) jobs(ctx context.Context, states []string) (out api.Jobs, err err
 
 func (a *app) jobWaitCommand() *cobra.Command {
 	return a.jobLeaf("wait", "Wait until a job has ended",
-		"Waits until a job has ended and shows how it goes. The exit code is 0 if it succeeded,\nand 125 if it did not.",
+		"Waits until a job has ended and shows how it goes. The exit code is 0 if it succeeded,\nand 125 if it did not. Ctrl-C ends the waiting, not the job.",
 		func(ctx context.Context, g *grid, id string) error { return g.wait(ctx, id, client.Fresh{}) })
 }
 

@@ -146,11 +146,8 @@ func (a *app) jobTasksCommand() *cobra.Command {
 }
 
 func (g *grid) tasks(ctx context.Context, id, state string) error {
-	t := newTable(g.Out)
+	t := newTable(g.Out, "TASK", "STATE", "RETRIES", "NODE", "OUTCOME", "FUEL", "MEMORY", "TIME", "OUTPUT", "MESSAGE")
 	all := api.TaskList{Tasks: []api.Task{}}
-	if !g.json {
-		t.row("TASK", "STATE", "TRIES", "NODE", "OUTCOME", "FUEL", "MEMORY", "TIME", "OUTPUT", "MESSAGE")
-	}
 	for q := (client.TaskQuery{State: state, Results: true, Limit: api.PageMax}); ; {
 		list, err := g.client.Tasks(ctx, id, q)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,44 +101,52 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func printStatus(out io.Writer, s control.Status) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	t := newTable(out)
 	leader := s.Ledger.Leader
-	if leader == "" {
+	switch leader {
+	case "":
 		leader = "none"
+	case s.Node:
+		leader = "this node"
 	}
-	fmt.Fprintf(w, "node\t%s\t%s\n", s.Node, s.Name)
-	fmt.Fprintf(w, "grid\t%s\tas %s\n", s.Grid, s.Role)
+	t.row("node", s.Node)
+	t.fact("name", s.Name)
+	t.row("grid", s.Grid)
+	t.row("role", s.Role)
 	if s.Expelled != nil {
-		fmt.Fprintf(w, "\texpelled\tat %s\n", clock(*s.Expelled))
+		t.row("expelled", "at "+clock(*s.Expelled))
 	}
-	fmt.Fprintf(w, "ledger\tindex %d\tleader %s\n", s.Ledger.Applied, leader)
-	if s.Ledger.Problem != "" {
-		fmt.Fprintf(w, "\t%s\t\n", s.Ledger.Problem)
-	}
-	fmt.Fprintf(w, "reach\t%s\t%d addresses reached from outside, %d not\n", s.Reach.Public, len(s.Reach.Reachable), len(s.Reach.Unreachable))
+	t.row("leader", leader)
+	t.row("ledger", fmt.Sprintf("index %d", s.Ledger.Applied))
+	t.fact("problem", s.Ledger.Problem)
+	t.row("reach", fmt.Sprintf("%s, %d addresses reached from outside, %d not", s.Reach.Public, len(s.Reach.Reachable), len(s.Reach.Unreachable)))
 	for _, o := range s.Offers {
 		if o.Node == s.Node {
-			fmt.Fprintf(w, "offer\t%s\t%s, %s of memory, %s of disk\n", plural(uint64(o.Slots), "slot"), fuelRate(o.FuelRate), roundBytes(o.MemoryBytes), roundBytes(o.DiskBytes))
+			t.row("offer", fmt.Sprintf("%s, %s, %s of memory, %s of disk", plural(uint64(o.Slots), "slot"), fuelRate(o.FuelRate), roundBytes(o.MemoryBytes), roundBytes(o.DiskBytes)))
 		}
 	}
-	fmt.Fprintf(w, "objects\t%d\t%d bytes\n", s.Objects.Count, s.Objects.Bytes)
-	if err := w.Flush(); err != nil {
+	t.row("objects", fmt.Sprintf("%d, %s", s.Objects.Count, roundBytes(uint64(s.Objects.Bytes))))
+	if err := t.flush(); err != nil {
 		return err
 	}
 	if len(s.Members) == 0 {
 		_, err := fmt.Fprintln(out, "\nno other member is known: dugnad invite makes an invitation")
 		return err
 	}
-	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nMEMBER\tNAME\tROLE\tSEEN")
+	if _, err := fmt.Fprintln(out); err != nil {
+		return err
+	}
+	// Their ids are shown whole: dugnad expel wants them so.
+	t = newTable(out)
+	t.row("MEMBER", "NAME", "ROLE", "SEEN")
 	for _, m := range s.Members {
 		seen := "connected"
 		if !m.Connected {
 			seen = time.Since(m.Seen).Round(time.Second).String() + " ago"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Node, m.Name, m.Role, seen)
+		t.row(m.Node, m.Name, m.Role, seen)
 	}
-	return w.Flush()
+	return t.flush()
 }
 
 // fuelRate gives what an offer says, rounded.

@@ -46,17 +46,49 @@ func pushModule(ctx context.Context, g *grid, args []string) error {
 	return err
 }
 
-func listModules(ctx context.Context, g *grid, _ []string) error {
-	out := api.Modules{Modules: []api.Module{}}
+func (g *grid) modules(ctx context.Context) (out api.Modules, err error) {
+	out.Modules = []api.Module{}
 	for p := (client.Page{Limit: api.PageMax}); ; {
 		list, err := g.client.Modules(ctx, p)
 		if err != nil {
-			return err
+			return out, err
 		}
 		out.Modules, out.Index = append(out.Modules, list.Modules...), list.Index
 		if p.After = list.Next; p.After == "" {
-			break
+			return out, nil
 		}
+	}
+}
+
+// moduleID completes a hash that is abbreviated to its beginning.
+func (g *grid) moduleID(ctx context.Context, word string) (string, error) {
+	digits := strings.ToLower(strings.TrimPrefix(word, modulePrefix))
+	if len(digits) < nodePartMin || len(digits) >= moduleIDDigits || strings.Trim(digits, "0123456789abcdef") != "" {
+		return word, nil // The node says what is wrong with it.
+	}
+	list, err := g.modules(ctx)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, m := range list.Modules {
+		if strings.HasPrefix(m.Module, modulePrefix+digits) {
+			found = append(found, m.Module)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("no module begins with %s: see dugnad module ls", digits)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("several modules begin with %s: write more of the hash, such as %s", digits, found[0])
+}
+
+func listModules(ctx context.Context, g *grid, _ []string) error {
+	out, err := g.modules(ctx)
+	if err != nil {
+		return err
 	}
 	if g.json {
 		return g.writeJSON(out)
@@ -69,7 +101,11 @@ func listModules(ctx context.Context, g *grid, _ []string) error {
 }
 
 func inspectModule(ctx context.Context, g *grid, args []string) error {
-	m, err := g.client.Module(ctx, args[0])
+	id, err := g.moduleID(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	m, err := g.client.Module(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -87,13 +123,17 @@ func inspectModule(ctx context.Context, g *grid, args []string) error {
 }
 
 func removeModule(ctx context.Context, g *grid, args []string) error {
-	if err := g.client.RemoveModule(ctx, args[0]); err != nil {
+	id, err := g.moduleID(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	if err := g.client.RemoveModule(ctx, id); err != nil {
 		return err
 	}
 	if g.json {
 		return g.writeJSON(struct {
 			Removed string `json:"removed"`
-		}{args[0]})
+		}{id})
 	}
 	return nil
 }

@@ -47,6 +47,9 @@ func explainUp(err error, dir string) error {
 			return why
 		}
 	}
+	if errors.Is(err, node.ErrInUse) {
+		return fmt.Errorf("%w: dugnad status shows it; for another node name another folder with --node-dir", err)
+	}
 	if errors.Is(err, node.ErrNeverJoined) {
 		return fmt.Errorf("%w: join it again with dugnad up --join INVITATION, or name another folder with --node-dir", err)
 	}

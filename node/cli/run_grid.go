@@ -172,7 +172,11 @@ func (a *app) giveUp(ctx context.Context, c *client.Client, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)
 	defer cancel()
 	_, err := c.Cancel(ctx, id)
-	if err != nil && !hasCode(err, api.CodeNotFound) && !hasCode(err, "job_state") {
+	if err == nil {
+		a.say("job %s was stopped on the grid", shortID(id))
+		return
+	}
+	if !hasCode(err, api.CodeNotFound) && !hasCode(err, "job_state") {
 		a.say("job %s may go on: stopping it: %s", id, inner(err))
 	}
 }
