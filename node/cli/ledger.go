@@ -41,19 +41,8 @@ func (a *app) ledgerCommand() *cobra.Command {
 		a.ledgerLeaf("check FOLDER", "Read a stopped node's ledger whole and verify that it fits together",
 			"Reads every file and every record. Nothing is changed. Exits with 125 when something is wrong.",
 			reported(book.Check)),
-		a.ledgerLeaf("backup FOLDER FILE", "Write a ledger to a file",
-			"Writes the ledger's state to FILE, with checksums, and reads it again. A node that\n"+
-				"runs on FOLDER serves meanwhile. FILE must not exist; it is there when it is whole,\n"+
-				"and called FILE.part-… until then.",
-			backUp),
-		a.ledgerLeaf("restore FOLDER FILE", "Found a new grid with the ledger of a backup",
-			"Makes FOLDER the data folder of a new node, the founder of a new grid, with the ledger\n"+
-				"that dugnad ledger backup wrote to FILE. FOLDER must be new, or no node's.\n\n"+
-				"The backup's nodes are forgotten: they are members of the old grid, and what they\n"+
-				"ran goes back to the queue. What the old grid did after the backup is not in the new\n"+
-				"one. Nodes join it by new invitations, with new folders.\n\n"+
-				"It can be run again after it was interrupted.",
-			restoreLedger),
+		a.ledgerLeaf("backup FOLDER FILE", backupShort, backupLong, backUp),
+		a.ledgerLeaf("restore FOLDER FILE", restoreShort, restoreLong, restoreLedger),
 		a.ledgerLeaf("recover FOLDER", "Go on with one node's ledger after most voters are lost for good",
 			"For when so many voters are gone for good that the others can no longer agree.\n\n"+
 				"1. Stop all nodes. Run dugnad ledger check on each that is left, and choose the\n"+
@@ -63,6 +52,58 @@ func (a *app) ledgerCommand() *cobra.Command {
 				"It is safe to run twice, and to run again after it was interrupted.",
 			reported(book.Recover)),
 	)
+	return cmd
+}
+
+// The texts of backup and restore, as commands of their own and of dugnad ledger.
+const (
+	backupShort = "Write the grid's ledger to a file"
+	backupLong  = `Writes the ledger of the node's folder to FILE, with checksums, and reads it again.
+A node that runs on the folder serves meanwhile. FILE must not exist; it is there
+when it is whole, and called FILE.part-… until then.
+
+In it: jobs with their tasks and events, what their outputs are called, tenants with
+their accounts, modules by their hashes, and nodes. Any node of the grid has all of
+that. Not in it: keys and invitations, for which node.key and grid.key are to be kept
+from the founder's folder, and the bytes of objects: modules, inputs and outputs.`
+	restoreShort = "Found a new grid with the ledger of a backup"
+	restoreLong  = `Makes the node's folder that of a new node, the founder of a new grid with keys of
+its own, with the ledger that dugnad backup wrote to FILE. The folder must be new, or
+no node's. Nothing else is needed, on any machine. Then:
+
+1. Start the node: dugnad up.
+2. Upload the modules that jobs name, and their inputs, which a backup does not hold:
+   dugnad module push, dugnad object put. Jobs wait for them.
+3. Invite other nodes anew, with new folders.
+
+The backup's nodes are forgotten: they are members of the old grid, and what they
+ran goes back to the queue. What the old grid did after the backup is not in the new
+one. It can be run again after it was interrupted.`
+)
+
+func (a *app) backupCommand() *cobra.Command {
+	return a.ledgerHere("backup FILE", backupShort, backupLong, backUp)
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	return a.ledgerHere("restore FILE", restoreShort, restoreLong, restoreLedger)
+}
+
+// ledgerHere is a command that does something with the ledger in the folder of the
+// node on this machine.
+func (a *app) ledgerHere(use, short, long string, do ledgerWork) *cobra.Command {
+	var dir string
+	cmd := a.ledgerLeaf(use, short, long, do)
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		folder, err := nodeDir(dir, a.Environ)
+		if err != nil {
+			return err
+		}
+		return run(cmd, append([]string{folder}, args...))
+	}
+	cmd.Flags().StringVar(&dir, "node-dir", "", nodeDirHelp)
+	setting(cmd.Flags(), "node-dir")
 	return cmd
 }
 
