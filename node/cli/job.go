@@ -223,7 +223,14 @@ func (g *grid) jobs(ctx context.Context, states []string) (out api.Jobs, err err
 func (a *app) jobWaitCommand() *cobra.Command {
 	return a.jobLeaf("wait", "Wait until a job has ended",
 		"Waits until a job has ended and shows how it goes. The exit code is 0 if it succeeded,\nand 125 if it did not. Ctrl-C ends the waiting, not the job.",
-		func(ctx context.Context, g *grid, id string) error { return g.wait(ctx, id, client.Fresh{}) })
+		func(ctx context.Context, g *grid, id string) error {
+			f := client.Fresh{}
+			// A job that another node has just accepted may not be known here yet.
+			if _, err := g.client.Job(ctx, id, f); hasCode(err, api.CodeNotFound) {
+				f.Consistent = true
+			}
+			return g.wait(ctx, id, f)
+		})
 }
 
 func (a *app) jobCancelCommand() *cobra.Command {
