@@ -112,6 +112,9 @@ func TestJobs(t *testing.T) {
 		if err != nil || task.State != "failed" || task.Exit != "exit" || task.Result == nil || task.Result.ExitCode != 2 {
 			t.Errorf("%+v, %v", task, err)
 		}
+		if w, err := c[1].Why(ctx, s.ID); err != nil || !strings.Contains(w.Text, "task 0 ended with exit code 2") {
+			t.Errorf("why: %+v, %v", w, err)
+		}
 	})
 	t.Run("cancel", func(t *testing.T) {
 		s := submit(ctx, t, c[2], "module: %s\n", spin)
@@ -141,6 +144,7 @@ func TestJobs(t *testing.T) {
 			}
 		}
 	})
+	t.Run("inputs", func(t *testing.T) { readOutputs(ctx, t, c, hello) })
 	t.Run("why", func(t *testing.T) {
 		file := fmt.Sprintf("module: %s\nconstraints: {labels: {zone: moon}}\n", hello)
 		p, err := c[1].Plan(ctx, []byte(file))
@@ -220,4 +224,28 @@ func cancelEnded(ctx context.Context, c *client.Client, s api.Submitted) error {
 	}
 	_, err := c.Cancel(ctx, s.ID)
 	return err
+}
+
+// readOutputs: a job reads what an array has put out, wherever that ran, comes
+// after it without being told to, and any node says so.
+func readOutputs(ctx context.Context, t *testing.T, c []*client.Client, hello string) {
+	array := submit(ctx, t, c[0], "module: %s\ncount: 30\nspread: name\n", hello)
+	all := submit(ctx, t, c[1], "module: %s\nstdin: {job: %s}\n", push(ctx, t, c[1], "cat"), array.ID)
+	shares := submit(ctx, t, c[2], "module: %s\ncount: 3\ninputs: [{name: x, job: %s, lines: true}]\n", push(ctx, t, c[2], "input"), all.ID)
+	j, err := c[0].Wait(ctx, shares.ID, client.Fresh{Index: shares.Index})
+	if err != nil || j.State != api.JobSucceeded || len(j.Reads) != 1 || j.Reads[0] != (api.Read{Job: all.ID, Stream: "stdout", Input: "x", Lines: true}) {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	for i, id := range []string{all.ID, shares.ID} {
+		if _, err := c[i].Job(ctx, id, client.Fresh{Consistent: true}); err != nil {
+			t.Fatal(err)
+		}
+		if out := outputs(ctx, t, c[i], id); out != strings.Repeat("hello\n", 30) {
+			t.Errorf("job %d has read %q", i, out)
+		}
+	}
+	_, err = c[0].Submit(ctx, fmt.Appendf(nil, "module: %s\nstdin: {job: %032x}\n", hello, 1), "")
+	if problem(err) != "dependency_unknown" {
+		t.Errorf("the outputs of an unknown job: %v", err)
+	}
 }

@@ -71,9 +71,18 @@ type Job struct {
 	Placed   *time.Time `json:"placed,omitempty" doc:"When a node first got a lease on some of it"`
 	Stopped  *time.Time `json:"stopped,omitempty"`
 	Finished *time.Time `json:"finished,omitempty"`
+	Reads    []Read     `json:"reads,omitempty" doc:"What other jobs have put out and its tasks are given"`
 	Usage    Usage      `json:"usage"`
 	Events   uint32     `json:"events" doc:"Number of its last event"`
 	Index    uint64     `json:"index" doc:"The ledger's index up to which this holds"`
+}
+
+// Read is what a job has put out and another one reads.
+type Read struct {
+	Job    string `json:"job" doc:"The job that has put it out"`
+	Stream string `json:"stream" enum:"stdout,stderr"`
+	Input  string `json:"input,omitempty" doc:"Its name below /input; without one it is stdin"`
+	Lines  bool   `json:"lines,omitempty" doc:"Each task gets its share of the lines"`
 }
 
 // Final reports whether the job stays as it is.

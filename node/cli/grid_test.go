@@ -29,7 +29,9 @@ const (
 func full(t *testing.T) *fakeGrid {
 	f := newFakeGrid(t)
 	f.jobs = []api.Job{
-		{ID: jobA, Name: "done\x1b[2J", State: api.JobSucceeded, Count: 1, Tasks: api.Tasks{Succeeded: 1}, Created: testTime, Finished: &testTime},
+		{ID: jobA, Name: "done\x1b[2J", State: api.JobSucceeded, Count: 1, Tasks: api.Tasks{Succeeded: 1}, Created: testTime, Finished: &testTime, Reads: []api.Read{
+			{Job: jobB, Stream: "stdout", Input: "counts"}, {Job: jobC, Stream: "stderr", Lines: true},
+		}},
 		{ID: jobB, Name: "render", State: api.JobActive, Count: 3, Tasks: api.Tasks{Succeeded: 1, Failed: 1, Queued: 1}, Created: testTime},
 		{ID: jobC, State: api.JobWaiting, Count: 4, Tasks: api.Tasks{Waiting: 4}, Created: testTime},
 	}
@@ -73,7 +75,7 @@ func TestListings(t *testing.T) {
 		{args: "job show 0290000000000000000000000000000a", code: 125, stderr: "dugnad: job is not there\n"},
 		{
 			args: "job show 0190", stdout: "job       " + jobA + "\nname      done?[2J\nstate     succeeded\npriority  0\ntasks     1: 1 succeeded\n" +
-				"created   2026-03-04T05:06:07Z\nfinished  2026-03-04T05:06:07Z\nfuel      0\ntime      0s\n",
+				"reads     stdout of job " + jobB + " as /input/counts\nreads     lines of stderr of job " + jobC + " as stdin\ncreated   2026-03-04T05:06:07Z\nfinished  2026-03-04T05:06:07Z\nfuel      0\ntime      0s\n",
 		},
 		{
 			args: "job tasks " + jobB + " --state failed", stdout: "TASK  STATE   RETRIES  NODE  OUTCOME  FUEL  MEMORY   TIME  OUTPUT  MESSAGE\n" +
@@ -86,6 +88,10 @@ func TestListings(t *testing.T) {
 		{args: "job logs -f " + jobB, stdout: "one\ntwo\n3\n", stderr: "oops\n"},
 		{args: "job logs -f --task 1 " + jobB, stdout: "two\n"},
 		{args: "job results --task 2 " + jobB, stdout: "3\n", stderr: "dugnad: job " + jobB + " has not ended: these are the results of 2 of 3 tasks\n"},
+		{
+			args: "job results " + jobA, stderr: "dugnad: job " + jobA + " reads stdout of job " + jobB + " as /input/counts\n" +
+				"dugnad: job " + jobA + " reads lines of stderr of job " + jobC + " as stdin\n",
+		},
 		{args: "job results --task -2 " + jobB, code: 125, stderr: "dugnad: --task is -2, from 0 to 2147483647\n"},
 		{args: "job sumbit x", code: 125, stderr: "dugnad: there is no command \"sumbit\" (did you mean submit?): see dugnad job --help\n"},
 		{args: "job show", code: 125, stderr: "dugnad: 0 arguments, want dugnad job show JOB [flags]\n"},

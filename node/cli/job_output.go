@@ -59,6 +59,9 @@ func (g *grid) results(ctx context.Context, id string, first, end uint32, output
 	if !j.Final() {
 		g.say("job %s has not ended: these are the results of %d of %s", id, j.Tasks.Ended(), plural(uint64(j.Count), "task"))
 	}
+	for _, r := range j.Reads {
+		g.say("job %s reads %s", id, printable(readText(&r)))
+	}
 	file, err := openOutput(output)
 	if err != nil {
 		return err

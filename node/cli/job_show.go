@@ -23,11 +23,19 @@ func (a *app) jobShowCommand() *cobra.Command {
 		if g.json {
 			return g.writeJSON(j)
 		}
-		return g.printJob(&j)
+		why := ""
+		if j.State == api.JobFailed {
+			// What there is to show is shown without it.
+			if w, err := g.client.Why(ctx, id); err == nil {
+				why = w.Text
+			}
+		}
+		return g.printJob(&j, why)
 	})
 }
 
-func (g *grid) printJob(j *api.Job) error {
+// printJob shows a job, and why it is as it is when there is something to say.
+func (g *grid) printJob(j *api.Job, why string) error {
 	state := j.State
 	if j.Cause != "" {
 		state += " (" + j.Cause + ")"
@@ -38,9 +46,13 @@ func (g *grid) printJob(j *api.Job) error {
 	t.fact("tenant", j.Tenant)
 	t.fact("module", j.Module)
 	t.fact("state", state)
+	t.fact("why", why)
 	t.fact("because of", j.Blame)
 	t.fact("priority", strconv.Itoa(int(j.Band)))
 	t.fact("tasks", taskCounts(j))
+	for _, r := range j.Reads {
+		t.fact("reads", readText(&r))
+	}
 	t.fact("created", g.when(&j.Created))
 	t.fact("queued", g.when(j.Queued))
 	t.fact("placed", g.when(j.Placed))
@@ -49,6 +61,18 @@ func (g *grid) printJob(j *api.Job) error {
 	t.fact("fuel", fuelAmount(j.Usage.Fuel))
 	t.fact("time", seconds(j.Usage.WallSeconds))
 	return t.flush()
+}
+
+// readText says what a job reads of another one.
+func readText(r *api.Read) string {
+	text := fmt.Sprintf("%s of job %s as ", r.Stream, r.Job)
+	if r.Lines {
+		text = fmt.Sprintf("lines of %s of job %s as ", r.Stream, r.Job)
+	}
+	if r.Input == "" {
+		return text + "stdin"
+	}
+	return text + "/input/" + r.Input
 }
 
 // taskCounts says how many tasks are in which state.

@@ -32,9 +32,11 @@ func (l *lease) prepare() bool {
 		return true
 	case l.ctx.Err() != nil:
 	case errors.As(err, &refusal):
-		l.refuseTasks(refusal.Refusal())
+		l.endTasks(ClassRefused, refusal.Refusal())
 	case errors.Is(err, ErrInput):
-		l.refuseTasks(err.Error())
+		l.endTasks(ClassRefused, err.Error())
+	case errors.Is(err, ErrUnread):
+		l.endTasks(ClassUnread, err.Error())
 	default:
 		cause := ledger.CauseModule
 		if errors.Is(err, ErrInputBytes) {
@@ -46,15 +48,16 @@ func (l *lease) prepare() bool {
 	return false
 }
 
-// refuseTasks ends all tasks of the lease: no node would run them.
-func (l *lease) refuseTasks(message string) {
+// endTasks ends the attempts at all tasks of the lease without running them: no
+// node would, or none that is tried now can.
+func (l *lease) endTasks(class Class, message string) {
 	l.e.log.Warn("job cannot be run", "job", l.job.id, "reason", message)
 	for l.e.gather.admit(l.ctx) == nil {
 		index, ok := l.pop()
 		if !ok {
 			return
 		}
-		l.ended(ended{l: l, index: index, outcome: task.Outcome{Kind: task.Refused, Message: message}})
+		l.ended(ended{l: l, index: index, class: class, outcome: task.Outcome{Kind: task.Refused, Message: message}})
 	}
 }
 
@@ -112,7 +115,9 @@ type ended struct {
 func (l *lease) ended(end ended) {
 	e := l.e
 	cause := context.Cause(l.ctx)
-	end.class = ClassOf(&end.outcome)
+	if end.class == ClassNone {
+		end.class = ClassOf(&end.outcome)
+	}
 	short := end.class == ClassCancelled || end.class == ClassWorkerLost
 	switch {
 	case errors.Is(cause, errStale):
@@ -128,7 +133,7 @@ func (l *lease) ended(end ended) {
 			end.unkept(err)
 		}
 	}
-	end.terminal = end.class.State() == ledger.TaskFailed && end.class != ClassWorkerLost && end.class != ClassUnkept &&
+	end.terminal = end.class.State() == ledger.TaskFailed && end.class != ClassWorkerLost && end.class != ClassUnkept && end.class != ClassUnread &&
 		l.job.program.Terminal(end.outcome)
 	e.metrics.tasks.WithLabelValues(end.class.String()).Inc()
 	e.mu.Lock()

@@ -30,6 +30,9 @@ const (
 	ClassUnkept
 	// ClassOther: a kind of outcome that this version does not know.
 	ClassOther
+	// ClassUnread: the guest was not run, as what it was to read of another job's
+	// outputs could not be had.
+	ClassUnread
 
 	classes
 )
@@ -54,6 +57,7 @@ var classTable = [classes]struct {
 	ClassWorkerLost:   {"worker_lost", task.WorkerLost, ledger.TaskFailed},
 	ClassUnkept:       {"output_unkept", "", ledger.TaskFailed},
 	ClassOther:        {"other", "", ledger.TaskFailed},
+	ClassUnread:       {"input_unread", "", ledger.TaskFailed},
 }
 
 // ClassOf returns the class of an outcome.

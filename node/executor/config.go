@@ -43,6 +43,12 @@ var (
 	// ErrInput refuses the tasks of a job whose inputs cannot be given to a guest
 	// on any node.
 	ErrInput = errors.New("input is not usable")
+	// ErrJobInput refuses the tasks of a job that reads more of what another has put
+	// out than Config.JobInputBytesMax.
+	ErrJobInput = errors.New("job has put out too much for an input")
+	// ErrUnread fails an attempt that reads what another job has put out, when a
+	// part of that could not be had from any holder.
+	ErrUnread = errors.New("what a job has put out cannot be read")
 	// ErrUnfinished is returned by Close and Drain when leases could not be handed
 	// back in time. They run out by themselves; what has ended is in the journal.
 	ErrUnfinished = errors.New("leases could not be handed back in time")
@@ -58,6 +64,7 @@ type Ledger interface {
 // Objects is the node's content store.
 type Objects interface {
 	Fetch(ctx context.Context, h content.Hash, o content.FetchOptions) (*content.Object, error)
+	Open(h content.Hash, verify bool) (*content.Object, error)
 	Put(ctx context.Context, r io.Reader, owner string) (content.Hash, int64, error)
 	Unpin(h content.Hash, owner string) error
 }
@@ -132,10 +139,12 @@ type Config struct {
 	// OutputBytesMax lowers the output limit of every task to what the content
 	// store can hold in one object.
 	OutputBytesMax uint64
-	// InputBytesMax bounds the inputs on disk, InputFilesMax the files and folders
-	// of one archive.
-	InputBytesMax int64
-	InputFilesMax int
+	// InputBytesMax bounds the inputs on disk, JobInputBytesMax one of them that is
+	// what another job has put out, InputFilesMax the files and folders of one
+	// archive.
+	InputBytesMax    int64
+	JobInputBytesMax int64
+	InputFilesMax    int
 	// ResultOwner is the owner for whom result objects are pinned.
 	ResultOwner string
 }
@@ -148,7 +157,7 @@ func Default() Config {
 		GatherInterval: 5 * time.Millisecond, CloseTimeout: 5 * time.Second,
 		FetchTimeout: time.Minute, FetchAttempts: 3, PutAttempts: 5,
 		LeasesMax: 4096, JournalBytesMax: 16 << 20, OutcomesMax: 8192, SpoolMemoryBytes: 4 << 10,
-		OutputBytesMax: 2 << 30, InputBytesMax: 8 << 30, InputFilesMax: 100_000, ResultOwner: "results",
+		OutputBytesMax: 2 << 30, InputBytesMax: 8 << 30, JobInputBytesMax: 2 << 30, InputFilesMax: 100_000, ResultOwner: "results",
 	}
 }
 
@@ -189,6 +198,7 @@ func (c *Config) Validate() error {
 		{"SpoolMemoryBytes", int64(c.SpoolMemoryBytes)},
 		{"OutputBytesMax", int64(c.OutputBytesMax)},
 		{"InputBytesMax", c.InputBytesMax},
+		{"JobInputBytesMax", c.JobInputBytesMax},
 		{"InputFilesMax", int64(c.InputFilesMax)},
 	} {
 		if f.n <= 0 {

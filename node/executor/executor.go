@@ -36,6 +36,8 @@ type Executor struct {
 	gather  *gather
 	queue   *queue
 	inputs  *inputs
+	// collections are the outputs of jobs that tasks read here.
+	collections collections
 
 	// ctx ends when everything is to stop, whatever is left.
 	ctx  context.Context

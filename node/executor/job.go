@@ -94,7 +94,11 @@ func (j *job) fetchAll(ctx context.Context) error {
 		return fmt.Errorf("fetch module: %w", err)
 	}
 	if s := j.program.Stdin; s != nil {
-		if j.stdin, err = j.source(ctx, *s); err != nil {
+		h, err := j.resolve(ctx, s)
+		if err == nil {
+			j.stdin, err = j.source(ctx, h, s.Lines)
+		}
+		if err != nil {
 			return fmt.Errorf("fetch stdin: %w", err)
 		}
 	}
@@ -108,8 +112,12 @@ func (j *job) fetchAll(ctx context.Context) error {
 
 // addInput fetches an input and places it where guests can be given it.
 func (j *job) addInput(ctx context.Context, in jobspec.Input) error {
+	h, err := j.resolve(ctx, &in.Source)
+	if err != nil {
+		return err
+	}
 	if in.Lines {
-		s, err := j.source(ctx, in.Source)
+		s, err := j.source(ctx, h, true)
 		if err == nil {
 			j.shares = append(j.shares, share{in.Name, s})
 		}
@@ -119,8 +127,8 @@ func (j *job) addInput(ctx context.Context, in jobspec.Input) error {
 	if err != nil {
 		return fmt.Errorf("find input folder: %w", err)
 	}
-	p, err := j.e.inputs.place(ctx, inputKey{dir: dir, hash: in.Object, folder: in.Folder}, func() (*content.Object, error) {
-		return j.fetchOnce(ctx, in.Object, j.e.config.InputBytesMax)
+	p, err := j.e.inputs.place(ctx, inputKey{dir: dir, hash: h, folder: in.Folder}, func() (*content.Object, error) {
+		return j.fetchOnce(ctx, h, j.e.config.InputBytesMax)
 	})
 	if err != nil {
 		return err
@@ -131,15 +139,15 @@ func (j *job) addInput(ctx context.Context, in jobspec.Input) error {
 }
 
 // source opens an object that tasks read from, whole or by lines.
-func (j *job) source(ctx context.Context, s jobspec.Source) (*source, error) {
-	o, err := j.fetch(ctx, s.Object, j.e.config.InputBytesMax)
+func (j *job) source(ctx context.Context, h content.Hash, lines bool) (*source, error) {
+	o, err := j.fetch(ctx, h, j.e.config.InputBytesMax)
 	if err != nil {
 		return nil, err
 	}
 	if err := o.Verify(); err != nil {
 		return nil, err
 	}
-	if !s.Lines {
+	if !lines {
 		return &source{r: o, size: o.Size()}, nil
 	}
 	return indexLines(ctx, o, o.Size())

@@ -25,7 +25,7 @@ func discard() worker.Streams { return worker.Streams{Stdout: io.Discard, Stderr
 
 // TestClasses pins the numbers and names, which are stored.
 func TestClasses(t *testing.T) {
-	want := "none exit trap out_of_fuel deadline cancelled output_limit scratch_limit memory_limit refused worker_lost output_unkept other"
+	want := "none exit trap out_of_fuel deadline cancelled output_limit scratch_limit memory_limit refused worker_lost output_unkept other input_unread"
 	var names []string
 	for i, c := range Classes() {
 		names = append(names, c.String())

@@ -59,9 +59,25 @@ func readJob(tx ledger.Tx, j *ledger.Job) (api.Job, error) {
 	// A payload that this version cannot read is of a later one: the job is shown
 	// without its name.
 	if p, err := jobspec.DecodeProgram(spec.Payload); err == nil {
-		out.Name = p.Name
+		out.Name, out.Reads = p.Name, reads(p)
 	}
 	return out, nil
+}
+
+// reads lists what a program takes of other jobs.
+func reads(p *jobspec.Program) (list []api.Read) {
+	add := func(name string, s *jobspec.Source) {
+		if s.Job != (ledger.JobID{}) {
+			list = append(list, api.Read{Job: s.Job.String(), Stream: string(s.Stream), Input: name, Lines: s.Lines})
+		}
+	}
+	if p.Stdin != nil {
+		add("", p.Stdin)
+	}
+	for i := range p.Inputs {
+		add(p.Inputs[i].Name, &p.Inputs[i].Source)
+	}
+	return list
 }
 
 func event(e *ledger.Event) api.Event {

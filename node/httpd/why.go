@@ -16,15 +16,69 @@ func (s *server) why(ctx context.Context, q *showQuery) (*answer[api.Why], error
 		return nil, err
 	}
 	var out api.Why
+	var task *uint32
 	_, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
 		j, err := s.find(tx, id)
 		if err != nil {
 			return err
 		}
 		out = api.Why{Job: q.ID, State: j.State.String()}
-		return explain(tx, &j, &out)
+		if err := explain(tx, &j, &out); err != nil {
+			return err
+		}
+		task, err = failedTask(tx, &j)
+		return err
 	})
+	if err == nil && task != nil {
+		out.Text += s.lastWords(ctx, id, *task)
+	}
 	return &answer[api.Why]{out}, err
+}
+
+// failedTask returns the first task to tell about of a job that has failed or waits
+// for the next attempt at one; nil is none.
+func failedTask(tx ledger.Tx, j *ledger.Job) (*uint32, error) {
+	if j.State == ledger.JobFailed {
+		for _, state := range []ledger.TaskState{ledger.TaskRefused, ledger.TaskFailed} {
+			list, err := ledger.TasksIn(tx, j.ID, state, 0, 1)
+			if err != nil || len(list) > 0 {
+				return firstOf(list), err
+			}
+		}
+	}
+	if j.State == ledger.JobActive {
+		list, err := ledger.PendingOf(tx, j.ID, 1)
+		if err == nil && len(list) > 0 && list[0].Attempt > 0 {
+			return &list[0].Tasks.First, nil
+		}
+		return nil, err
+	}
+	return nil, nil
+}
+
+func firstOf(list []ledger.Range) *uint32 {
+	if len(list) == 0 {
+		return nil
+	}
+	return &list[0].First
+}
+
+// lastWords says how the last attempt at a task ended; nothing when its result
+// cannot be had now.
+func (s *server) lastWords(ctx context.Context, job ledger.JobID, index uint32) string {
+	task := []api.Task{{Index: index}}
+	if err := s.addResults(ctx, job, task); err != nil || task[0].Result == nil {
+		return ""
+	}
+	r := task[0].Result
+	how := r.Kind
+	if r.Kind == "exited" {
+		how = fmt.Sprintf("exit code %d", r.ExitCode)
+	}
+	if r.Message != "" {
+		how += ": " + r.Message
+	}
+	return fmt.Sprintf("; the last attempt at task %d ended with %s", index, how)
 }
 
 func explain(tx ledger.Tx, j *ledger.Job, out *api.Why) error {

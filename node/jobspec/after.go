@@ -3,6 +3,8 @@ package jobspec
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -52,24 +54,67 @@ func (a *After) jobs(d *decoder, n *yaml.Node, path string) {
 		return
 	}
 	for i, item := range n.Content {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		text, ok := d.text(item, at)
-		if !ok {
-			continue
+		if id, ok := d.jobID(item, fmt.Sprintf("%s[%d]", path, i)); ok {
+			a.Jobs = append(a.Jobs, id)
 		}
-		id, err := ledger.ParseJobID(text)
-		if err != nil {
-			d.fail(item, at, quote(text)+" is not a job id", "write the 32 hexadecimal digits that submitting the job gave")
-			continue
+	}
+}
+
+// jobID reads the id of a job.
+func (d *decoder) jobID(n *yaml.Node, path string) (id ledger.JobID, ok bool) {
+	text, ok := d.text(n, path)
+	if !ok {
+		return id, false
+	}
+	id, err := ledger.ParseJobID(text)
+	if err != nil {
+		d.fail(n, path, quote(text)+" is not a job id", "write the 32 hexadecimal digits that submitting the job gave")
+	}
+	return id, err == nil
+}
+
+// decode refuses the id that stands for none.
+func (id *JobID) decode(d *decoder, n *yaml.Node, path string) {
+	read, ok := d.jobID(n, path)
+	if ok && read == (ledger.JobID{}) {
+		d.fail(n, path, quote(n.Value)+" is the id of no job", "write the 32 hexadecimal digits that submitting the job gave")
+	}
+	if *id = JobID(read); *id == (JobID{}) {
+		// It is not missing as well.
+		d.meant = append(d.meant, strings.TrimSuffix(path, "job")+"object")
+	}
+}
+
+// dependencies lists the jobs that have to have ended before this one is queued:
+// those of After, then those whose outputs it reads.
+func (j *Job) dependencies() []ledger.JobID {
+	list := slices.Clone(j.After.Jobs)
+	for _, s := range j.sources() {
+		if id := ledger.JobID(s.file.Job); s.file.Job != (JobID{}) && !slices.Contains(list, id) {
+			list = append(list, id)
 		}
-		a.Jobs = append(a.Jobs, id)
+	}
+	return list
+}
+
+func (j *Job) checkAfter(c *checker) {
+	j.After.check(c)
+	if n := len(j.dependencies()); n > ledger.AfterMax {
+		c.add("after", fmt.Sprintf("names %d jobs with those whose outputs are read, at most %d", n, ledger.AfterMax), "make one job wait for the others, and wait for that")
+	}
+	if c := j.After.Condition; c == "" || c == Succeeded {
+		return
+	}
+	for _, s := range j.sources() {
+		if s.file.Job != (JobID{}) {
+			c.add("after.condition", fmt.Sprintf("is %s, and %s.job has to have succeeded before its outputs are read", j.After.Condition, s.field),
+				"write succeeded, or let a job between wait for the others")
+			return
+		}
 	}
 }
 
 func (a After) check(c *checker) {
-	if len(a.Jobs) > ledger.AfterMax {
-		c.add("after", fmt.Sprintf("names %d jobs, at most %d", len(a.Jobs), ledger.AfterMax), "make one job wait for the others, and wait for that")
-	}
 	if len(a.Jobs) == 0 && a.Condition != "" {
 		c.add("after", "has a condition and no jobs", "list them in after.jobs, or remove after")
 	}

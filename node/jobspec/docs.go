@@ -18,6 +18,8 @@ var docs = map[string]string{
 	"stdin":        "What tasks read from stdin.",
 	"stdin.path":   "A local file, which is uploaded when the job is submitted.",
 	"stdin.object": "The object, by the hash of its bytes.",
+	"stdin.job":    "What a job has put out, one task after another; that job has to have succeeded, as with after.",
+	"stdin.stream": "Which stream of the job: stdout when left out, or stderr.",
 	"stdin.lines":  "Give each task its share of the lines, in order.",
 
 	"inputs":          "Files and folders that tasks see, read-only, at /input/NAME.",
@@ -25,6 +27,8 @@ var docs = map[string]string{
 	"inputs[].name":   "The name below /input.",
 	"inputs[].path":   "A local file or folder, which is uploaded when the job is submitted.",
 	"inputs[].object": "The object, by the hash of its bytes.",
+	"inputs[].job":    "What a job has put out, one task after another, as one file; that job has to have succeeded, as with after.",
+	"inputs[].stream": "Which stream of the job: stdout when left out, or stderr.",
 	"inputs[].lines":  "Give each task its share of the lines, in order.",
 	"inputs[].folder": "The path is a folder, the object a tar archive of one.",
 
@@ -54,7 +58,7 @@ var docs = map[string]string{
 	"constraints.labels":   "Labels of the node: zone: oslo, zone: \"!oslo\" for any other, zone: \"!\" for none at all; a list of such values; or a list of zone=oslo, zone!=oslo, !zone.",
 	"constraints.features": "What the node's runtime must offer.",
 
-	"after":           "Jobs that must have ended before this one is queued: a list of ids, or jobs with a condition.",
+	"after":           "Jobs that must have ended before this one is queued: a list of ids, or jobs with a condition. Jobs whose outputs are read need not be named.",
 	"after.condition": "succeeded: all of them have; finished: all have ended, however; any: at least one has succeeded (not offered yet).",
 
 	"schedule": "When a cron job runs: minute, hour, day, month and weekday as in a crontab, or a word such as @daily.",

@@ -46,10 +46,15 @@ type Job struct {
 }
 
 // File is where a task's bytes come from: a local file until the client has
-// uploaded it, an object from then on.
+// uploaded it and an object from then on, or what the tasks of a job have put
+// out, one after another in order of index.
 type File struct {
 	Path   string `json:"path,omitempty"`
 	Object Hash   `json:"object,omitzero"`
+	// Job is a job that has to have succeeded: After need not name it.
+	Job JobID `json:"job,omitzero"`
+	// Stream is the one of Job that is read; empty is Stdout.
+	Stream Stream `json:"stream,omitempty"`
 	// Lines gives each task its share of the lines.
 	Lines bool `json:"lines,omitempty"`
 }

@@ -185,6 +185,41 @@ func TestSpec(t *testing.T) {
 	}
 }
 
+// TestDependencies: a job comes after those whose outputs it reads, each once, and
+// the client has nothing to upload for them.
+func TestDependencies(t *testing.T) {
+	job, err := Parse(files(t, "good")["testdata/good/reduce.yaml"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if paths := job.Paths(); len(paths) > 0 {
+		t.Errorf("to upload: %v", paths)
+	}
+	spec, err := job.Spec("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after []string
+	for _, id := range spec.After {
+		after = append(after, id.String())
+	}
+	want := []string{"a0000000000000000000000000000001", "fedcba9876543210fedcba9876543210", "0123456789abcdef0123456789abcdef"}
+	if diff := cmp.Diff(want, after); diff != "" || spec.AfterAny {
+		t.Errorf("it comes after (AfterAny is %t; -want +got):\n%s", spec.AfterAny, diff)
+	}
+	program, err := DecodeProgram(spec.Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	array := spec.After[2]
+	if diff := cmp.Diff(&Source{Job: array, Stream: Stderr, Lines: true}, program.Stdin); diff != "" {
+		t.Errorf("stdin (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Source{Job: array, Stream: Stdout}, program.Inputs[0].Source); diff != "" {
+		t.Errorf("the first input (-want +got):\n%s", diff)
+	}
+}
+
 func TestPaths(t *testing.T) {
 	job, err := Parse([]byte("module: a.wasm\nstdin: {path: in.txt}\ninputs: [{name: f, path: folder, folder: true}]\n"))
 	if err != nil {

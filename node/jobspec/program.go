@@ -44,11 +44,15 @@ type Program struct {
 	RetryOn []string
 }
 
-// Source is an object of the content store.
+// Source is an object of the content store, or what a job has put out.
 type Source struct {
 	Object [32]byte
-	// Lines says that the object is a list of lines of which each task gets its
-	// share: see Shares.
+	// Job is the job whose tasks' Stream it is, one after another in order of
+	// index, when there is no Object.
+	Job    ledger.JobID
+	Stream Stream
+	// Lines says that it is a list of lines of which each task gets its share: see
+	// Shares.
 	Lines bool
 }
 

@@ -107,6 +107,12 @@ func drawProgram(t *rapid.T) *Program {
 	text := rapid.StringMatching(`[^\x00]{0,10}`)
 	source := rapid.Custom(func(t *rapid.T) Source {
 		s := Source{Lines: rapid.Bool().Draw(t, "lines")}
+		if rapid.Bool().Draw(t, "of a job") {
+			copy(s.Job[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "job"))
+			s.Job[0] |= 1
+			s.Stream = rapid.SampledFrom([]Stream{Stdout, Stderr}).Draw(t, "stream")
+			return s
+		}
 		copy(s.Object[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "object"))
 		s.Object[0] |= 1
 		return s
@@ -119,7 +125,7 @@ func drawProgram(t *rapid.T) *Program {
 	}
 	for i := range rapid.IntRange(0, 3).Draw(t, "inputs") {
 		in := Input{Name: fmt.Sprint("in", i), Source: source.Draw(t, "source")}
-		in.Folder = !in.Lines && rapid.Bool().Draw(t, "folder")
+		in.Folder = !in.Lines && in.Job == (ledger.JobID{}) && rapid.Bool().Draw(t, "folder")
 		p.Inputs, p.Env = append(p.Inputs, in), append(p.Env, "V="+text.Draw(t, "value"))
 	}
 	if rapid.Bool().Draw(t, "stdin") {
@@ -143,25 +149,44 @@ func TestProgramRoundTrip(t *testing.T) {
 	})
 }
 
+// TestProgramVersion: a program says that it is of version 2 only when it reads
+// what a job has put out, so that nodes of the version before run all others.
+func TestProgramVersion(t *testing.T) {
+	for want, s := range map[string]Source{
+		`"version":1,`: {Object: [32]byte{1}},
+		`"version":2,`: {Job: ledger.JobID{1}, Stream: Stderr},
+	} {
+		if b, err := (&Program{Stdin: &s}).Encode(); err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s, %v, want %s", b, err, want)
+		}
+	}
+}
+
 func TestBadPrograms(t *testing.T) {
-	object := `"sha256:` + strings.Repeat("ab", 32) + `"`
+	object, job := `"sha256:`+strings.Repeat("ab", 32)+`"`, strings.Repeat("ab", 16)
 	for text, want := range map[string]error{
 		"":                                ErrProgram,
 		"null":                            ErrProgramVersion,
 		"{}":                              ErrProgramVersion,
-		`{"version":2}`:                   ErrProgramVersion,
+		`{"version":3}`:                   ErrProgramVersion,
 		`{"version":"1"}`:                 ErrProgram,
 		`{"version":1} 2`:                 ErrProgram,
 		`{"version":1,"shell":true}`:      ErrProgram,
 		`{"version":1,"env":["A"]}`:       ErrProgram,
 		`{"version":1,"args":["\u0000"]}`: ErrProgram,
 		`{"version":1,"name":"\u0000"}`:   ErrProgram,
-		`{"version":1,"limits":{"fuel":1152921504606846977}}`:                          ErrProgram,
-		`{"version":1,"retry_on":["refused"]}`:                                         ErrProgram,
-		`{"version":1,"stdin":{"object":"sha256:00"}}`:                                 ErrProgram,
-		`{"version":1,"inputs":[{"name":"a"}]}`:                                        ErrProgram,
-		`{"version":1,"inputs":[{"name":"/","object":` + object + `}]}`:                ErrProgram,
-		`{"version":1,"args":["` + strings.Repeat("x", ledger.PayloadBytesMax) + `"]}`: ErrProgram,
+		`{"version":1,"limits":{"fuel":1152921504606846977}}`:                                   ErrProgram,
+		`{"version":1,"retry_on":["refused"]}`:                                                  ErrProgram,
+		`{"version":1,"stdin":{"object":"sha256:00"}}`:                                          ErrProgram,
+		`{"version":1,"inputs":[{"name":"a"}]}`:                                                 ErrProgram,
+		`{"version":1,"inputs":[{"name":"/","object":` + object + `}]}`:                         ErrProgram,
+		`{"version":1,"stdin":{"job":"` + job + `","stream":"stdout"}}`:                         ErrProgram,
+		`{"version":2,"stdin":{"job":"` + job + `"}}`:                                           ErrProgram,
+		`{"version":2,"stdin":{"job":"` + job + `","stream":"stdin"}}`:                          ErrProgram,
+		`{"version":2,"stdin":{"job":"7","stream":"stdout"}}`:                                   ErrProgram,
+		`{"version":2,"stdin":{"object":` + object + `,"stream":"stdout"}}`:                     ErrProgram,
+		`{"version":2,"stdin":{"job":"` + job + `","stream":"stdout","object":` + object + `}}`: ErrProgram,
+		`{"version":1,"args":["` + strings.Repeat("x", ledger.PayloadBytesMax) + `"]}`:          ErrProgram,
 	} {
 		if _, err := DecodeProgram([]byte(text)); !errors.Is(err, want) {
 			t.Errorf("%.60s: %v, want %v", text, err, want)
@@ -173,7 +198,8 @@ func TestBadPrograms(t *testing.T) {
 		"too long":          {Args: []string{strings.Repeat("x", ledger.PayloadBytesMax)}},
 		"too many":          {RetryOn: make([]string, RetryOnMax+1)},
 		"no outcome":        {RetryOn: []string{""}},
-		"lines of a folder": {Inputs: []Input{{Name: "a", Source: Source{[32]byte{1}, true}, Folder: true}}},
+		"folder of a job":   {Inputs: []Input{{Name: "a", Source: Source{Job: ledger.JobID{1}, Stream: Stdout}, Folder: true}}},
+		"lines of a folder": {Inputs: []Input{{Name: "a", Source: Source{Object: [32]byte{1}, Lines: true}, Folder: true}}},
 	} {
 		if _, err := p.Encode(); !errors.Is(err, ErrProgram) {
 			t.Errorf("%s: %v", name, err)
@@ -185,7 +211,7 @@ func TestBadPrograms(t *testing.T) {
 // makes a task that the sandbox takes.
 func FuzzDecodeProgram(f *testing.F) {
 	b, err := (&Program{
-		Name: "n", Args: []string{"{index}"}, Env: []string{"A=b"}, Stdin: &Source{[32]byte{1}, true},
+		Name: "n", Args: []string{"{index}"}, Env: []string{"A=b"}, Stdin: &Source{Object: [32]byte{1}, Lines: true},
 		Inputs: []Input{{Name: "in", Source: Source{Object: [32]byte{2}}, Folder: true}}, Limits: task.Default(), RetryOn: []string{"trap", "exit:4"},
 	}).Encode()
 	if err != nil {
@@ -193,6 +219,7 @@ func FuzzDecodeProgram(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add([]byte(`{"version":1}`))
+	f.Add([]byte(`{"version":2,"stdin":{"job":"` + strings.Repeat("ab", 16) + `","stream":"stderr","lines":true}}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := DecodeProgram(in)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -14,8 +15,13 @@ import (
 )
 
 // programVersion is the version of an encoded Program. A new field needs a new
-// one: a node that does not know it would run something else.
-const programVersion = 1
+// one: a node that does not know it would run something else. A program that
+// does without what version 2 brought, the outputs of jobs, is written as
+// version 1, which older nodes run too.
+const (
+	programVersion  = 2
+	programVersion1 = 1
+)
 
 var (
 	// ErrProgram is returned by Program.Encode and DecodeProgram for a program that
@@ -42,8 +48,33 @@ type programWire struct {
 }
 
 type sourceWire struct {
-	Object wireHash `json:"object"`
-	Lines  bool     `json:"lines,omitempty"`
+	// Object is nil when there is a Job.
+	Object *wireHash `json:"object,omitempty"`
+	Job    string    `json:"job,omitempty"`
+	Stream Stream    `json:"stream,omitempty"`
+	Lines  bool      `json:"lines,omitempty"`
+}
+
+func (s *Source) wire() sourceWire {
+	if s.Job != (ledger.JobID{}) {
+		return sourceWire{Job: s.Job.String(), Stream: s.Stream, Lines: s.Lines}
+	}
+	h := wireHash(s.Object)
+	return sourceWire{Object: &h, Lines: s.Lines}
+}
+
+// source is the inverse of Source.wire.
+func (w *sourceWire) source() (s Source, err error) {
+	s = Source{Stream: w.Stream, Lines: w.Lines}
+	if w.Object != nil {
+		s.Object = *w.Object
+	}
+	if w.Job != "" {
+		if s.Job, err = ledger.ParseJobID(w.Job); err != nil {
+			err = fmt.Errorf("%w: %w", ErrProgram, err)
+		}
+	}
+	return s, err
 }
 
 type inputWire struct {
@@ -71,16 +102,33 @@ func (p *Program) Encode() ([]byte, error) {
 	return p.encode()
 }
 
-// objects reports an input without an object.
-func (p *Program) objects() error {
-	missing := p.Stdin != nil && p.Stdin.Object == [32]byte{}
-	for _, in := range p.Inputs {
-		missing = missing || in.Object == [32]byte{}
+// sources lists what the tasks read.
+func (p *Program) sources() (list []*Source) {
+	if p.Stdin != nil {
+		list = append(list, p.Stdin)
 	}
-	if missing {
-		return fmt.Errorf("%w: an input has no object", ErrProgram)
+	for i := range p.Inputs {
+		list = append(list, &p.Inputs[i].Source)
+	}
+	return list
+}
+
+// objects reports an input that is nothing.
+func (p *Program) objects() error {
+	for _, s := range p.sources() {
+		if s.Object == [32]byte{} && s.Job == (ledger.JobID{}) {
+			return fmt.Errorf("%w: an input has no object and no job", ErrProgram)
+		}
 	}
 	return nil
+}
+
+// version returns the first version that can say what the program says.
+func (p *Program) version() int {
+	if slices.ContainsFunc(p.sources(), func(s *Source) bool { return s.Job != ledger.JobID{} }) {
+		return programVersion
+	}
+	return programVersion1
 }
 
 // encode is Encode, also of a program whose objects are not known yet.
@@ -89,14 +137,16 @@ func (p *Program) encode() ([]byte, error) {
 		return nil, err
 	}
 	w := programWire{
-		Version: programVersion, Name: p.Name, Args: p.Args, Env: p.Env, Limits: p.Limits,
+		Version: p.version(), Name: p.Name, Args: p.Args, Env: p.Env, Limits: p.Limits,
 		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, RetryOn: p.RetryOn,
 	}
 	if p.Stdin != nil {
-		w.Stdin = &sourceWire{wireHash(p.Stdin.Object), p.Stdin.Lines}
+		s := p.Stdin.wire()
+		w.Stdin = &s
 	}
-	for _, in := range p.Inputs {
-		w.Inputs = append(w.Inputs, inputWire{in.Name, sourceWire{wireHash(in.Object), in.Lines}, in.Folder})
+	for i := range p.Inputs {
+		in := &p.Inputs[i]
+		w.Inputs = append(w.Inputs, inputWire{in.Name, in.wire(), in.Folder})
 	}
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
@@ -123,7 +173,7 @@ func DecodeProgram(b []byte) (*Program, error) {
 	if err := json.Unmarshal(b, &version); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
 	}
-	if version.Version != programVersion {
+	if version.Version < programVersion1 || version.Version > programVersion {
 		return nil, fmt.Errorf("%w: %d, this is %d", ErrProgramVersion, version.Version, programVersion)
 	}
 	var w programWire
@@ -139,16 +189,36 @@ func DecodeProgram(b []byte) (*Program, error) {
 		Name: w.Name, Args: w.Args, Env: w.Env, Limits: w.Limits,
 		RealClock: w.RealClock, RealRandom: w.RealRandom, Seed: w.Seed, RetryOn: w.RetryOn,
 	}
-	if w.Stdin != nil {
-		p.Stdin = &Source{w.Stdin.Object, w.Stdin.Lines}
-	}
-	for _, in := range w.Inputs {
-		p.Inputs = append(p.Inputs, Input{in.Name, Source{in.Object, in.Lines}, in.Folder})
+	if err := p.read(&w); err != nil {
+		return nil, err
 	}
 	if err := errors.Join(p.objects(), p.check()); err != nil {
 		return nil, err
 	}
+	if p.version() > w.Version {
+		return nil, fmt.Errorf("%w: the outputs of a job in version %d", ErrProgram, w.Version)
+	}
 	return p, nil
+}
+
+// read takes the sources of an encoded program.
+func (p *Program) read(w *programWire) error {
+	if w.Stdin != nil {
+		s, err := w.Stdin.source()
+		if err != nil {
+			return err
+		}
+		p.Stdin = &s
+	}
+	for i := range w.Inputs {
+		in := &w.Inputs[i]
+		s, err := in.source()
+		if err != nil {
+			return err
+		}
+		p.Inputs = append(p.Inputs, Input{in.Name, s, in.Folder})
+	}
+	return nil
 }
 
 // check reports the first thing that no node could run.
@@ -164,8 +234,13 @@ func (p *Program) check() error {
 		return fmt.Errorf("%w: %d inputs and %d outcomes, at most %d and %d", ErrProgram, len(p.Inputs), len(p.RetryOn), InputsMax, RetryOnMax)
 	}
 	for _, in := range p.Inputs {
-		if len(in.Name) > InputNameBytesMax || in.Folder && in.Lines {
-			return fmt.Errorf("%w: input %s has a long name, or is a folder with lines", ErrProgram, quote(in.Name))
+		if len(in.Name) > InputNameBytesMax || in.Folder && (in.Lines || in.Job != ledger.JobID{}) {
+			return fmt.Errorf("%w: input %s has a long name, or is a folder with lines or of a job", ErrProgram, quote(in.Name))
+		}
+	}
+	for _, s := range p.sources() {
+		if err := s.check(); err != nil {
+			return err
 		}
 	}
 	for _, on := range p.RetryOn {
@@ -178,6 +253,15 @@ func (p *Program) check() error {
 		if !utf8.ValidString(text) {
 			return fmt.Errorf("%w: %s is not UTF-8", ErrProgram, quote(strings.ToValidUTF8(text, "?")))
 		}
+	}
+	return nil
+}
+
+// check reports a source that is two things, or a stream of none.
+func (s *Source) check() error {
+	job := s.Job != ledger.JobID{}
+	if job && s.Object != [32]byte{} || job != slices.Contains(Stdout.names(), string(s.Stream)) || !job && s.Stream != "" {
+		return fmt.Errorf("%w: an input is an object, or stdout or stderr of a job", ErrProgram)
 	}
 	return nil
 }

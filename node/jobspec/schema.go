@@ -106,6 +106,8 @@ func typeSchema(t reflect.Type, path string, standard any) map[string]any {
 		return map[string]any{"enum": reflect.Zero(t).Interface().(enum).names()}
 	case Hash:
 		return pattern(hashPattern)
+	case JobID:
+		return pattern(jobIDPattern)
 	case Reference:
 		return map[string]any{"anyOf": []any{pattern(hashPattern), map[string]any{"type": "string", "minLength": 1, "not": map[string]any{"pattern": "^" + hashPrefix}}}}
 	case Duration:

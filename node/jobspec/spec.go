@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -40,7 +41,7 @@ func (j *Job) Spec(tenant ledger.TenantID) (ledger.JobSpec, error) {
 		},
 		QueueNanos: int64(j.Deadlines.Queue), TotalNanos: int64(j.Deadlines.Total), LossGraceNanos: int64(j.Retry.LossGrace),
 		Constraints: slices.Clone(j.Constraints.Labels), Features: slices.Clone(j.Constraints.Features), SpreadLabel: j.Spread,
-		After: slices.Clone(j.After.Jobs), AfterAny: j.After.Condition == Finished,
+		After: j.dependencies(), AfterAny: j.After.Condition == Finished,
 		Payload: payload,
 	}, nil
 }
@@ -65,10 +66,20 @@ func (j *Job) program() *Program {
 		p.Env = append(p.Env, name+"="+j.Env[name])
 	}
 	if j.Stdin != nil {
-		p.Stdin = &Source{Object: j.Stdin.Object, Lines: j.Stdin.Lines}
+		s := j.Stdin.source()
+		p.Stdin = &s
 	}
-	for _, in := range j.Inputs {
-		p.Inputs = append(p.Inputs, Input{Name: in.Name, Source: Source{Object: in.Object, Lines: in.Lines}, Folder: in.Folder})
+	for i := range j.Inputs {
+		in := &j.Inputs[i]
+		p.Inputs = append(p.Inputs, Input{Name: in.Name, Source: in.source(), Folder: in.Folder})
 	}
 	return p
+}
+
+func (f *File) source() Source {
+	s := Source{Object: f.Object, Job: ledger.JobID(f.Job), Lines: f.Lines}
+	if f.Job != (JobID{}) {
+		s.Stream = cmp.Or(f.Stream, Stdout)
+	}
+	return s
 }

@@ -46,7 +46,7 @@ func (j *Job) check() *checker {
 	j.checkInputs(c)
 	j.checkRetry(c)
 	j.checkPlace(c)
-	j.After.check(c)
+	j.checkAfter(c)
 	j.checkSchedule(c)
 	j.checkSums(c)
 	return c
@@ -105,8 +105,8 @@ func (j *Job) checkEnvironment(c *checker) {
 }
 
 func (j *Job) checkInputs(c *checker) {
-	if j.Stdin != nil {
-		j.Stdin.check(c, "stdin")
+	for _, s := range j.sources() {
+		s.file.check(c, s.field)
 	}
 	if len(j.Inputs) > InputsMax {
 		c.add("inputs", fmt.Sprintf("has %d inputs, at most %d", len(j.Inputs), InputsMax), "put files into a folder, and write folder: true")
@@ -114,7 +114,6 @@ func (j *Job) checkInputs(c *checker) {
 	seen := map[string]bool{}
 	for i := range j.Inputs {
 		in, field := &j.Inputs[i], fmt.Sprintf("inputs[%d]", i)
-		in.check(c, field)
 		name := field + ".name"
 		c.words(name, "name", in.Name, InputNameBytesMax)
 		if in.Name == "." || in.Name == ".." || strings.Contains(in.Name, "/") {
@@ -127,16 +126,44 @@ func (j *Job) checkInputs(c *checker) {
 		if in.Folder && in.Lines {
 			c.add(field+".lines", "a folder has no lines", "remove folder or lines")
 		}
+		if in.Folder && in.Job != (JobID{}) {
+			c.add(field+".folder", "what a job has put out is no folder", "remove folder: the task sees one file at /input/NAME")
+		}
 	}
+}
+
+// namedFile is a File and the field that holds it.
+type namedFile struct {
+	field string
+	file  *File
+}
+
+// sources lists what the tasks read, stdin first.
+func (j *Job) sources() (list []namedFile) {
+	if j.Stdin != nil {
+		list = append(list, namedFile{"stdin", j.Stdin})
+	}
+	for i := range j.Inputs {
+		list = append(list, namedFile{fmt.Sprintf("inputs[%d]", i), &j.Inputs[i].File})
+	}
+	return list
 }
 
 func (f *File) check(c *checker, field string) {
 	c.path(field+".path", f.Path)
-	switch has := f.Object != (Hash{}); {
-	case has && f.Path != "":
+	c.choice(field+".stream", string(f.Stream), f.Stream)
+	object, job := f.Object != (Hash{}), f.Job != (JobID{})
+	switch {
+	case object && f.Path != "":
 		c.add(field, "has both a path and an object", "remove one")
-	case !has && f.Path == "":
-		c.add(field+".object", "is missing, and so is path", "write path: FILE or object: "+hashPrefix+"…")
+	case job && f.Path != "":
+		c.add(field, "has both a path and a job", "remove one")
+	case job && object:
+		c.add(field, "has both an object and a job", "remove one")
+	case !object && !job && f.Path == "":
+		c.add(field+".object", "is missing, and so are path and job", "write path: FILE, object: "+hashPrefix+"… or job: ID")
+	case !job && f.Stream != "":
+		c.add(field+".stream", "belongs to the outputs of a job, and there is no job", "write job: ID, or remove it")
 	}
 }
 

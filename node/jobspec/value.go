@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/dugnad/dugnad/ledger"
 )
 
 // Fuel is an amount of fuel. In a file: 500M, 1e9, 2G.
@@ -73,6 +75,26 @@ func (r Reference) String() string {
 
 // MarshalText returns String.
 func (r Reference) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// JobID is a ledger.JobID. Its text is 32 hexadecimal digits.
+type JobID ledger.JobID
+
+// String returns the id in hexadecimal.
+func (id JobID) String() string { return ledger.JobID(id).String() }
+
+// MarshalText returns String.
+func (id JobID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// Stream is one of the two that a task puts out.
+type Stream string
+
+// The streams.
+const (
+	Stdout Stream = "stdout"
+	Stderr Stream = "stderr"
+)
+
+func (Stream) names() []string { return []string{"stdout", "stderr"} }
 
 // Kind is what becomes of a job.
 type Kind string
