@@ -10,7 +10,7 @@ BIN      := bin/dugnad
 LDFLAGS  := -s -w -X github.com/dugnad/dugnad/node/cli.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=.ci/tools/go.mod
 SOURCES  := node runtime p2p ledger loadtest examples
-EXAMPLES := hello wordcount primes spin
+EXAMPLES := hello wordcount reduce primes spin
 # Packages with goroutines or shared state; the rest is plain computation.
 RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/... ./ledger/... ./p2p/...
 
@@ -59,8 +59,9 @@ examples: $(EXAMPLES:%=bin/examples/%.wasm) ## build the example guests to bin/e
 bin/examples/%.wasm: FORCE
 	GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o $@ ./examples/$*
 
-demo: build examples ## run the examples, show how each ended, and check the results
-	$(GO) run ./examples/demo -dugnad $(BIN) -guests bin/examples
+demo: build examples ## run the examples, then a grid of three nodes of which one is killed, and check the results
+	$(GO) build -o bin/demo ./examples/demo
+	bin/demo -dugnad $(BIN) -guests bin/examples
 
 tools: ## build the tools of make lint to bin/tools
 	$(GO) build -modfile=.ci/tools/go.mod -o bin/tools/ tool

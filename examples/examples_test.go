@@ -42,7 +42,7 @@ func build() error {
 	if err := goBuild(nil, "dugnad", "../node/cmd/dugnad"); err != nil {
 		return err
 	}
-	for _, name := range []string{"hello", "wordcount", "primes", "spin"} {
+	for _, name := range []string{"hello", "wordcount", "reduce", "primes", "spin"} {
 		if err := goBuild([]string{"GOOS=wasip1", "GOARCH=wasm"}, name+".wasm", "./"+name); err != nil {
 			return err
 		}
@@ -84,6 +84,10 @@ func TestExamples(t *testing.T) {
 	if err := os.WriteFile(text, []byte("One two, two; THREE three three.\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	tally := filepath.Join(t.TempDir(), "tally")
+	if err := os.WriteFile(tally, []byte("      2 two\n      1 one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	counts := "      3 three\n      2 two\n      1 one\n"
 	tests := []struct {
 		name   string
@@ -100,6 +104,12 @@ func TestExamples(t *testing.T) {
 		{name: "wordcount of stdin", guest: "wordcount", stdin: "three one two\nthree; two THREE", stdout: counts},
 		{name: "wordcount of a file", guest: "wordcount", flags: []string{"--input", "t=" + text}, args: []string{"/input/t"}, stdout: counts},
 		{name: "wordcount of a folder", guest: "wordcount", flags: []string{"--input", "t=" + filepath.Dir(text)}, args: []string{"/input/t"}, stdout: counts},
+		{name: "wordcount of named files", guest: "wordcount", stdin: "text.txt\ntext.txt\n", flags: []string{"--input", "t=" + filepath.Dir(text)}, args: []string{"-in", "/input/t"}, stdout: "      6 three\n      4 two\n      2 one\n"},
+		{name: "wordcount of a file that is not there", guest: "wordcount", stdin: "text.txt\nother", flags: []string{"--input", "t=" + filepath.Dir(text)}, args: []string{"-in", "/input/t"}, code: 1, stderr: "other"},
+		{name: "wordcount misused", guest: "wordcount", args: []string{"-in"}, code: 1, stderr: "usage: wordcount"},
+		{name: "reduce of stdin", guest: "reduce", stdin: "      2 three\n      1 two\n      1 three\n1 one\n      1 two\n", stdout: counts},
+		{name: "reduce of files", guest: "reduce", flags: []string{"--input", "a=" + tally, "--input", "b=" + tally}, args: []string{"/input/a", "/input/b"}, stdout: "      4 two\n      2 one\n"},
+		{name: "reduce of text", guest: "reduce", stdin: "1 one\none two\n", code: 1, stderr: `reduce: stdin, line 2: "one two" is not a number and a word`},
 		{name: "wordcount of nothing", guest: "wordcount", args: []string{"/input/none"}, code: 1, stderr: "wordcount: "},
 		{name: "primes counted", guest: "primes", args: []string{"1000000"}, stdout: "78498\n"},
 		{name: "primes listed", guest: "primes", args: []string{"-list", "20"}, stdout: "2\n3\n5\n7\n11\n13\n17\n19\n"},
