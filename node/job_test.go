@@ -112,7 +112,7 @@ func TestJobs(t *testing.T) {
 		if err != nil || task.State != "failed" || task.Exit != "exit" || task.Result == nil || task.Result.ExitCode != 2 {
 			t.Errorf("%+v, %v", task, err)
 		}
-		if w, err := c[1].Why(ctx, s.ID); err != nil || !strings.Contains(w.Text, "task 0 ended with exit code 2") {
+		if w, err := c[1].Why(ctx, s.ID); err != nil || !strings.Contains(w.Text, "the job has failed: the last attempt at task 0 ended with exit code 2") {
 			t.Errorf("why: %+v, %v", w, err)
 		}
 	})

@@ -29,10 +29,16 @@ func (s *server) why(ctx context.Context, q *showQuery) (*answer[api.Why], error
 		task, err = failedTask(tx, &j)
 		return err
 	})
-	if err == nil && task != nil {
-		out.Text += s.lastWords(ctx, id, *task)
+	if err != nil || task == nil {
+		return &answer[api.Why]{out}, err
 	}
-	return &answer[api.Why]{out}, err
+	if words := s.lastWords(ctx, id, *task); words != "" {
+		if out.State == api.JobFailed {
+			out.Text = "the job has failed"
+		}
+		out.Text += ": " + words
+	}
+	return &answer[api.Why]{out}, nil
 }
 
 // failedTask returns the first task to tell about of a job that has failed or waits
@@ -78,7 +84,7 @@ func (s *server) lastWords(ctx context.Context, job ledger.JobID, index uint32) 
 	if r.Message != "" {
 		how += ": " + r.Message
 	}
-	return fmt.Sprintf("; the last attempt at task %d ended with %s", index, how)
+	return fmt.Sprintf("the last attempt at task %d ended with %s", index, how)
 }
 
 func explain(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
