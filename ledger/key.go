@@ -171,6 +171,9 @@ func parseJobLease(key, value []byte) (first uint32, epoch Epoch, end uint32, no
 		binary.BigEndian.Uint32(value), NodeID(value[4:])
 }
 
+// parseOutput reads the first task of an output's key.
+func parseOutput(key []byte) uint32 { return binary.BigEndian.Uint32(key[17:]) }
+
 // parseJob reads the job at the front of b.
 func parseJob(b []byte) JobID { return JobID(b[:16]) }
 

@@ -115,6 +115,32 @@ func (r reader) pendingOf(id JobID, task uint32) (found *Pending) {
 	return found
 }
 
+// OutputsOf returns the outputs that have a task in them: that of its last attempt
+// which left one, and of those before, which failed, perhaps not all. What it reads
+// does not grow with the job, and for a task that has succeeded not with what was
+// reported of those before it either.
+func OutputsOf(tx Tx, job JobID, task uint32) (list []Output, err error) {
+	defer catch(&err)
+	r, prefix := reader{tx}, prefixOutput(job)
+	lookBack(task, func(low, high uint32) bool {
+		last := false
+		r.scan(prefix, keyOutput(job, low, 0), func(key, value []byte) bool {
+			if parseOutput(key) > high {
+				return false
+			}
+			var o Output
+			if r.parse(key, value, &o); o.Tasks.Has(task) {
+				list = append(list, o)
+				// Only what failed is attempted again.
+				last = last || o.State != TaskFailed
+			}
+			return true
+		})
+		return last
+	})
+	return list, nil
+}
+
 // lookBack calls visit with stretches of first tasks, from low to high, of what
 // may have the task in it, the nearest first and each eight times as long as
 // the one before, until visit returns true.

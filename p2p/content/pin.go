@@ -13,8 +13,8 @@ type pinnedObject struct {
 
 // owned is what one owner pins.
 type owned struct {
-	bytes int64
-	pins  int
+	bytes  int64
+	hashes map[Hash]struct{}
 }
 
 func checkOwner(owner string) error {
@@ -61,9 +61,9 @@ func (s *Store) addPin(h Hash, size int64, owner string) (uint64, error) {
 		count = p.owners[owner]
 	}
 	if count == 0 {
-		if most := s.config.OwnerBytesMax; most > 0 && s.owners[owner].bytes+size > most {
+		if most := s.config.OwnerBytesMax; most > 0 && s.ownerBytes(owner)+size > most {
 			s.meter.quota.Inc()
-			return 0, fmt.Errorf("%w: %d bytes pinned of %d, %d more wanted", ErrQuota, s.owners[owner].bytes, most, size)
+			return 0, fmt.Errorf("%w: %d bytes pinned of %d, %d more wanted", ErrQuota, s.ownerBytes(owner), most, size)
 		}
 		if s.pinCount >= s.config.PinsMax {
 			return 0, fmt.Errorf("%w: %d of %d", ErrPins, s.pinCount, s.config.PinsMax)
@@ -142,13 +142,18 @@ func (s *Store) apply(r pinRecord) {
 	case r.count > 0 && !had:
 		s.pinCount++
 		o := s.owners[r.owner]
-		s.owners[r.owner] = owned{bytes: o.bytes + p.size, pins: o.pins + 1}
+		if o == nil {
+			o = &owned{hashes: map[Hash]struct{}{}}
+			s.owners[r.owner] = o
+		}
+		o.bytes += p.size
+		o.hashes[r.hash] = struct{}{}
 	case r.count == 0 && had:
 		s.pinCount--
 		delete(p.owners, r.owner)
 		o := s.owners[r.owner]
-		s.owners[r.owner] = owned{bytes: o.bytes - p.size, pins: o.pins - 1}
-		if o.pins == 1 {
+		o.bytes -= p.size
+		if delete(o.hashes, r.hash); len(o.hashes) == 0 {
 			delete(s.owners, r.owner)
 		}
 	}
@@ -164,7 +169,14 @@ func (s *Store) apply(r pinRecord) {
 func (s *Store) OwnerBytes(owner string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.owners[owner].bytes
+	return s.ownerBytes(owner)
+}
+
+func (s *Store) ownerBytes(owner string) int64 {
+	if o := s.owners[owner]; o != nil {
+		return o.bytes
+	}
+	return 0
 }
 
 // Missing returns the objects that are pinned but not held, because they were

@@ -33,7 +33,7 @@ type Store struct {
 	partials map[Hash]*entry
 	pinned   map[Hash]*pinnedObject
 	pinCount int
-	owners   map[string]owned
+	owners   map[string]*owned
 	// idle holds the entries that may be evicted, the one that was not used for
 	// the longest time first.
 	idle list.List
@@ -74,7 +74,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
 		config: c, log: c.Log,
 		objects: map[Hash]*entry{}, partials: map[Hash]*entry{},
-		pinned: map[Hash]*pinnedObject{}, owners: map[string]owned{},
+		pinned: map[Hash]*pinnedObject{}, owners: map[string]*owned{},
 	}
 	s.free = s.freeBytes
 	if s.log == nil {
