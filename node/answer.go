@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/p2p/rpc"
@@ -78,10 +79,10 @@ func (n *Node) openControl(ctx context.Context) error {
 
 // methods are what this node answers to other members.
 func (n *Node) methods() []rpc.Method {
-	return []rpc.Method{n.explainHere(), {
+	return append(keeper.Methods(n.keeper.Load), n.explainHere(), rpc.Method{
 		Name: versionMethod, Allow: p2p.RoleClient, RequestBytesMax: 0, ResponseBytesMax: 1 << 10,
 		Handler: func(context.Context, rpc.Request) ([]byte, error) { return []byte(n.config.Version), nil },
-	}}
+	})
 }
 
 // Host returns the node's presence on the network.

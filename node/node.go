@@ -22,6 +22,7 @@ import (
 	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/node/executor"
 	"github.com/dugnad/dugnad/node/httpd"
+	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
 	"github.com/dugnad/dugnad/p2p"
@@ -95,10 +96,12 @@ type Node struct {
 	book      *book.Book
 	publisher *capacity.Publisher
 	pool      *pool.Pool
-	executor  *executor.Executor
-	api       http.Handler
-	httpd     *httpd.Server
-	control   *control.Server
+	// keeper is nil until it is there: other members may ask before.
+	keeper   atomic.Pointer[keeper.Keeper]
+	executor *executor.Executor
+	api      http.Handler
+	httpd    *httpd.Server
+	control  *control.Server
 	// apiAddress is where httpd listens.
 	apiAddress string
 	// scheduler is nil until it is there: other members may ask before.
@@ -135,7 +138,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	n.cancel = cancel
 	for _, open := range []func(ctx context.Context) error{
 		n.lock, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
-		n.openPool, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
+		n.openKeeper, n.openPool, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -176,6 +179,9 @@ func (n *Node) Close() error {
 		}
 		if n.pool != nil {
 			errs = append(errs, n.pool.Close())
+		}
+		if k := n.keeper.Load(); k != nil {
+			errs = append(errs, k.Close())
 		}
 		if n.publisher != nil {
 			errs = append(errs, n.publisher.Close())
@@ -250,6 +256,7 @@ func (n *Node) openEndpoint(ctx context.Context) error {
 func (n *Node) openStore(ctx context.Context) error {
 	c := content.Default(filepath.Join(n.config.Dir, "content"))
 	c.Network, c.Log, c.Registerer = n.host, n.log, n.registry
+	c.Finder = n.probable
 	if n.config.DiskBytes > 0 {
 		c.BytesMax, c.ObjectBytesMax = n.config.DiskBytes, min(c.ObjectBytesMax, n.config.DiskBytes)
 	}

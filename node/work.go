@@ -15,6 +15,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/executor"
 	"github.com/dugnad/dugnad/node/httpd"
+	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
 	"github.com/dugnad/dugnad/p2p"
@@ -59,14 +60,16 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	}
 	c := executor.Default()
 	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
-	c.Ledger, c.Objects, c.Sandbox = n.book, n.store, n.pool
+	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
+	c.SmallBytesMax = keeper.SmallBytesMax
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
 	e, err := executor.Open(ctx, c)
 	n.executor = e
 	return err
 }
 
-// holders names the nodes that the ledger knows to have a module.
+// holders names the nodes that the ledger knows to have a module, and those that
+// probably have any other object.
 func (n *Node) holders(h content.Hash) (out []p2p.NodeID) {
 	_, err := n.book.View(func(tx ledger.Tx) error {
 		m, err := ledger.FindModule(tx, ledger.ModuleID(h))
@@ -77,6 +80,9 @@ func (n *Node) holders(h content.Hash) (out []p2p.NodeID) {
 	})
 	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
 		n.log.Warn("holders of a module cannot be looked up", "module", h, "err", err)
+	}
+	if keeper := n.keeper.Load(); len(out) == 0 && keeper != nil {
+		return keeper.Holders(h)
 	}
 	return out
 }
@@ -95,7 +101,7 @@ func (n *Node) openScheduler(ctx context.Context) error {
 // openAPI makes the API's handler, and answers on a port when there is one.
 func (n *Node) openAPI(ctx context.Context) error {
 	n.api = httpd.Handler(httpd.Config{
-		Ledger: n.book, Objects: n.store, Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
+		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
 		Log: n.log, Registerer: n.registry,
 	})
 	if n.config.APIListen == "" {

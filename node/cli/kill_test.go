@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -89,16 +90,21 @@ func TestKilledInTheMiddle(t *testing.T) {
 			t.Fatalf("%+v, %v", j, err)
 		}
 	}
-	// The results of tasks that ended on a node that is gone are gone with it, until
-	// outputs are kept on two nodes; those of the last job are all there.
-	r, err := asked.Outputs(ctx, third, "stdout", 0, 0)
+	for _, id := range []string{first, second, third} {
+		if out, err := outputsOf(ctx, asked, id); err != nil || out != strings.Repeat("hello\n", count) {
+			t.Errorf("%d bytes of output of job %s, want %d: %v", len(out), id, count*len("hello\n"), err)
+		}
+	}
+}
+
+// outputsOf reads what all tasks of a job have written to stdout.
+func outputsOf(ctx context.Context, c *client.Client, id string) (string, error) {
+	r, err := c.Outputs(ctx, id, "stdout", 0, 0)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	defer r.Close()
-	if out, err := io.ReadAll(r); err != nil || string(out) != strings.Repeat("hello\n", count) {
-		t.Errorf("%d bytes of output, want %d: %v", len(out), count*len("hello\n"), err)
-	}
+	out, err := io.ReadAll(r)
+	return string(out), errors.Join(err, r.Close())
 }
 
 // killWhenItWorks kills a node as soon as it has a lease on the job.

@@ -130,7 +130,7 @@ func (j *job) collect(ctx context.Context, key collection, count uint32) (conten
 	var reading error
 	var reader sync.WaitGroup
 	reader.Go(func() {
-		config := shelf.Config{Ledger: c.Ledger, Objects: c.Objects, FetchTimeout: c.FetchTimeout}
+		config := shelf.Config{Ledger: c.Ledger, Objects: c.Objects, Holders: c.Holders, Wait: shelf.DefaultWait, FetchTimeout: c.FetchTimeout}
 		reading = shelf.Copy(ctx, config, &bounded{w: w, left: c.JobInputBytesMax, max: c.JobInputBytesMax}, key.job, shelf.Stream(key.stream), 0, count)
 		_ = w.CloseWithError(reading) // it always returns nil
 	})

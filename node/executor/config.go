@@ -69,6 +69,15 @@ type Objects interface {
 	Unpin(h content.Hash, owner string) error
 }
 
+// Copies has other nodes keep results, too.
+type Copies interface {
+	// Result has another node keep an object with results of a job, of so many
+	// bytes. small is the object when it has at most Config.SmallBytesMax, which is
+	// perhaps not stored here yet; otherwise it is nil. It returns within a few
+	// seconds, with or without a copy.
+	Result(ctx context.Context, job ledger.JobID, h content.Hash, bytes int64, small []byte)
+}
+
 // Sandbox runs tasks, each tenant's apart from the others'.
 type Sandbox interface {
 	// Prepare makes a module ready to run. It is called once for each lease. open
@@ -93,10 +102,12 @@ type Config struct {
 	Ledger  Ledger
 	Objects Objects
 	Sandbox Sandbox
+	// Copies may be nil: results are on this node only, then.
+	Copies Copies
 	// Accept may refuse a lease: it returns CauseNone to take it, or one of the
 	// causes of ledger.RefuseLease. It must not block. Nil takes all.
 	Accept func(l ledger.Lease, spec ledger.JobSpec) ledger.Cause
-	// Holders may name members that have a module or an input. May be nil.
+	// Holders may name members that have a module, an input or a result. May be nil.
 	Holders func(h content.Hash) []p2p.NodeID
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
@@ -145,8 +156,9 @@ type Config struct {
 	InputBytesMax    int64
 	JobInputBytesMax int64
 	InputFilesMax    int
-	// ResultOwner is the owner for whom result objects are pinned.
-	ResultOwner string
+	// SmallBytesMax bounds the result objects that are made in memory, and copied
+	// while they are stored.
+	SmallBytesMax int
 }
 
 // Default returns the configuration of a node without its parts.
@@ -157,7 +169,7 @@ func Default() Config {
 		GatherInterval: 5 * time.Millisecond, CloseTimeout: 5 * time.Second,
 		FetchTimeout: time.Minute, FetchAttempts: 3, PutAttempts: 5,
 		LeasesMax: 4096, JournalBytesMax: 16 << 20, OutcomesMax: 8192, SpoolMemoryBytes: 4 << 10,
-		OutputBytesMax: 2 << 30, InputBytesMax: 8 << 30, JobInputBytesMax: 2 << 30, InputFilesMax: 100_000, ResultOwner: "results",
+		OutputBytesMax: 2 << 30, InputBytesMax: 8 << 30, JobInputBytesMax: 2 << 30, InputFilesMax: 100_000, SmallBytesMax: 64 << 10,
 	}
 }
 
@@ -170,8 +182,6 @@ func (c *Config) Validate() error {
 		return errors.New("the folder, Dir, is empty")
 	case c.Ledger == nil || c.Objects == nil || c.Sandbox == nil:
 		return errors.New("one of Ledger, Objects and Sandbox is missing")
-	case c.ResultOwner == "":
-		return errors.New("the results' owner, ResultOwner, is empty")
 	case c.RenewInterval >= c.Lease:
 		return fmt.Errorf("RenewInterval %s is not less than Lease %s", c.RenewInterval, c.Lease)
 	case c.BackoffMin > c.BackoffMax:
@@ -200,6 +210,7 @@ func (c *Config) Validate() error {
 		{"InputBytesMax", c.InputBytesMax},
 		{"JobInputBytesMax", c.JobInputBytesMax},
 		{"InputFilesMax", int64(c.InputFilesMax)},
+		{"SmallBytesMax", int64(c.SmallBytesMax)},
 	} {
 		if f.n <= 0 {
 			return fmt.Errorf("%s %d is not positive", f.name, f.n)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/result"
 )
 
 // doubtsMax bounds the results of which it is not known whether the ledger counts
@@ -54,7 +55,7 @@ func (e *Executor) resolve(list []doubt) {
 			return err
 		})
 		if err == nil && !known {
-			err = e.config.Objects.Unpin(d.digest, e.config.ResultOwner)
+			err = e.config.Objects.Unpin(d.digest, result.Owner(d.job))
 		}
 		if err != nil {
 			e.log.Debug("result stays pinned", "err", err)

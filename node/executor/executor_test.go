@@ -12,6 +12,7 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/jobspec"
+	"github.com/dugnad/dugnad/node/result"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/runtime/task"
 )
@@ -597,10 +598,10 @@ func TestPins(t *testing.T) {
 		}
 		return err
 	}
-	owner := Default().ResultOwner
 	g.faults.set(nil, lost)
 	e := g.open(nil)
 	id := g.submit(2, &jobspec.Program{}, nil)
+	owner := result.Owner(id)
 	g.place(id, 0, 1, 1)
 	g.await("it has ended", func(tx ledger.Tx) bool {
 		j, err := ledger.FindJob(tx, id)

@@ -1,16 +1,19 @@
 package executor
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/result"
+	"github.com/dugnad/dugnad/p2p/content"
 )
 
 const (
@@ -199,7 +202,7 @@ func (e *Executor) withResult(list []ended) entry {
 			Stdout: list[i].out.stream(), Stderr: list[i].errs.stream(),
 		}
 	}
-	digest, err := e.put(results)
+	digest, err := e.put(l.job.id, results)
 	if err == nil {
 		return newEntry(list, digest)
 	}
@@ -222,11 +225,11 @@ func (e *Executor) isGone(l *lease) bool {
 	return l.gone
 }
 
-// put stores results in one object, pinned, and tries that several times.
-func (e *Executor) put(results []result.Result) ([32]byte, error) {
+// put stores results of a job in one object, pinned, and tries that several times.
+func (e *Executor) put(id ledger.JobID, results []result.Result) ([32]byte, error) {
 	for try := 1; ; try++ {
 		bundle := result.Bundle(results)
-		h, _, err := e.config.Objects.Put(e.ctx, bundle, e.config.ResultOwner)
+		h, err := e.store(id, bundle)
 		err = errors.Join(err, bundle.Close())
 		if err == nil {
 			e.metrics.bundles.Inc()
@@ -237,6 +240,32 @@ func (e *Executor) put(results []result.Result) ([32]byte, error) {
 		}
 		e.pause(e.ctx, try)
 	}
+}
+
+// store stores an object with results here and on another node: a small one on both
+// at the same time.
+func (e *Executor) store(id ledger.JobID, bundle io.Reader) (content.Hash, error) {
+	owner, copies := result.Owner(id), e.config.Copies
+	if copies == nil {
+		h, _, err := e.config.Objects.Put(e.ctx, bundle, owner)
+		return h, err
+	}
+	head, err := io.ReadAll(io.LimitReader(bundle, int64(e.config.SmallBytesMax)+1))
+	if err != nil {
+		return content.Hash{}, err
+	}
+	if len(head) > e.config.SmallBytesMax {
+		h, size, err := e.config.Objects.Put(e.ctx, io.MultiReader(bytes.NewReader(head), bundle), owner)
+		if err == nil {
+			copies.Result(e.ctx, id, h, size, nil)
+		}
+		return h, err
+	}
+	var copying sync.WaitGroup
+	copying.Go(func() { copies.Result(e.ctx, id, content.Sum(head), int64(len(head)), head) })
+	h, _, err := e.config.Objects.Put(e.ctx, bytes.NewReader(head), owner)
+	copying.Wait()
+	return h, err
 }
 
 // pause waits after the given number of failures, a random part of a time that

@@ -56,7 +56,7 @@ func TestConfig(t *testing.T) {
 		"Node":          func(c *Config) { c.Node = "" },
 		"Dir":           func(c *Config) { c.Dir = "" },
 		"Sandbox":       func(c *Config) { c.Sandbox = nil },
-		"ResultOwner":   func(c *Config) { c.ResultOwner = "" },
+		"SmallBytesMax": func(c *Config) { c.SmallBytesMax = 0 },
 		"RenewInterval": func(c *Config) { c.RenewInterval = c.Lease },
 		"BackoffMin":    func(c *Config) { c.BackoffMin = c.BackoffMax + 1 },
 		"Slots":         func(c *Config) { c.Slots = 0 },

@@ -18,6 +18,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
 
@@ -67,10 +68,21 @@ type Standing struct {
 	Names        map[ledger.NodeID]string
 }
 
+// Copies knows the nodes that keep copies of objects.
+type Copies interface {
+	// Holders returns the nodes that probably hold an object beside the one that
+	// has reported it.
+	Holders(h content.Hash) []p2p.NodeID
+	// Module has another node keep a module that is held here and known to the
+	// ledger, and returns which one. It takes a few seconds at most.
+	Module(ctx context.Context, h content.Hash, bytes int64) (ledger.NodeID, error)
+}
+
 // Config says what is answered from.
 type Config struct {
 	Ledger  Ledger
 	Objects Objects
+	Copies  Copies
 	Grid    Grid
 	// Self is this node: the holder of what is put here.
 	Self ledger.NodeID

@@ -14,12 +14,10 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/runtime/lint"
 )
-
-// moduleOwner pins the modules that were pushed here.
-const moduleOwner = "modules"
 
 func (s *server) modules(a huma.API) {
 	upload(a, "push-module", "/modules", "Push a module", "modules", s.pushModule)
@@ -61,7 +59,7 @@ func (s *server) pushModule(ctx context.Context, body io.Reader) (*answer[api.Mo
 	if _, err := lint.Check(b, limits); err != nil {
 		return nil, problem(err)
 	}
-	h, size, err := s.Objects.Put(ctx, bytes.NewReader(b), moduleOwner)
+	h, size, err := s.Objects.Put(ctx, bytes.NewReader(b), keeper.ModuleOwner)
 	if err != nil {
 		return nil, problem(err)
 	}
@@ -69,7 +67,32 @@ func (s *server) pushModule(ctx context.Context, body io.Reader) (*answer[api.Mo
 	if _, err := s.do(ctx, &ledger.PutModule{Module: id, Bytes: uint64(size), Holder: s.Self}); err != nil {
 		return nil, err
 	}
-	return &answer[api.Module]{api.Module{Module: module(id), Bytes: uint64(size), Holders: []string{string(s.Self)}}}, nil
+	return s.copyModule(ctx, id, size)
+}
+
+// copyModule has another node hold a module that is held here, if there is one and
+// nobody else has it, and answers with what the ledger says of it.
+func (s *server) copyModule(ctx context.Context, id ledger.ModuleID, size int64) (*answer[api.Module], error) {
+	var m ledger.Module
+	find := func(tx ledger.Tx) (err error) {
+		m, err = ledger.FindModule(tx, id)
+		return err
+	}
+	_, err := s.Ledger.View(find)
+	if err == nil && len(m.Holders) < 2 {
+		node, failed := s.Copies.Module(ctx, content.Hash(id), size)
+		if failed != nil {
+			s.log.Info("module is held here only for now", "module", id, "err", failed)
+		} else if _, failed := s.do(ctx, &ledger.AddHolder{Module: id, Node: node}); failed != nil {
+			s.log.Info("ledger does not know that a module is held", "module", id, "holder", node, "err", failed)
+		}
+		_, err = s.Ledger.View(find)
+	}
+	if errors.Is(err, ledger.ErrNotFound) {
+		// This node's copy of the ledger is behind, or it was removed meanwhile.
+		m, err = ledger.Module{ID: id, Bytes: uint64(size), Holders: []ledger.NodeID{s.Self}}, nil
+	}
+	return &answer[api.Module]{readModule(&m)}, problem(err)
 }
 
 type moduleQuery struct {
@@ -146,7 +169,7 @@ func (s *server) removeModule(ctx context.Context, q *modulePath) (*struct{}, er
 	if _, err := s.do(ctx, &ledger.DropModule{Module: id}); err != nil {
 		return nil, err
 	}
-	if err := s.Objects.Unpin(content.Hash(id), moduleOwner); err != nil && !errors.Is(err, content.ErrNotHeld) {
+	if err := s.Objects.Unpin(content.Hash(id), keeper.ModuleOwner); err != nil && !errors.Is(err, content.ErrNotHeld) {
 		return nil, problem(err)
 	}
 	return nil, nil

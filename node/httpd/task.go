@@ -217,7 +217,7 @@ func (s *server) output(ctx context.Context, job, stream string, first, end uint
 
 // shelf is where results are.
 func (s *server) shelf() shelf.Config {
-	return shelf.Config{Ledger: s.Ledger, Objects: s.Objects, FetchTimeout: fetchTimeout}
+	return shelf.Config{Ledger: s.Ledger, Objects: s.Objects, Holders: s.Copies.Holders, Wait: shelf.DefaultWait, FetchTimeout: fetchTimeout}
 }
 
 func translateResult(r *shelf.Result) *api.Result {

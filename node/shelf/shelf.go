@@ -55,9 +55,18 @@ type Objects interface {
 type Config struct {
 	Ledger  Ledger
 	Objects Objects
+	// Holders names the nodes that probably hold an object beside the one that has
+	// reported it. May be nil.
+	Holders func(h content.Hash) []p2p.NodeID
+	// Wait is how long a holder may take to give an object before others are asked
+	// as well; DefaultWait is a good value.
+	Wait time.Duration
 	// FetchTimeout bounds the fetch of one object.
 	FetchTimeout time.Duration
 }
+
+// DefaultWait is more than a node needs that is there, and less than anybody minds.
+const DefaultWait = 300 * time.Millisecond
 
 // Shelf has the results of some consecutive tasks of a job. They are asked for in
 // order of index, by one goroutine.
@@ -69,6 +78,9 @@ type Shelf struct {
 	outputs []ledger.Output
 	of      []int32
 	open    map[content.Hash]*bundle
+	// slow has the nodes that did not give an object in time: with them, others are
+	// asked at once.
+	slow map[ledger.NodeID]bool
 }
 
 // bundle is an object with the results of several tasks, read up to one of them.
@@ -91,33 +103,41 @@ type Result struct {
 // Open looks up the results of the tasks from first to end-1 of a job, at most
 // TasksMax.
 func Open(config Config, job ledger.JobID, first, end uint32) (*Shelf, error) {
-	s := &Shelf{config: config, first: first, open: map[content.Hash]*bundle{}}
-	_, err := config.Ledger.View(func(tx ledger.Tx) error {
-		s.outputs, s.of = nil, make([]int32, end-first)
-		for at := first - min(first, ledger.LeaseTasksMax-1); at < end; {
-			list, err := ledger.Outputs(tx, job, at, outputsRead)
-			if err != nil {
-				return err
-			}
-			if len(list) < outputsRead {
-				s.add(list)
-				return nil
-			}
-			// Several epochs may begin with the same task: those of the last one
-			// are read again with what follows.
-			at = list[len(list)-1].Tasks.First
-			whole := slices.IndexFunc(list, func(o ledger.Output) bool { return o.Tasks.First == at })
-			if whole == 0 {
-				whole, at = len(list), at+1
-			}
-			s.add(list[:whole])
-		}
-		return nil
-	})
+	s := &Shelf{config: config, first: first, open: map[content.Hash]*bundle{}, slow: map[ledger.NodeID]bool{}}
+	_, err := config.Ledger.View(func(tx ledger.Tx) error { return s.lookUp(tx, job, end) })
 	if err != nil {
 		return nil, fmt.Errorf("look up results of job %s: %w", job, err)
 	}
 	return s, nil
+}
+
+// lookUp reads the outputs that have one of the tasks up to end-1.
+func (s *Shelf) lookUp(tx ledger.Tx, job ledger.JobID, end uint32) error {
+	s.outputs, s.of = nil, make([]int32, end-s.first)
+	if end-s.first == 1 {
+		list, err := ledger.OutputsOf(tx, job, s.first)
+		s.add(list)
+		return err
+	}
+	for at := s.first - min(s.first, ledger.LeaseTasksMax-1); at < end; {
+		list, err := ledger.Outputs(tx, job, at, outputsRead)
+		if err != nil {
+			return err
+		}
+		if len(list) < outputsRead {
+			s.add(list)
+			return nil
+		}
+		// Several epochs may begin with the same task: those of the last one
+		// are read again with what follows.
+		at = list[len(list)-1].Tasks.First
+		whole := slices.IndexFunc(list, func(o ledger.Output) bool { return o.Tasks.First == at })
+		if whole == 0 {
+			whole, at = len(list), at+1
+		}
+		s.add(list[:whole])
+	}
+	return nil
 }
 
 // add notes for each task which of its outputs is the latest.
@@ -187,9 +207,7 @@ func (s *Shelf) bundle(ctx context.Context, o *ledger.Output) (*bundle, error) {
 	if len(s.open) >= objectsOpen {
 		s.Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.config.FetchTimeout)
-	defer cancel()
-	object, err := s.config.Objects.Fetch(ctx, h, content.FetchOptions{Holders: []p2p.NodeID{p2p.NodeID(o.Node)}})
+	object, err := s.fetch(ctx, h, o.Node)
 	if err != nil {
 		return nil, err
 	}
