@@ -32,7 +32,7 @@ func main() {
 	flag.StringVar(&d.guests, "guests", "bin/examples", "the folder of the compiled examples")
 	flag.StringVar(&d.text, "text", ".", "the folder whose *.md and *.go files are counted")
 	flag.StringVar(&d.only, "only", "", "show only this part: run or grid")
-	flag.StringVar(&d.when, "kill", killLease, "when a node is killed: at its first lease, or when it has reported an outcome and a third of the tasks have ended")
+	flag.StringVar(&d.when, "kill", killOutcome, "when a node is killed: at its first lease, or when it has reported an outcome and a third of the tasks have ended")
 	flag.Parse()
 	if err := d.main(); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
