@@ -18,6 +18,7 @@ func FuzzApply(f *testing.F) {
 	d := newDriver(f)
 	d.keep = true
 	rich(d)
+	standing(d)
 	for _, command := range d.log {
 		f.Add(command)
 	}
@@ -77,6 +78,7 @@ func TestFaults(t *testing.T) {
 	d := newDriver(t)
 	d.keep = true
 	rich(d)
+	standing(d)
 	m := ledgertest.NewMemory()
 	for i, command := range d.log {
 		for writes := 0; ; writes++ {

@@ -15,6 +15,8 @@ func Check(tx Tx) (err error) {
 		want: map[byte]int{},
 	}
 	c.each([]byte{tableJob}, c.job)
+	c.each([]byte{tableOrder}, c.order)
+	c.each([]byte{tableMaker}, c.maker)
 	c.each([]byte{tableTenant}, c.tenant)
 	c.each([]byte{tableNode}, c.node)
 	c.each([]byte{tableModule}, c.module)

@@ -38,6 +38,14 @@ const (
 	CodeStopped
 	CodeSettled
 	CodeAvoided
+	CodeOrderUnknown
+	CodeOrderExists
+	CodeOrderState
+	CodeQuotaOrders
+	CodeRunPast
+	CodeRunOverlap
+	CodeRunLimit
+	CodeRunEarly
 
 	codes
 )
@@ -74,6 +82,14 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeStopped:           {"stopped", "the job was stopped: end its tasks and report them"},
 	CodeSettled:           {"settled", "runs with tasks that were reported before, or that do not belong to the lease, were left out"},
 	CodeAvoided:           {"avoided", "an attempt at these tasks failed on the node: place them on another, or again there as the last resort"},
+	CodeOrderUnknown:      {"order_unknown", "check the order's id; orders that have ended are forgotten after a week"},
+	CodeOrderExists:       {"order_exists", "the order was submitted before: make a new id for another one"},
+	CodeOrderState:        {"order_state", "look at the order: one that has ended cannot do this, one that is paused makes no jobs"},
+	CodeQuotaOrders:       {"quota_orders", "end orders that are not needed any more"},
+	CodeRunPast:           {"run_past", "this time, or a later one, was decided about before"},
+	CodeRunOverlap:        {"run_overlap", "an earlier job of the order has not ended: give it less to do, run it less often, or let runs overlap"},
+	CodeRunLimit:          {"run_limit", "too many earlier jobs of the order have not ended: see what they wait for"},
+	CodeRunEarly:          {"run_early", "the last job on this node ended a moment ago: wait"},
 }
 
 // String returns the code's stable name.

@@ -31,6 +31,9 @@ const (
 	kindNoteReasons
 	kindTick
 	kindRemoveNode
+	kindCreateOrder
+	kindSetOrderState
+	kindFire
 )
 
 // newCommand returns an empty command of the kind, or nil.
@@ -74,6 +77,12 @@ func newCommand(kind uint8) Command {
 		return &Tick{}
 	case kindRemoveNode:
 		return &RemoveNode{}
+	case kindCreateOrder:
+		return &CreateOrder{}
+	case kindSetOrderState:
+		return &SetOrderState{}
+	case kindFire:
+		return &Fire{}
 	}
 	return nil
 }

@@ -79,6 +79,20 @@ func describeKey(key []byte) (what string, record fielder) {
 		return fmt.Sprintf("job of %s %s", name, JobID(behind)), nil
 	case tableDependent:
 		return fmt.Sprintf("%s %s", job("dependent of"), JobID(rest[16:])), nil
+	case tableOrder:
+		return job("order"), &Order{}
+	case tableOrderSpec:
+		return job("order's spec"), &JobSpec{}
+	case tableOrderPayload:
+		return job("order's payload"), nil
+	case tableTenantOrder:
+		return fmt.Sprintf("order of %s %s, ended %d", name, OrderID(behind[1:]), behind[0]), nil
+	case tableOrderJob:
+		return fmt.Sprintf("%s %s", job("open job of order"), JobID(rest[16:])), nil
+	case tableMaker:
+		return job("maker of"), &maker{}
+	case tableSeat:
+		return fmt.Sprintf("%s %s", job("seat of"), rest[16:]), &Seat{}
 	}
 	return fmt.Sprintf("unknown key %x", key), nil
 }
@@ -105,6 +119,10 @@ func describeTimer(t timerKey) string {
 		return job("prune")
 	case timerClient:
 		return fmt.Sprintf("timer %s client %x", t.At, t.What)
+	case timerOrderStop:
+		return fmt.Sprintf("%s behind %s", job("stop order"), JobID(t.What[16:]))
+	case timerOrderPrune:
+		return job("prune order")
 	default:
 		return fmt.Sprintf("timer %s account %s day %d", t.At, name, number(behind))
 	}

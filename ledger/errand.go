@@ -43,6 +43,9 @@ func (s *session) run(e errand, steps int) (used int, done bool) {
 		used = s.takeLeases(n.ID, steps)
 		return used, n.Leases == 0
 	}
+	if e.kind == timerOrderStop || e.kind == timerOrderPrune {
+		return s.runOrder(e, steps)
+	}
 	j := s.job(JobID([]byte(e.what)))
 	if j == nil {
 		return 0, true
@@ -56,5 +59,19 @@ func (s *session) run(e errand, steps int) (used int, done bool) {
 		return used, j.Dependents == 0
 	default:
 		return s.prune(j, steps)
+	}
+}
+
+// runOrder does at most steps steps of an errand about an order.
+func (s *session) runOrder(e errand, steps int) (used int, done bool) {
+	what := []byte(e.what)
+	o := s.order(OrderID(what[:16]))
+	switch {
+	case o == nil:
+		return 0, true
+	case e.kind == timerOrderStop:
+		return s.stopOrder(o, e.at, what, steps), true
+	default:
+		return s.pruneOrder(o, steps)
 	}
 }

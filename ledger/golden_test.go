@@ -49,25 +49,28 @@ func goldenCommands() map[string]Command {
 		Usage: Usage{Fuel: 100, MemoryByteSeconds: 200, WallNanos: 300}, Digest: [32]byte{9, 31: 8},
 	}
 	return map[string]Command{
-		"create_tenant":  &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
-		"set_quota":      &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
-		"register_node":  &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Labels: []Label{{"zone", "north"}}, Features: []string{"simd"}},
-		"set_node_state": &SetNodeState{Node: "n1", State: NodeGone},
-		"remove_node":    &RemoveNode{Node: "n1"},
-		"put_module":     &PutModule{Module: ModuleID{1}, Bytes: 1000, Holder: "n1"},
-		"drop_module":    &DropModule{Module: ModuleID{1}},
-		"add_holder":     &AddHolder{Module: ModuleID{1}, Node: "n1"},
-		"drop_holder":    &DropHolder{Module: ModuleID{1}, Node: "n1"},
-		"submit":         &Submit{Job: id("job"), Spec: spec},
-		"cancel":         &Cancel{Job: id("job")},
-		"place":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1000, Node: "n1", Slots: 4, Expiry: 5e9, Heed: true}}},
-		"begin":          &Begin{Node: "n1", Epochs: []Epoch{1, 300}},
-		"renew":          &Renew{Node: "n1", Epochs: []Epoch{1, 300}, Expiry: 5e9},
-		"report":         &Report{Node: "n1", Leases: []LeaseReport{{Epoch: 300, Runs: []Run{{First: 1, Count: 4, State: TaskSucceeded}, run}}}},
-		"release":        &Release{Node: "n1", Epochs: []Epoch{1}, Cause: CauseDrain},
-		"refuse_lease":   &RefuseLease{Node: "n1", Epochs: []Epoch{1}, Cause: CauseRefused},
-		"note_reasons":   &NoteReasons{Notes: []Note{{Job: id("job"), Reasons: []Reason{{What: "feature", Detail: "simd", Nodes: 8}, {What: "full-memory", Nodes: 7, Have: 1, Need: 2}}, Nodes: 15, Sampled: 10, FreeAt: 3e9}}},
-		"tick":           &Tick{},
+		"create_tenant":   &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
+		"set_quota":       &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
+		"register_node":   &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Labels: []Label{{"zone", "north"}}, Features: []string{"simd"}},
+		"set_node_state":  &SetNodeState{Node: "n1", State: NodeGone},
+		"remove_node":     &RemoveNode{Node: "n1"},
+		"put_module":      &PutModule{Module: ModuleID{1}, Bytes: 1000, Holder: "n1"},
+		"drop_module":     &DropModule{Module: ModuleID{1}},
+		"add_holder":      &AddHolder{Module: ModuleID{1}, Node: "n1"},
+		"drop_holder":     &DropHolder{Module: ModuleID{1}, Node: "n1"},
+		"submit":          &Submit{Job: id("job"), Spec: spec},
+		"cancel":          &Cancel{Job: id("job")},
+		"place":           &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1000, Node: "n1", Slots: 4, Expiry: 5e9, Heed: true}}},
+		"begin":           &Begin{Node: "n1", Epochs: []Epoch{1, 300}},
+		"renew":           &Renew{Node: "n1", Epochs: []Epoch{1, 300}, Expiry: 5e9},
+		"report":          &Report{Node: "n1", Leases: []LeaseReport{{Epoch: 300, Runs: []Run{{First: 1, Count: 4, State: TaskSucceeded}, run}}}},
+		"release":         &Release{Node: "n1", Epochs: []Epoch{1}, Cause: CauseDrain},
+		"refuse_lease":    &RefuseLease{Node: "n1", Epochs: []Epoch{1}, Cause: CauseRefused},
+		"note_reasons":    &NoteReasons{Notes: []Note{{Job: id("job"), Reasons: []Reason{{What: "feature", Detail: "simd", Nodes: 8}, {What: "full-memory", Nodes: 7, Have: 1, Need: 2}}, Nodes: 15, Sampled: 10, FreeAt: 3e9}}},
+		"tick":            &Tick{},
+		"create_order":    &CreateOrder{Order: OrderID(id("order")), Name: "nightly", Kind: OrderCron, Schedule: "30 4 * * *", Zone: "Europe/Oslo", Overlap: OverlapQueue, CatchUp: CatchUpAll, Spec: spec},
+		"set_order_state": &SetOrderState{Order: OrderID(id("order")), State: OrderPaused},
+		"fire":            &Fire{Firings: []Firing{{Order: OrderID(id("order")), At: 5e9, Late: true, Missed: 300}, {Order: OrderID(id("daemon")), Node: "n1"}}},
 	}
 }
 
@@ -104,6 +107,14 @@ func goldenRecords() map[string]fielder {
 		},
 		"client": &client{Seq: 1, Last: 2, Timer: 3, Result: []byte{4}},
 		"meta":   &meta{Epoch: 300},
+		"order": &Order{
+			ID: OrderID(id("order")), Tenant: "acme", Name: "nightly", Kind: OrderDaemon, State: OrderEnded, Created: 1, Changed: 2, Finished: 3,
+			Schedule: "30 4 * * *", Zone: "Europe/Oslo", Overlap: OverlapReplace, CatchUp: CatchUpOne, LastAt: 4, Open: 5, Made: 6, Succeeded: 7,
+			Failed: 8, Killed: 9, Skipped: 10, Refused: 11, Missed: 12,
+			Runs: []OrderRun{{At: 13, Code: CodeRunOverlap}, {At: 14, Job: id("job"), State: JobFailed, Ended: 15}},
+		},
+		"seat":   &Seat{Order: OrderID(id("order")), Node: "n1", Job: id("job"), Open: true, Began: 1, Number: 2, Failures: 3, NotBefore: 4},
+		"maker":  &maker{Order: OrderID(id("order")), Node: "n1"},
 		"result": &Result{Code: CodeQuotaFuel, What: "fuel", Have: 3, Min: 1, Max: 2, Items: []Item{{CodeStaleLease, 300, 7}}, More: true},
 	}
 }
@@ -200,8 +211,12 @@ func TestStableNumbers(t *testing.T) {
 	table("lease", int(leaseStates), func(i int) string { return LeaseState(i).String() })
 	table("phase", int(phases), func(i int) string { return Phase(i).String() })
 	table("cause", int(causes), func(i int) string { return Cause(i).String() })
+	table("order", int(orderStates), func(i int) string { return OrderState(i).String() })
+	table("order_kind", int(orderKinds), func(i int) string { return OrderKind(i).String() })
+	table("overlap", int(overlaps), func(i int) string { return Overlap(i).String() })
+	table("catch_up", int(catchUps), func(i int) string { return CatchUp(i).String() })
 	table("event", int(eventKinds), func(i int) string { return EventKind(i).String() })
-	table("command", kindRemoveNode+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
+	table("command", kindFire+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
 	for _, limit := range []struct {
 		name string
 		n    int64
@@ -236,6 +251,13 @@ func TestStableNumbers(t *testing.T) {
 		{"RetentionNanos", int64(RetentionNanos)},
 		{"AccountDays", AccountDays},
 		{"RefusalNanos", int64(RefusalNanos)},
+		{"OrdersMax", OrdersMax},
+		{"OrderJobsMax", OrderJobsMax},
+		{"RunsKept", RunsKept},
+		{"FiringsMax", FiringsMax},
+		{"MissedMax", MissedMax},
+		{"DaemonBackoffNanos", int64(DaemonBackoffNanos)},
+		{"DaemonBackoffMaxNanos", int64(DaemonBackoffMaxNanos)},
 		{"TimeMax", int64(TimeMax)},
 		{"SpanMax", int64(SpanMax)},
 	} {

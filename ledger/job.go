@@ -73,6 +73,7 @@ func (s *session) finishWhenDone(j *heldJob) {
 	if j.Dependents > 0 {
 		s.later(errand{timerDependents, j.Finished, string(j.ID[:])})
 	}
+	s.tellMaker(j)
 }
 
 // queueDeadline returns when the job's queue deadline is due, and whether there
@@ -151,6 +152,7 @@ func (s *session) prune(j *heldJob, steps int) (used int, done bool) {
 	s.delete(keySpec(j.ID))
 	s.delete(keyPayload(j.ID))
 	s.delete(keyTenantJob(j.Tenant, j.ID))
+	s.delete(keyMaker(j.ID))
 	j.gone = true
 	return used + 1, true
 }

@@ -29,6 +29,14 @@ const (
 	tableJobLease  = 'l' // job first epoch             → end node
 	tableTenantJob = 'K' // tenant 0 job                → 1
 	tableDependent = 'D' // job dependent               → 1
+
+	tableOrder        = 'o' // order                    → Order
+	tableOrderSpec    = 's' // order                    → JobSpec
+	tableOrderPayload = 'b' // order                    → JobSpec.Payload as it is
+	tableTenantOrder  = 'k' // tenant 0 ended order     → 1
+	tableOrderJob     = 'j' // order job                → 1
+	tableMaker        = 'i' // job                      → maker
+	tableSeat         = 'd' // order node               → Seat
 )
 
 // The kinds of timer, with what their keys end with.
@@ -43,6 +51,8 @@ const (
 	timerPrune                    // job
 	timerClient                   // client
 	timerAccount                  // tenant 0 day
+	timerOrderStop                // order job: jobs behind this one are still to be stopped
+	timerOrderPrune               // order
 )
 
 // keyBuilder makes a key from left to right.
@@ -75,6 +85,30 @@ func prefixOutput(j JobID) []byte    { return newKey(tableOutput).raw(j[:]) }
 func prefixEvent(j JobID) []byte     { return newKey(tableEvent).raw(j[:]) }
 func prefixJobLease(j JobID) []byte  { return newKey(tableJobLease).raw(j[:]) }
 func prefixDependent(j JobID) []byte { return newKey(tableDependent).raw(j[:]) }
+
+func keyOrder(o OrderID) []byte        { return newKey(tableOrder).raw(o[:]) }
+func keyOrderSpec(o OrderID) []byte    { return newKey(tableOrderSpec).raw(o[:]) }
+func keyOrderPayload(o OrderID) []byte { return newKey(tableOrderPayload).raw(o[:]) }
+func keyMaker(j JobID) []byte          { return newKey(tableMaker).raw(j[:]) }
+func prefixOrderJob(o OrderID) []byte  { return newKey(tableOrderJob).raw(o[:]) }
+func prefixSeat(o OrderID) []byte      { return newKey(tableSeat).raw(o[:]) }
+
+func keyOrderJob(o OrderID, j JobID) []byte { return newKey(tableOrderJob).raw(o[:]).raw(j[:]) }
+func keySeat(o OrderID, n NodeID) []byte    { return newKey(tableSeat).raw(o[:]).raw([]byte(n)) }
+
+// prefixTenantOrder is what the keys of a tenant's orders begin with, of those that
+// have ended or of the others.
+func prefixTenantOrder(t TenantID, ended bool) []byte {
+	k := keyName(newKey(tableTenantOrder), t)
+	if ended {
+		return k.u8(1)
+	}
+	return k.u8(0)
+}
+
+func keyTenantOrder(t TenantID, ended bool, o OrderID) []byte {
+	return append(prefixTenantOrder(t, ended), o[:]...)
+}
 
 func prefixLease(n NodeID) []byte       { return keyName(newKey(tableLease), n) }
 func prefixTenantJob(t TenantID) []byte { return keyName(newKey(tableTenantJob), t) }
@@ -139,6 +173,10 @@ func whatAccount(t TenantID, day uint32) []byte {
 	return keyName(make(keyBuilder, 0, 70), t).u32(day)
 }
 
+func whatOrderJob(o OrderID, j JobID) []byte {
+	return make(keyBuilder, 0, 32).raw(o[:]).raw(j[:])
+}
+
 // timerKey is a timer's key, taken apart.
 type timerKey struct {
 	At   Time
@@ -192,3 +230,10 @@ func QueuePrefix() []byte { return []byte{tableQueue} }
 // JobPrefix is what the keys of all jobs begin with; followed by a JobID it is
 // the key of one.
 func JobPrefix() []byte { return []byte{tableJob} }
+
+// OrderPrefix is what the keys of all orders begin with; followed by an OrderID it is
+// the key of one. SeatPrefix is the same for the seats of daemons.
+func OrderPrefix() []byte { return []byte{tableOrder} }
+
+// SeatPrefix is what the keys of all seats begin with.
+func SeatPrefix() []byte { return []byte{tableSeat} }

@@ -19,6 +19,9 @@ func (c *RegisterNode) apply(s *session) Result {
 		if !validText(l.Name) || len(l.Value) > TextBytesMax || i > 0 && l.Name == c.Labels[i-1].Name {
 			return refuse(CodeInvalid, "label "+clip(l.Name))
 		}
+		if l.Name == LabelNode && l.Value != string(c.Node) {
+			return refuse(CodeInvalid, "label "+LabelNode)
+		}
 	}
 	sort.Strings(c.Features)
 	for _, f := range c.Features {

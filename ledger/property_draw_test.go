@@ -36,9 +36,9 @@ func (w *world) epochs(node ledger.NodeID) []ledger.Epoch {
 }
 
 func (w *world) command() ledger.Command {
-	kind := w.n(0, 22, "command")
+	kind := w.n(0, 28, "command")
 	if w.steady {
-		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 22}).Draw(w.t, "command")
+		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 22, 23, 25, 26, 26, 27}).Draw(w.t, "command")
 	}
 	switch kind {
 	case 0:
@@ -46,9 +46,10 @@ func (w *world) command() ledger.Command {
 	case 1:
 		return &ledger.SetQuota{Tenant: w.tenant(), Weight: 1, BandMax: 5, Quota: w.quota()}
 	case 2, 3:
+		node := w.node()
 		return &ledger.RegisterNode{
-			Node: w.node(), Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: uint32(w.n(1, 64, "slots")), ScratchBytes: 10},
-			Labels: []ledger.Label{{Name: "zone", Value: rapid.SampledFrom([]string{"a", "b"}).Draw(w.t, "zone")}},
+			Node: node, Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: uint32(w.n(1, 64, "slots")), ScratchBytes: 10},
+			Labels: []ledger.Label{{Name: "zone", Value: rapid.SampledFrom([]string{"a", "b"}).Draw(w.t, "zone")}, {Name: ledger.LabelNode, Value: string(node)}},
 		}
 	case 4:
 		return &ledger.SetNodeState{Node: w.node(), State: ledger.NodeState(w.n(0, 4, "state"))}
@@ -80,9 +81,46 @@ func (w *world) command() ledger.Command {
 		return &ledger.NoteReasons{Notes: []ledger.Note{{Job: w.job(), Reasons: []ledger.Reason{{What: "memory", Nodes: 3, Have: 1, Need: 2}}}}}
 	case 20, 21:
 		return w.report()
+	case 23, 24:
+		return w.newOrder()
+	case 25:
+		return &ledger.SetOrderState{Order: w.order(), State: ledger.OrderState(w.n(0, 3, "state"))}
+	case 26, 27:
+		return w.fire()
 	default:
 		return &ledger.Tick{}
 	}
+}
+
+func (w *world) order() ledger.OrderID { return ledger.OrderID{0: 1, 15: byte(w.n(1, 3, "order"))} }
+
+func (w *world) newOrder() ledger.Command {
+	c := &ledger.CreateOrder{
+		Order: w.order(), Kind: ledger.OrderKind(w.n(0, 2, "kind")),
+		Overlap: ledger.Overlap(w.n(0, 4, "overlap")), CatchUp: ledger.CatchUp(w.n(0, 3, "catch-up")), Spec: w.spec(),
+	}
+	if w.n(0, 9, "after")+len(c.Spec.After) > 2 {
+		c.Spec.After = nil
+	}
+	if c.Kind == ledger.OrderCron {
+		c.Schedule, c.Zone = "@hourly", "UTC"
+	}
+	return c
+}
+
+func (w *world) fire() ledger.Command {
+	c := &ledger.Fire{}
+	for range w.n(1, 4, "firings") {
+		f := ledger.Firing{Order: w.order()}
+		if o, err := ledger.FindOrder(w.a, f.Order); err == nil && o.Kind == ledger.OrderDaemon && w.n(0, 9, "wrong") > 0 {
+			f.Node = w.node()
+		} else {
+			f.At = w.now - second*ledger.Time(w.n(-1, 30, "ago"))
+			f.Late, f.Missed = w.n(0, 3, "late") == 0, uint32(w.n(0, 3, "missed"))
+		}
+		c.Firings = append(c.Firings, f)
+	}
+	return c
 }
 
 func (w *world) quota() ledger.Quota {
@@ -93,7 +131,9 @@ func (w *world) quota() ledger.Quota {
 	return q
 }
 
-func (w *world) submit() ledger.Command {
+func (w *world) submit() ledger.Command { return &ledger.Submit{Job: w.job(), Spec: w.spec()} }
+
+func (w *world) spec() ledger.JobSpec {
 	spec := ledger.JobSpec{
 		Tenant: w.tenant(), Module: w.module(), Count: rapid.SampledFrom(someCounts).Draw(w.t, "count"), Band: uint8(w.n(0, 4, "band")),
 		Task: ledger.Resources{MemoryBytes: 10, FuelRate: 5, Slots: 1}, FuelMax: 10,
@@ -113,7 +153,7 @@ func (w *world) submit() ledger.Command {
 	if w.n(0, 3, "payload") == 0 {
 		spec.Payload = []byte("payload")
 	}
-	return &ledger.Submit{Job: w.job(), Spec: spec}
+	return spec
 }
 
 func (w *world) place() ledger.Command {

@@ -22,6 +22,10 @@ type world struct {
 	seq      uint64
 	ended    map[taskKey]ledger.TaskState
 	fuelUsed map[ledger.TenantID]uint64
+	// runs has the times of orders that were decided about, seats the numbers of
+	// daemons' jobs: none comes twice.
+	runs  map[runKey]bool
+	seats map[ledger.JobID]bool
 	// pictures are kept by the changes of the second replica.
 	pictures []*picture
 	// steady makes it draw the commands of a grid that works rather than any.
@@ -33,10 +37,17 @@ type taskKey struct {
 	task uint32
 }
 
+type runKey struct {
+	order   ledger.OrderID
+	created ledger.Time
+	at      ledger.Time
+}
+
 func newWorld(t *rapid.T) *world {
 	return &world{
 		t: t, a: ledgertest.NewMemory(), b: ledgertest.NewMemory(), now: second,
 		ended: map[taskKey]ledger.TaskState{}, fuelUsed: map[ledger.TenantID]uint64{},
+		runs: map[runKey]bool{}, seats: map[ledger.JobID]bool{},
 	}
 }
 
@@ -105,8 +116,12 @@ func (w *world) step() {
 	if err != nil {
 		w.t.Fatalf("apply %T: %v", c, err)
 	}
-	if _, err := ledger.DecodeResult(result); err != nil {
+	answer, err := ledger.DecodeResult(result)
+	if err != nil {
 		w.t.Fatal(err)
+	}
+	if f, ok := c.(*ledger.Fire); ok {
+		w.fired(f, answer)
 	}
 	w.crash(command)
 	if w.a.Sum() != w.b.Sum() {
@@ -241,5 +256,40 @@ func (w *world) live(steps int) {
 	}
 	for range w.n(1, steps, "steps") {
 		w.step()
+	}
+}
+
+// fired verifies that a time of an order is decided about once, by the last of what a
+// command says of it, and that no node has two jobs of a daemon.
+func (w *world) fired(c *ledger.Fire, r ledger.Result) {
+	for i, item := range r.Items {
+		f := c.Firings[i]
+		o, err := ledger.FindOrder(w.a, f.Order)
+		switch {
+		case err != nil || item.Code == ledger.CodeRunPast || item.Code == ledger.CodeInvalid || o.State != ledger.OrderActive:
+		case o.Kind == ledger.OrderCron:
+			key := runKey{o.ID, o.Created, f.At}
+			if w.runs[key] || o.LastAt < f.At {
+				w.t.Fatalf("the run of %s at %s is decided about again, or not noted: %s, %+v", o.ID, f.At, item.Code, o)
+			}
+			w.runs[key] = true
+			if _, err := ledger.FindJob(w.a, ledger.RunJob(o.ID, f.At)); item.Code == ledger.CodeOK && err != nil {
+				w.t.Fatalf("the run of %s at %s made no job: %v", o.ID, f.At, err)
+			}
+		case item.Code == ledger.CodeOK:
+			seats, err := ledger.Seats(w.a, o.ID, "", 10)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			for _, s := range seats {
+				if s.Node != f.Node {
+					continue
+				}
+				if j, err := ledger.FindJob(w.a, s.Job); err != nil || j.State.Final() || w.seats[s.Job] {
+					w.t.Fatalf("seat %+v: job %+v, %v", s, j, err)
+				}
+				w.seats[s.Job] = true
+			}
+		}
 	}
 }

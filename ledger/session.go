@@ -64,6 +64,7 @@ type session struct {
 	accounts cache[accountKey, heldAccount]
 	pendings cache[pendingKey, heldPending]
 	chunks   cache[chunkKey, Chunk]
+	orders   cache[OrderID, heldOrder]
 	writer   wire // what records are encoded in: Tx.Set copies
 	lastMeta *meta
 	errands  []errand
@@ -237,6 +238,7 @@ func (s *session) flush() {
 			s.flushJob(j)
 		}
 	}
+	s.flushOrders()
 	for _, key := range s.accounts.order {
 		a := s.accounts.records[key]
 		s.save(keyAccount(key.tenant, key.day), &a.Account)

@@ -75,11 +75,14 @@ const (
 	// CausePreference: the node refused, as its operator does not want such
 	// work, or not now.
 	CausePreference
+	// CauseOrder: the standing order that made the job has ended, or replaced it by
+	// its next one.
+	CauseOrder
 
 	causes
 )
 
-var causeNames = [causes]string{"none", "cancelled", "queue_deadline", "total_deadline", "dependency", "outcome", "lost", "budget", "released", "refused", "drain", "preempted", "gone", "full", "module", "preference"}
+var causeNames = [causes]string{"none", "cancelled", "queue_deadline", "total_deadline", "dependency", "outcome", "lost", "budget", "released", "refused", "drain", "preempted", "gone", "full", "module", "preference", "order"}
 
 // String returns the cause's name, which is stable.
 func (c Cause) String() string {

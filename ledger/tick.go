@@ -29,7 +29,7 @@ func (*Tick) apply(s *session) Result {
 // errand reports whether the timer stands for an errand.
 func (t timerKey) errand() bool {
 	switch t.Kind {
-	case timerStop, timerDependents, timerNode, timerPrune:
+	case timerStop, timerDependents, timerNode, timerPrune, timerOrderStop, timerOrderPrune:
 		return true
 	}
 	return false

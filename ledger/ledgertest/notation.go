@@ -32,6 +32,9 @@ import (
 //	refuse NODE EPOCH… [cause=CAUSE]
 //	reasons JOB [nodes=N] [sampled=N] [free=D] [WHAT[/DETAIL]:NODES:HAVE:NEED]…
 //	tick
+//	order ORDER schedule=TEXT [kind=cron] [name=TEXT] [zone=TEXT] [overlap=skip] [catch-up=none] …as submit
+//	order-state ORDER active|paused|ended
+//	fire ORDER at=D [late=true] [missed=N] [node=NODE] [; ORDER at=D …]
 //
 // A line that begins with "as CLIENT SEQ" is sent by that client; D is a
 // duration, or for until and free a point in time since the start.
@@ -54,7 +57,7 @@ func (r *runner) parse(line string) (ledger.Envelope, error) {
 		part = append(part, w)
 	}
 	parts = append(parts, part)
-	if words[0] != "place" && words[0] != "report" {
+	if words[0] != "place" && words[0] != "report" && words[0] != "fire" {
 		a.read(part)
 	}
 	e.Body = a.command(words[0], parts)
@@ -75,7 +78,17 @@ func (r *runner) id(id []byte, name string) {
 	r.names[hex.EncodeToString(id)] = name
 }
 
+// job returns the id of a job: its own where an order made it, or where the name is
+// an id.
 func (r *runner) job(name string) (id ledger.JobID) {
+	if id, err := ledger.ParseJobID(name); err == nil {
+		return id
+	}
+	for known, as := range r.names {
+		if id, err := ledger.ParseJobID(known); err == nil && as == name {
+			return id
+		}
+	}
 	r.id(id[:], name)
 	return id
 }

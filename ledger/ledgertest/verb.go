@@ -51,6 +51,12 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 		return a.reasons()
 	case "tick":
 		return &ledger.Tick{}
+	case "order":
+		return a.order()
+	case "order-state":
+		return &ledger.SetOrderState{Order: ledger.OrderID(a.job(a.word(0))), State: named[ledger.OrderState](a, a.word(1))}
+	case "fire":
+		return a.fire(parts)
 	}
 	return nil
 }
@@ -79,6 +85,10 @@ func (a *arguments) node() ledger.Command {
 }
 
 func (a *arguments) submit() ledger.Command {
+	return &ledger.Submit{Job: a.job(a.word(0)), Spec: a.spec()}
+}
+
+func (a *arguments) spec() ledger.JobSpec {
 	backoff := a.nanos("backoff")
 	spec := ledger.JobSpec{
 		Tenant: ledger.TenantID(a.text("tenant")), Module: a.module(a.text("module")), Count: a.u32("count", 1), Band: uint8(a.u64("band", 0)),
@@ -104,7 +114,41 @@ func (a *arguments) submit() ledger.Command {
 	if p := a.text("payload"); p != "" {
 		spec.Payload = []byte(p)
 	}
-	return &ledger.Submit{Job: a.job(a.word(0)), Spec: spec}
+	return spec
+}
+
+func (a *arguments) order() ledger.Command {
+	c := &ledger.CreateOrder{
+		Order: ledger.OrderID(a.job(a.word(0))), Name: a.text("name"), Schedule: a.text("schedule"), Zone: a.text("zone"), Spec: a.spec(),
+	}
+	if a.text("kind") != "" {
+		c.Kind = named[ledger.OrderKind](a, a.text("kind"))
+	}
+	if a.text("overlap") != "" {
+		c.Overlap = named[ledger.Overlap](a, a.text("overlap"))
+	}
+	if a.text("catch-up") != "" {
+		c.CatchUp = named[ledger.CatchUp](a, a.text("catch-up"))
+	}
+	return c
+}
+
+// fire gives the jobs that may come of it their names: that of the order and the time
+// or the node.
+func (a *arguments) fire(parts [][]string) ledger.Command {
+	c := &ledger.Fire{}
+	for _, part := range parts {
+		a.read(part)
+		f := ledger.Firing{
+			Order: ledger.OrderID(a.job(a.word(0))), Late: a.text("late") == "true", Missed: a.u32("missed", 0), Node: ledger.NodeID(a.text("node")),
+		}
+		if at := a.text("at"); at != "" {
+			f.At = start + ledger.Time(a.nanos("at"))
+			a.names[ledger.RunJob(f.Order, f.At).String()] = a.word(0) + "@" + at
+		}
+		c.Firings = append(c.Firings, f)
+	}
+	return c
 }
 
 func (a *arguments) place(parts [][]string) ledger.Command {

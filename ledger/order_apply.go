@@ -1,0 +1,412 @@
+package ledger
+
+import "slices"
+
+// CreateOrder adds a standing order. Of its Spec the ledger makes the jobs: it names
+// no jobs to come after, as those are forgotten in time. The payload is kept apart.
+type CreateOrder struct {
+	Order          OrderID
+	Name           string
+	Kind           OrderKind
+	Schedule, Zone string
+	Overlap        Overlap
+	CatchUp        CatchUp
+	Spec           JobSpec
+}
+
+// SetOrderState pauses an order, resumes it or ends it. Times that pass while it is
+// paused are not made up for. With an order its jobs end.
+type SetOrderState struct {
+	Order OrderID
+	State OrderState
+}
+
+// Fire has standing orders make jobs, in order. Result.Items says for each what
+// became of it.
+type Fire struct{ Firings []Firing }
+
+// Firing is one run of an order.
+type Firing struct {
+	Order OrderID
+	// At is the time of the schedule: after Order.LastAt, and not ahead of the
+	// command. The job's id follows from it, so that nobody can choose it.
+	At Time
+	// Late says that the run makes up for a time that was missed: it comes after the
+	// earlier ones where others would be skipped.
+	Late bool
+	// Missed is how many times before At are passed over, up to MissedMax.
+	Missed uint32
+	// Node is where a daemon's job goes, which has no At, Late or Missed.
+	Node NodeID
+}
+
+func (*CreateOrder) kind() uint8   { return kindCreateOrder }
+func (*SetOrderState) kind() uint8 { return kindSetOrderState }
+func (*Fire) kind() uint8          { return kindFire }
+
+func (c *CreateOrder) apply(s *session) Result {
+	if r := c.check(); r.Code != CodeOK {
+		return r
+	}
+	spec := &c.Spec
+	t := s.tenant(spec.Tenant)
+	switch {
+	case t == nil:
+		return refuse(CodeTenantUnknown, string(spec.Tenant))
+	case s.order(c.Order) != nil:
+		return refuse(CodeOrderExists, c.Order.String())
+	case spec.Band > t.BandMax:
+		return over(CodeBandCeiling, "band", uint64(spec.Band), uint64(t.BandMax))
+	}
+	// What no quota can ever let through is told now; what it holds may change.
+	if r := (&Tenant{}).admit(spec.Count, spec.FuelMax); r.Code != CodeOK {
+		return r
+	}
+	if n := len(s.keys(prefixTenantOrder(spec.Tenant, false), OrdersMax)); n >= OrdersMax {
+		return over(CodeQuotaOrders, "orders", uint64(n)+1, OrdersMax)
+	}
+	if !s.refer(spec.Module, 1) {
+		return refuse(CodeModuleUnknown, spec.Module.String())
+	}
+	o := &Order{
+		ID: c.Order, Tenant: spec.Tenant, Name: c.Name, Kind: c.Kind, Created: s.now, Changed: s.now,
+		Schedule: c.Schedule, Zone: c.Zone, Overlap: c.Overlap, CatchUp: c.CatchUp, LastAt: s.now,
+	}
+	s.orders.put(c.Order, &heldOrder{Order: *o})
+	s.save(keyOrderSpec(c.Order), spec)
+	if len(spec.Payload) > 0 {
+		s.set(keyOrderPayload(c.Order), spec.Payload)
+	}
+	s.index(keyTenantOrder(spec.Tenant, false, c.Order))
+	return Result{}
+}
+
+// check refuses an order that is wrong by itself.
+func (c *CreateOrder) check() Result {
+	constraints := uint64(ConstraintsMax)
+	if c.Kind == OrderDaemon {
+		constraints-- // one more is the node
+	}
+	for _, limit := range []struct {
+		what         string
+		n, low, high uint64
+	}{
+		{"kind", uint64(c.Kind), 0, uint64(orderKinds) - 1},
+		{"name", uint64(len(c.Name)), 0, TextBytesMax},
+		{"schedule", uint64(len(c.Schedule)), 0, TextBytesMax},
+		{"timezone", uint64(len(c.Zone)), 0, TextBytesMax},
+		{"overlap", uint64(c.Overlap), 0, uint64(overlaps) - 1},
+		{"catch_up", uint64(c.CatchUp), 0, uint64(catchUps) - 1},
+		{"after", uint64(len(c.Spec.After)), 0, 0},
+		{"constraints", uint64(len(c.Spec.Constraints)), 0, constraints},
+	} {
+		if limit.n < limit.low || limit.n > limit.high {
+			return outside(limit.what, limit.n, limit.low, limit.high)
+		}
+	}
+	if (c.Kind == OrderCron) != (c.Schedule != "") {
+		return refuse(CodeInvalid, "schedule")
+	}
+	return c.Spec.check()
+}
+
+func (c *SetOrderState) apply(s *session) Result {
+	o := s.order(c.Order)
+	switch {
+	case o == nil:
+		return refuse(CodeOrderUnknown, c.Order.String())
+	case c.State >= orderStates:
+		return outside("state", uint64(c.State), 0, uint64(orderStates)-1)
+	case o.State == OrderEnded:
+		return refuse(CodeOrderState, o.State.String())
+	case o.State == c.State:
+		return Result{}
+	}
+	o.State, o.Changed = c.State, s.now
+	switch c.State {
+	case OrderActive:
+		o.LastAt = max(o.LastAt, s.now)
+	case OrderEnded:
+		s.delete(keyTenantOrder(o.Tenant, false, o.ID))
+		s.index(keyTenantOrder(o.Tenant, true, o.ID))
+		if o.Open > 0 {
+			s.later(errand{timerOrderStop, o.Changed, string(whatOrderJob(o.ID, JobID{}))})
+		}
+		s.finishOrder(o)
+	}
+	return Result{}
+}
+
+// finishOrder has an order forgotten in time when it and all of its jobs have ended.
+func (s *session) finishOrder(o *heldOrder) {
+	if o.State == OrderEnded && o.Open == 0 && o.Finished == 0 {
+		o.Finished = s.now
+		s.arm(o.Finished+RetentionNanos, timerOrderPrune, o.ID[:])
+	}
+}
+
+// stopOrder stops jobs of an order that has ended, those behind the job that what
+// names: at most steps of them, and returns how many. What is left is another errand.
+func (s *session) stopOrder(o *heldOrder, at Time, what []byte, steps int) int {
+	prefix := prefixOrderJob(o.ID)
+	var jobs []JobID
+	s.scan(prefix, append(keyOrderJob(o.ID, JobID(what[16:])), 0), func(key, _ []byte) bool {
+		jobs = append(jobs, JobID(key[len(prefix):]))
+		return len(jobs) < steps
+	})
+	for _, id := range jobs {
+		s.stopMade(id)
+	}
+	if n := len(jobs); n == steps {
+		s.later(errand{timerOrderStop, at, string(whatOrderJob(o.ID, jobs[n-1]))})
+	}
+	return len(jobs)
+}
+
+// stopMade stops a job of an order unless it is being stopped already.
+func (s *session) stopMade(id JobID) {
+	if j := s.job(id); !j.State.Final() && j.State != JobStopping {
+		s.stop(j, CauseOrder, JobID{})
+	}
+}
+
+// pruneOrder forgets an order, at most steps of its seats, and reports whether it is
+// gone.
+func (s *session) pruneOrder(o *heldOrder, steps int) (used int, done bool) {
+	keys := s.keys(prefixSeat(o.ID), steps)
+	for _, key := range keys {
+		s.delete(key)
+	}
+	if used = len(keys); used == steps {
+		return used, false
+	}
+	s.refer(s.orderSpec(o.ID).Module, -1)
+	s.delete(keyOrderSpec(o.ID))
+	s.delete(keyOrderPayload(o.ID))
+	s.delete(keyTenantOrder(o.Tenant, true, o.ID))
+	o.gone = true
+	return used + 1, true
+}
+
+func (c *Fire) apply(s *session) Result {
+	if len(c.Firings) > FiringsMax {
+		return over(CodeTooMany, "firings", uint64(len(c.Firings)), FiringsMax)
+	}
+	var r Result
+	for i := range c.Firings {
+		f := &c.Firings[i]
+		o := s.order(f.Order)
+		code := CodeOrderUnknown
+		switch {
+		case o == nil:
+		case o.State != OrderActive:
+			code = CodeOrderState
+		case o.Kind == OrderDaemon:
+			code = s.fireDaemon(o, f)
+		default:
+			code = s.fireCron(o, f)
+		}
+		r.Items = append(r.Items, Item{Code: code})
+	}
+	return r
+}
+
+// fireCron decides about the run of a time. Unless the time has been decided about
+// before, or is wrong, it is the order's last one now.
+func (s *session) fireCron(o *heldOrder, f *Firing) Code {
+	switch {
+	case f.At <= o.LastAt:
+		return CodeRunPast
+	case f.At > s.now || f.Missed > MissedMax || f.Node != "":
+		return CodeInvalid
+	}
+	o.LastAt = f.At
+	o.Missed = addMax(o.Missed, uint64(f.Missed))
+	overlap := o.Overlap
+	if f.Late && overlap == OverlapSkip {
+		overlap = OverlapQueue
+	}
+	spec := *s.orderSpec(o.ID)
+	switch {
+	case o.Open == 0:
+	case overlap == OverlapSkip:
+		return s.passOver(o, f.At, CodeRunOverlap)
+	case o.Open >= OrderJobsMax:
+		return s.passOver(o, f.At, CodeRunLimit)
+	case overlap == OverlapQueue:
+		spec.After, spec.AfterAny = s.made(o), true
+	}
+	code := s.makeJob(o, RunJob(o.ID, f.At), &spec, "", f.At)
+	if code == CodeOK && overlap == OverlapReplace {
+		for _, id := range s.made(o) {
+			if id != RunJob(o.ID, f.At) {
+				s.stopMade(id)
+			}
+		}
+	}
+	return code
+}
+
+// fireDaemon makes the job of a node that has none.
+func (s *session) fireDaemon(o *heldOrder, f *Firing) Code {
+	n := s.node(f.Node)
+	switch {
+	case f.At != 0 || f.Late || f.Missed != 0:
+		return CodeInvalid
+	case n == nil:
+		return CodeNodeUnknown
+	case n.State != NodeUp:
+		return CodeNodeState
+	}
+	spec := *s.orderSpec(o.ID)
+	for _, c := range spec.Constraints {
+		if !n.Meets(c) {
+			return CodeConstraint
+		}
+	}
+	seat := Seat{Order: o.ID, Node: n.ID}
+	s.load(keySeat(o.ID, n.ID), &seat)
+	switch {
+	case seat.Open:
+		return CodeRunOverlap
+	case s.now < seat.NotBefore:
+		return CodeRunEarly
+	}
+	seat.Number++
+	id := seatJob(o.ID, n.ID, seat.Number, s.now)
+	spec.Constraints = append(slices.Clip(spec.Constraints), Constraint{Label: LabelNode, Value: string(n.ID)})
+	code := s.makeJob(o, id, &spec, n.ID, s.now)
+	if code == CodeOK {
+		seat.Job, seat.Open, seat.Began, seat.NotBefore = id, true, s.now, 0
+	} else {
+		seat.Began = 0
+		seat.rest(s.now)
+	}
+	s.save(keySeat(o.ID, n.ID), &seat)
+	return code
+}
+
+// rest has a seat wait before its next job, longer after each that did not last.
+func (s *Seat) rest(now Time) {
+	if s.Began > 0 && now-s.Began >= DaemonBackoffMaxNanos {
+		s.Failures = 0
+	}
+	wait := DaemonBackoffMaxNanos
+	if s.Failures < 10 {
+		wait = min(wait, DaemonBackoffNanos<<s.Failures)
+	}
+	s.Failures++
+	s.NotBefore = now + wait
+}
+
+// makeJob submits a job of an order as its tenant would. What a quota refuses is not
+// tried again.
+func (s *session) makeJob(o *heldOrder, id JobID, spec *JobSpec, node NodeID, at Time) Code {
+	spec.Payload = s.get(keyOrderPayload(o.ID))
+	if r := (&Submit{Job: id, Spec: *spec}).apply(s); r.Code != CodeOK {
+		return s.passOver(o, at, r.Code)
+	}
+	s.save(keyMaker(id), &maker{o.ID, node})
+	s.index(keyOrderJob(o.ID, id))
+	o.Open++
+	o.Made++
+	o.note(OrderRun{At: at, Job: id})
+	return CodeOK
+}
+
+// passOver notes a run that makes no job.
+func (s *session) passOver(o *heldOrder, at Time, code Code) Code {
+	if code == CodeRunOverlap {
+		o.Skipped++
+	} else {
+		o.Refused++
+	}
+	o.note(OrderRun{At: at, Code: code})
+	return code
+}
+
+func (o *Order) note(r OrderRun) {
+	o.Runs = append(o.Runs, r)
+	o.Runs = o.Runs[max(0, len(o.Runs)-RunsKept):]
+}
+
+// made lists the jobs of a cron order that have not ended.
+func (s *session) made(o *heldOrder) []JobID {
+	prefix := prefixOrderJob(o.ID)
+	var ids []JobID
+	for _, key := range s.keys(prefix, OrderJobsMax+1) {
+		ids = append(ids, JobID(key[len(prefix):]))
+	}
+	return ids
+}
+
+// tellMaker tells the order that made a job, if one did, that the job has ended.
+func (s *session) tellMaker(j *heldJob) {
+	var m maker
+	if !s.load(keyMaker(j.ID), &m) {
+		return
+	}
+	o := s.order(m.Order)
+	s.delete(keyOrderJob(o.ID, j.ID))
+	o.Open--
+	switch j.State {
+	case JobSucceeded:
+		o.Succeeded++
+	case JobFailed:
+		o.Failed++
+	default:
+		o.Killed++
+	}
+	for i := range o.Runs {
+		if r := &o.Runs[i]; r.Job == j.ID {
+			r.State, r.Ended = j.State, s.now
+		}
+	}
+	if m.Node != "" {
+		var seat Seat
+		s.load(keySeat(o.ID, m.Node), &seat)
+		seat.Open = false
+		seat.rest(s.now)
+		s.save(keySeat(o.ID, m.Node), &seat)
+	}
+	s.finishOrder(o)
+}
+
+// heldOrder is an order that a command has touched.
+type heldOrder struct {
+	Order
+	before []byte
+	gone   bool
+}
+
+// order returns the order, or nil.
+func (s *session) order(id OrderID) *heldOrder {
+	o := s.orders.find(id, func(o *heldOrder) bool {
+		o.before = s.fetch(keyOrder(id), &o.Order)
+		return o.before != nil
+	})
+	if o == nil || o.gone {
+		return nil
+	}
+	return o
+}
+
+// orderSpec returns what the order's jobs are made of, without the payload.
+func (s *session) orderSpec(id OrderID) *JobSpec {
+	spec := new(JobSpec)
+	s.load(keyOrderSpec(id), spec)
+	return spec
+}
+
+// flushOrders writes the orders that were held.
+func (s *session) flushOrders() {
+	for _, id := range s.orders.order {
+		switch o := s.orders.records[id]; {
+		case o == nil:
+		case o.gone:
+			s.delete(keyOrder(id))
+		default:
+			s.change(keyOrder(id), o.before, &o.Order)
+		}
+	}
+}
