@@ -3,7 +3,7 @@ package jobspec
 // docs says what each field of a job file is for, by its path. The schema shows
 // it, and with it editors.
 var docs = map[string]string{
-	"kind":        "What becomes of the job: job runs its tasks once, cron submits such a job at each time of its schedule, daemon keeps its tasks running.",
+	"kind":        "What becomes of the job: job runs its tasks once, cron submits such a job at each time of its schedule, daemon keeps one running on every node that meets the constraints.",
 	"name":        "A name for people. The task finds it as its first argument.",
 	"module":      "The WebAssembly module: a file, which is uploaded, or sha256:HEX.",
 	"count":       "How many tasks: an array of tasks when above 1. {index} in arguments and variables, and DUGNAD_TASK_INDEX, tell a task its number, from 0.",

@@ -7,12 +7,11 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
-	"time"
-	_ "time/tzdata" // A time zone is known on every machine or on none.
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/calendar"
 	"github.com/dugnad/dugnad/node/quantity"
 )
 
@@ -48,6 +47,7 @@ func (j *Job) check() *checker {
 	j.checkPlace(c)
 	j.checkAfter(c)
 	j.checkSchedule(c)
+	j.checkStanding(c)
 	j.checkSums(c)
 	return c
 }
@@ -214,8 +214,7 @@ func (j *Job) checkSchedule(c *checker) {
 	} else if message, help := checkCron(j.Schedule); message != "" {
 		c.add("schedule", message, help)
 	}
-	// Local is the zone of whoever looks.
-	if _, err := time.LoadLocation(j.Timezone); err != nil || j.Timezone == "Local" {
+	if _, err := calendar.Zone(j.Timezone); err != nil {
 		c.add("timezone", quote(j.Timezone)+" is not a time zone", "write one such as UTC or Europe/Oslo")
 	}
 }

@@ -76,6 +76,9 @@ type Config struct {
 	// NotesMax jobs, and NoteAgainAfter that between two notes about one job.
 	NoteInterval, NoteAgainAfter time.Duration
 	NotesMax                     int
+	// LateMax is how late a run of a standing order may be before its time counts as
+	// missed: longer than the ledger is without a leader now and then.
+	LateMax time.Duration
 	// ProposeTimeout bounds the wait for a command's result.
 	ProposeTimeout time.Duration
 
@@ -102,7 +105,7 @@ func Default() Config {
 		VanishedPercent: 25, VanishedMin: 3, VanishedWindow: 10 * time.Minute, ReplacePerSecond: 100, StopWindow: 2 * time.Minute,
 		RetryMin: 10 * time.Millisecond, RetryMax: time.Second,
 		NoteInterval: time.Second, NoteAgainAfter: 10 * time.Second, NotesMax: 256,
-		ProposeTimeout: 10 * time.Second,
+		LateMax: time.Minute, ProposeTimeout: 10 * time.Second,
 	}
 }
 
@@ -127,6 +130,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("retry is from %v to %v, from 1ms up", c.RetryMin, c.RetryMax)
 	case c.NoteInterval < time.Millisecond || c.NoteAgainAfter < 0 || c.NotesMax < 1 || c.NotesMax > ledger.ItemsMax:
 		return fmt.Errorf("notes come every %v, %d at a time: from 1ms, 1 to %d", c.NoteInterval, c.NotesMax, ledger.ItemsMax)
+	case c.LateMax < time.Second:
+		return fmt.Errorf("late runs are missed after %v, from 1s", c.LateMax)
 	case c.ProposeTimeout < time.Millisecond:
 		return fmt.Errorf("propose timeout is %v, from 1ms", c.ProposeTimeout)
 	}

@@ -46,6 +46,7 @@ type lead struct {
 	board   seats
 	brake   brake
 	ticks   ticks
+	orders  orders
 	notes   notes
 	failing bool
 }
@@ -92,6 +93,9 @@ func (l *lead) open() (leads bool, err error) {
 		var err error
 		if l.backlog, err = ledger.NewBacklog(tx, l.config.Queue); err == nil {
 			err = l.ticks.read(tx)
+		}
+		if err == nil {
+			err = l.readOrders(tx)
 		}
 		return err
 	})
@@ -175,6 +179,7 @@ func (l *lead) work(now time.Time) error {
 		}
 	}
 	l.tick(now)
+	l.order(now)
 	l.note(now)
 	return nil
 }
@@ -182,7 +187,7 @@ func (l *lead) work(now time.Time) error {
 // next returns when there is something to do if nothing happens before.
 func (l *lead) next() time.Time {
 	at := l.board.next
-	for _, t := range []time.Time{l.passAt(), l.tickAt(), l.noteAt()} {
+	for _, t := range []time.Time{l.passAt(), l.tickAt(), l.noteAt(), l.orderAt()} {
 		if !t.IsZero() && t.Before(at) {
 			at = t
 		}

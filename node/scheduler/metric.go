@@ -27,8 +27,9 @@ type metrics struct {
 
 	passes, ticks, failed, filters, crowded prometheus.Counter
 	passSeconds                             prometheus.Histogram
-	wakes, placements, states, notes        *prometheus.CounterVec
+	wakes, placements, states, notes, runs  *prometheus.CounterVec
 	queued, blocked, brake, silent, held    prometheus.Gauge
+	orders                                  prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -57,6 +58,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.placements = vector("placements_total", "Placements that were proposed, by the ledger's answer.", "result")
 	m.states = vector("node_states_total", "Changes of nodes' states that were proposed, by state.", "state")
 	m.notes = vector("notes_total", "Notes of reasons that were proposed, by the ledger's answer.", "result")
+	m.runs = vector("runs_total", "Runs of standing orders that were proposed, by the ledger's answer.", "result")
+	m.orders = gauge("orders", "Standing orders that have not ended.")
 	m.queued = gauge("queued_jobs", "Jobs with tasks that wait for a placement.")
 	m.blocked = gauge("blocked_jobs", "Jobs of which the last pass has left tasks.")
 	m.brake = gauge("brake", "The brake on placing lost tasks: 0 off, 1 limited, 2 stopped.")
@@ -74,7 +77,7 @@ func (m *metrics) unregister() { metric.UnregisterAll(m.registerer, m.all) }
 
 // clear resets what is said of the present, when this node leads no longer.
 func (m *metrics) clear() {
-	for _, g := range []prometheus.Gauge{m.queued, m.blocked, m.brake, m.silent, m.held} {
+	for _, g := range []prometheus.Gauge{m.queued, m.blocked, m.brake, m.silent, m.held, m.orders} {
 		g.Set(0)
 	}
 }

@@ -349,7 +349,7 @@ func TestValidate(t *testing.T) {
 		"settle": func(c *Config) { c.SettleWait = -1 }, "interval": func(c *Config) { c.BoardInterval = 0 },
 		"brake": func(c *Config) { c.VanishedMin = 0 }, "windows": func(c *Config) { c.StopWindow = 2 * c.VanishedWindow },
 		"retry": func(c *Config) { c.RetryMax = 0 }, "notes": func(c *Config) { c.NotesMax = ledger.ItemsMax + 1 },
-		"timeout": func(c *Config) { c.ProposeTimeout = 0 }, "params": func(c *Config) { c.Params.Stages = 0 },
+		"late": func(c *Config) { c.LateMax = 0 }, "timeout": func(c *Config) { c.ProposeTimeout = 0 }, "params": func(c *Config) { c.Params.Stages = 0 },
 	} {
 		bad := c
 		if change(&bad); bad.Validate() == nil {

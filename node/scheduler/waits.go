@@ -185,6 +185,10 @@ func (l *lead) hear(n news) error {
 			if l.waits.careful && len(id) == len(ledger.JobID{}) && l.waits.left[ledger.JobID(id)].careful {
 				l.waits.touched = true
 			}
+		case bytes.HasPrefix(c.Key, ledger.OrderPrefix()):
+			if err := l.hearOrder(c.Key, value); err != nil {
+				return err
+			}
 		case !c.Deleted:
 			l.ticks.hear(c.Key)
 		}
