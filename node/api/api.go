@@ -74,6 +74,7 @@ type Job struct {
 	Reads    []Read     `json:"reads,omitempty" doc:"What other jobs have put out and its tasks are given"`
 	Usage    Usage      `json:"usage"`
 	Events   uint32     `json:"events" doc:"Number of its last event"`
+	Order    string     `json:"order,omitempty" doc:"The standing order that made it"`
 	Index    uint64     `json:"index" doc:"The ledger's index up to which this holds"`
 }
 
@@ -104,6 +105,8 @@ type Submitted struct {
 	Index uint64 `json:"index" doc:"The ledger's index at which it was accepted"`
 	// Known says that the same submission had been accepted before.
 	Known bool `json:"known,omitempty"`
+	// Kind is that of a standing order, which makes jobs: cron or daemon.
+	Kind string `json:"kind,omitempty"`
 }
 
 // Event is something that happened to a job; those of a job are numbered from 1.
@@ -193,6 +196,8 @@ type Plan struct {
 	Waits   uint64         `json:"waits" doc:"Tasks that would wait"`
 	Nodes   map[string]int `json:"nodes,omitempty" doc:"Tasks that would start at once, by node"`
 	Refused string         `json:"refused,omitempty" doc:"Why it would not be accepted"`
+	// Next is when a cron order would run first.
+	Next []time.Time `json:"next,omitempty" doc:"When a cron order would run first; the plan is of a run now"`
 }
 
 // Module is a module that the grid knows.

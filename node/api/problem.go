@@ -21,6 +21,7 @@ const (
 	CodeNoRoom     Code = "no_room"
 	CodeNotHeld    Code = "object_not_held"
 	CodeStopping   Code = "stopping"
+	CodeIsOrder    Code = "is_order"
 	CodeInternal   Code = "internal"
 )
 
@@ -33,7 +34,8 @@ var statuses = map[Code]int{
 	"tenant_unknown": http.StatusForbidden, "module_unknown": http.StatusNotFound, "job_unknown": http.StatusNotFound,
 	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, "job_state": http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,
-	"quota_queued": http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests,
+	"quota_queued": http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests, "quota_orders": http.StatusTooManyRequests,
+	CodeIsOrder: http.StatusConflict, "order_unknown": http.StatusNotFound, "order_exists": http.StatusConflict, "order_state": http.StatusConflict,
 }
 
 // Status returns the HTTP status of a code.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,16 +182,9 @@ func (g *grid) jobID(ctx context.Context, id string) (string, error) {
 	if len(id) >= jobIDDigits || id == "" || strings.Trim(id, "0123456789abcdef") != "" {
 		return id, nil // The node says what is wrong with it.
 	}
-	from := id + strings.Repeat("0", jobIDDigits-len(id))
-	list, err := g.client.Jobs(ctx, "", client.Page{After: from, Limit: 2})
+	found, err := g.begins(ctx, id)
 	if err != nil {
 		return "", err
-	}
-	var found []string
-	for _, j := range list.Jobs {
-		if strings.HasPrefix(j.ID, id) {
-			found = append(found, j.ID)
-		}
 	}
 	switch len(found) {
 	case 0:
@@ -199,6 +193,28 @@ func (g *grid) jobID(ctx context.Context, id string) (string, error) {
 		return found[0], nil
 	}
 	return "", fmt.Errorf("several jobs begin with %s: write more of the id, such as %s", id, found[0])
+}
+
+// begins returns the ids of up to a few jobs and standing orders that begin with id.
+func (g *grid) begins(ctx context.Context, id string) (found []string, err error) {
+	page := client.Page{After: id + strings.Repeat("0", jobIDDigits-len(id)), Limit: 2}
+	jobs, err := g.client.Jobs(ctx, "", page)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs.Jobs {
+		found = append(found, j.ID)
+	}
+	for _, ended := range []bool{false, true} {
+		orders, err := g.client.Orders(ctx, ended, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range orders.Orders {
+			found = append(found, o.ID)
+		}
+	}
+	return slices.DeleteFunc(found, func(f string) bool { return !strings.HasPrefix(f, id) }), nil
 }
 
 // jobIDDigits is the length of a job's id.

@@ -33,6 +33,7 @@ type fakeGrid struct {
 	modules  map[string]int
 	objects  map[string][]byte
 	nodes    []api.Node
+	orders   []api.Order
 	requests []string
 }
 
@@ -46,22 +47,31 @@ func newFakeGrid(t *testing.T) *fakeGrid {
 	f := &fakeGrid{tasks: map[string][]fakeTask{}, modules: map[string]int{}, objects: map[string][]byte{}}
 	mux := http.NewServeMux()
 	for pattern, answer := range map[string]func(r *http.Request) (any, *api.Problem){
-		"POST /v1/jobs":              f.submit,
-		"POST /v1/plans":             func(*http.Request) (any, *api.Problem) { return f.plan, nil },
-		"GET /v1/jobs":               f.listJobs,
-		"GET /v1/jobs/{id}":          func(r *http.Request) (any, *api.Problem) { return f.find(r) },
-		"GET /v1/jobs/{id}/why":      func(*http.Request) (any, *api.Problem) { return f.why, nil },
-		"POST /v1/jobs/{id}/cancel":  f.cancel,
-		"GET /v1/jobs/{id}/tasks":    f.listTasks,
-		"POST /v1/modules":           f.pushModule,
-		"GET /v1/modules":            f.listModules,
-		"GET /v1/modules/{id}":       f.showModule,
-		"DELETE /v1/modules/{id}":    f.removeModule,
-		"POST /v1/objects":           f.putObject,
-		"GET /v1/nodes":              func(*http.Request) (any, *api.Problem) { return api.Nodes{Nodes: f.nodes}, nil },
-		"GET /v1/nodes/{id}":         f.node(""),
-		"POST /v1/nodes/{id}/drain":  f.node("draining"),
-		"POST /v1/nodes/{id}/resume": f.node("up"),
+		"POST /v1/jobs":     f.submit,
+		"POST /v1/plans":    func(*http.Request) (any, *api.Problem) { return f.plan, nil },
+		"GET /v1/jobs":      f.listJobs,
+		"GET /v1/jobs/{id}": func(r *http.Request) (any, *api.Problem) { return f.find(r) },
+		"GET /v1/jobs/{id}/why": func(r *http.Request) (any, *api.Problem) {
+			_, problem := f.find(r)
+			return f.why, problem
+		},
+		"POST /v1/jobs/{id}/cancel":   f.cancel,
+		"GET /v1/orders":              f.listOrders,
+		"GET /v1/orders/{id}":         func(r *http.Request) (any, *api.Problem) { return f.order("")(r) },
+		"GET /v1/orders/{id}/why":     func(*http.Request) (any, *api.Problem) { return api.Why{Text: "the next run is soon"}, nil },
+		"POST /v1/orders/{id}/end":    f.order(api.OrderEnded),
+		"POST /v1/orders/{id}/pause":  f.order(api.OrderPaused),
+		"POST /v1/orders/{id}/resume": f.order(api.OrderActive),
+		"GET /v1/jobs/{id}/tasks":     f.listTasks,
+		"POST /v1/modules":            f.pushModule,
+		"GET /v1/modules":             f.listModules,
+		"GET /v1/modules/{id}":        f.showModule,
+		"DELETE /v1/modules/{id}":     f.removeModule,
+		"POST /v1/objects":            f.putObject,
+		"GET /v1/nodes":               func(*http.Request) (any, *api.Problem) { return api.Nodes{Nodes: f.nodes}, nil },
+		"GET /v1/nodes/{id}":          f.node(""),
+		"POST /v1/nodes/{id}/drain":   f.node("draining"),
+		"POST /v1/nodes/{id}/resume":  f.node("up"),
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			f.mu.Lock()
@@ -110,6 +120,10 @@ func (f *fakeGrid) submit(r *http.Request) (any, *api.Problem) {
 		return nil, api.NewProblem("module_unknown", job.Module.String(), "push the module first")
 	}
 	id := r.Header.Get("Idempotency-Key")
+	if job.Standing() {
+		f.orders = append(f.orders, api.Order{ID: id, Kind: string(job.Kind), State: api.OrderActive, Schedule: job.Schedule})
+		return api.Submitted{ID: id, Kind: string(job.Kind)}, nil
+	}
 	if len(id) != jobIDDigits {
 		id = fmt.Sprintf("%x", sha256.Sum256([]byte(id)))[:jobIDDigits]
 	}
@@ -141,7 +155,41 @@ func (f *fakeGrid) find(r *http.Request) (api.Job, *api.Problem) {
 			return j, nil
 		}
 	}
+	for _, o := range f.orders {
+		if o.ID == r.PathValue("id") {
+			return api.Job{}, api.NewProblem(api.CodeIsOrder, o.ID+" is a standing order", "name one of its jobs")
+		}
+	}
 	return api.Job{}, unknown("job")
+}
+
+func (f *fakeGrid) listOrders(r *http.Request) (any, *api.Problem) {
+	out := api.Orders{Orders: []api.Order{}}
+	q := r.URL.Query()
+	for _, o := range f.orders {
+		if o.ID > q.Get("after") && (o.State == api.OrderEnded) == (q.Get("ended") == "true") {
+			out.Orders = append(out.Orders, o)
+		}
+	}
+	return out, nil
+}
+
+// order shows an order, or changes its state.
+func (f *fakeGrid) order(state string) func(r *http.Request) (any, *api.Problem) {
+	return func(r *http.Request) (any, *api.Problem) {
+		for i := range f.orders {
+			o := &f.orders[i]
+			switch {
+			case o.ID != r.PathValue("id"):
+			case state == "":
+				return *o, nil
+			default:
+				o.State = state
+				return api.Submitted{ID: o.ID, Kind: o.Kind}, nil
+			}
+		}
+		return nil, unknown("order")
+	}
 }
 
 func (f *fakeGrid) listJobs(r *http.Request) (any, *api.Problem) {

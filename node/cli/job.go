@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,8 @@ import (
 func (a *app) jobCommand() *cobra.Command {
 	return group("job", "Submit jobs to the grid, follow them, get their results",
 		a.jobSubmitCommand(), a.jobListCommand(), a.jobShowCommand(), a.jobWaitCommand(), a.jobWhyCommand(),
-		a.jobTasksCommand(), a.jobResultsCommand(), a.jobLogsCommand(), a.jobCancelCommand())
+		a.jobTasksCommand(), a.jobResultsCommand(), a.jobLogsCommand(), a.jobCancelCommand(),
+		a.jobPauseCommand(), a.jobResumeCommand())
 }
 
 // jobLeaf is a command on one job, which args[0] names.
@@ -40,6 +42,10 @@ that it names by path (a module, stdin, inputs) are uploaded before; paths are
 relative to the job file. A FILE of - is stdin. When the id is printed the job is
 not lost any more, whatever happens to nodes.
 
+A file of kind cron or daemon makes a standing order, which makes jobs: its id is
+printed, and show, why, cancel, pause and resume take it. --dry-run says when it
+would run.
+
 With --wait the exit code is 0 if the job succeeded, and 125 if it did not. Ctrl-C
 ends the waiting, not the job.`
 
@@ -56,6 +62,9 @@ func (a *app) jobSubmitCommand() *cobra.Command {
 		job, err := a.readJobFile(args[0])
 		if err != nil {
 			return err
+		}
+		if wait && job.Standing() {
+			return usageError("--wait: a job of kind %s does not end: wait for one of those that it makes", job.Kind)
 		}
 		u := uploads{client: g.client, dry: dry, dir: filepath.Dir(args[0])}
 		if err := u.all(ctx, job); err != nil {
@@ -159,17 +168,24 @@ func (g *grid) printPlan(p *api.Plan) error {
 			return err
 		}
 	}
-	if p.Waits == 0 {
-		return nil
+	if p.Waits > 0 {
+		if err := g.printWhy(&p.Job); err != nil {
+			return err
+		}
 	}
-	return g.printWhy(&p.Job)
+	for i := range p.Next {
+		if _, err := fmt.Fprintf(g.Out, "would run at %s\n", p.Next[i].Format(time.RFC3339)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) jobListCommand() *cobra.Command {
 	var state string
 	var all bool
 	cmd := a.gridCommand(&cobra.Command{
-		Use: "ls", Short: "List the jobs that have not ended",
+		Use: "ls", Short: "List the jobs and standing orders that have not ended",
 	}, func(ctx context.Context, g *grid, _ []string) error {
 		states := []string{api.JobWaiting, api.JobActive, api.JobStopping}
 		switch {
@@ -178,25 +194,52 @@ func (a *app) jobListCommand() *cobra.Command {
 		case all:
 			states = []string{""}
 		}
-		list, err := g.jobs(ctx, states)
-		if err != nil {
+		var list listing
+		var err error
+		if list.Jobs, err = g.jobs(ctx, states); err != nil {
 			return err
 		}
-		if g.json {
-			return g.writeJSON(list)
+		if state == "" {
+			if list.Orders, err = g.orders(ctx, all); err != nil {
+				return err
+			}
 		}
-		t := newTable(g.Out, "JOB", "NAME", "STATE", "TASKS", "CREATED", "FINISHED")
-		for i := range list.Jobs {
-			j := &list.Jobs[i]
-			t.row(j.ID, j.Name, j.State, fmt.Sprintf("%d/%d", j.Tasks.Ended(), j.Count), g.when(&j.Created), g.when(j.Finished))
-		}
-		return t.flush()
+		return g.printListing(&list)
 	})
 	states := []string{api.JobWaiting, api.JobActive, api.JobStopping, api.JobSucceeded, api.JobFailed, api.JobKilled}
 	fs := cmd.Flags()
 	choiceFlag(cmd, &state, "state", "only jobs in this `state`: "+strings.Join(states, ", "), states)
 	fs.BoolVar(&all, "all", false, "also the jobs that have ended")
 	return cmd
+}
+
+// listing is jobs, and the standing orders that make some of them.
+type listing struct {
+	api.Jobs
+	Orders []api.Order `json:"orders,omitempty"`
+}
+
+func (g *grid) printListing(list *listing) error {
+	if g.json {
+		return g.writeJSON(list)
+	}
+	if len(list.Orders) > 0 {
+		if err := g.printOrders(list.Orders); err != nil {
+			return err
+		}
+		if len(list.Jobs.Jobs) == 0 {
+			return nil
+		}
+		if _, err := fmt.Fprintln(g.Out); err != nil {
+			return err
+		}
+	}
+	t := newTable(g.Out, "JOB", "NAME", "STATE", "TASKS", "CREATED", "FINISHED")
+	for i := range list.Jobs.Jobs {
+		j := &list.Jobs.Jobs[i]
+		t.row(j.ID, j.Name, j.State, fmt.Sprintf("%d/%d", j.Tasks.Ended(), j.Count), g.when(&j.Created), g.when(j.Finished))
+	}
+	return t.flush()
 }
 
 // jobs lists the jobs in some states, in order of id.
@@ -234,16 +277,16 @@ func (a *app) jobWaitCommand() *cobra.Command {
 }
 
 func (a *app) jobCancelCommand() *cobra.Command {
-	return a.jobLeaf("cancel", "Stop a job", "Stops a job: its tasks that run are killed, the others never start.",
+	return a.jobLeaf("cancel", "Stop a job, or end a standing order",
+		"Stops a job: its tasks that run are killed, the others never start. A standing order\n(a job file of kind cron or daemon) is ended, and the jobs that it made are stopped.",
 		func(ctx context.Context, g *grid, id string) error {
-			s, err := g.client.Cancel(ctx, id)
+			s, order, err := orderOr(ctx, id, g.client.Cancel, g.client.EndOrder)
 			if err != nil {
 				return err
 			}
-			if g.json {
-				return g.writeJSON(s)
+			if order != nil {
+				s = *order
 			}
-			_, err = fmt.Fprintln(g.Out, s.ID)
-			return err
+			return g.printSubmitted(s)
 		})
 }

@@ -15,13 +15,21 @@ import (
 )
 
 func (a *app) jobShowCommand() *cobra.Command {
-	return a.jobLeaf("show", "Show a job", "", func(ctx context.Context, g *grid, id string) error {
-		j, err := g.client.Job(ctx, id, client.Fresh{})
-		if err != nil {
+	return a.jobLeaf("show", "Show a job, or a standing order with its last runs", "", func(ctx context.Context, g *grid, id string) error {
+		j, order, err := orderOr(ctx, id,
+			func(ctx context.Context, id string) (api.Job, error) { return g.client.Job(ctx, id, client.Fresh{}) },
+			func(ctx context.Context, id string) (api.Order, error) {
+				return g.client.Order(ctx, id, client.Fresh{})
+			})
+		switch {
+		case err != nil:
 			return err
-		}
-		if g.json {
+		case g.json && order != nil:
+			return g.writeJSON(order)
+		case g.json:
 			return g.writeJSON(j)
+		case order != nil:
+			return g.printOrder(order)
 		}
 		why := ""
 		if j.State == api.JobFailed {
@@ -45,6 +53,7 @@ func (g *grid) printJob(j *api.Job, why string) error {
 	t.fact("name", j.Name)
 	t.fact("tenant", j.Tenant)
 	t.fact("module", j.Module)
+	t.fact("made by", j.Order)
 	t.fact("state", state)
 	t.fact("why", why)
 	t.fact("because of", j.Blame)
@@ -101,11 +110,14 @@ func taskCounts(j *api.Job) string {
 
 func (a *app) jobWhyCommand() *cobra.Command {
 	return a.jobLeaf("why", "Say what a job waits for",
-		"Says what a job waits for: the jobs that it comes after, or why nodes were passed over and\nwhat would help.",
+		"Says what a job waits for: the jobs that it comes after, or why nodes were passed over and\nwhat would help; of a standing order, when it runs next.",
 		func(ctx context.Context, g *grid, id string) error {
-			w, err := g.client.Why(ctx, id)
+			w, order, err := orderOr(ctx, id, g.client.Why, g.client.WhyOrder)
 			if err != nil {
 				return err
+			}
+			if order != nil {
+				w = *order
 			}
 			if g.json {
 				return g.writeJSON(w)

@@ -261,6 +261,44 @@ func (c *Client) Cancel(ctx context.Context, id string) (api.Submitted, error) {
 	return call[api.Submitted](ctx, c, http.MethodPost, "/jobs/"+url.PathEscape(id)+"/cancel", nil, nil, nil)
 }
 
+// Order returns a standing order as it stands.
+func (c *Client) Order(ctx context.Context, id string, f Fresh) (api.Order, error) {
+	return read[api.Order](ctx, c, "/orders/"+url.PathEscape(id), f.in(query{}))
+}
+
+// Orders lists standing orders, those that have ended or the others.
+func (c *Client) Orders(ctx context.Context, ended bool, p Page) (api.Orders, error) {
+	q := query{}
+	if ended {
+		q["ended"] = "true"
+	}
+	return read[api.Orders](ctx, c, "/orders", p.in(q))
+}
+
+// WhyOrder says when a standing order runs, or why not.
+func (c *Client) WhyOrder(ctx context.Context, id string) (api.Why, error) {
+	return read[api.Why](ctx, c, "/orders/"+url.PathEscape(id)+"/why", nil)
+}
+
+// EndOrder ends a standing order and its jobs.
+func (c *Client) EndOrder(ctx context.Context, id string) (api.Submitted, error) {
+	return c.setOrder(ctx, id, "end")
+}
+
+// PauseOrder has a standing order make no jobs, ResumeOrder ends that.
+func (c *Client) PauseOrder(ctx context.Context, id string) (api.Submitted, error) {
+	return c.setOrder(ctx, id, "pause")
+}
+
+// ResumeOrder has a standing order make jobs again.
+func (c *Client) ResumeOrder(ctx context.Context, id string) (api.Submitted, error) {
+	return c.setOrder(ctx, id, "resume")
+}
+
+func (c *Client) setOrder(ctx context.Context, id, what string) (api.Submitted, error) {
+	return call[api.Submitted](ctx, c, http.MethodPost, "/orders/"+url.PathEscape(id)+"/"+what, nil, nil, nil)
+}
+
 // TaskQuery says which tasks are wanted.
 type TaskQuery struct {
 	From    uint32

@@ -21,7 +21,7 @@ import (
 func (s *server) jobs(a huma.API) {
 	submit := huma.Operation{
 		OperationID: "submit-job", Method: http.MethodPost, Path: api.Prefix + "/jobs", Summary: "Submit a job", Tags: []string{"jobs"},
-		Description:   "The body is a job file, in JSON or YAML. When the answer is there the job is not lost any more.",
+		Description:   "The body is a job file, in JSON or YAML. When the answer is there the job is not lost any more. A file of kind cron or daemon makes a standing order.",
 		DefaultStatus: http.StatusCreated, MaxBodyBytes: api.JobBytesMax,
 	}
 	huma.Register(a, submit, s.submit)
@@ -41,6 +41,7 @@ func (s *server) jobs(a huma.API) {
 		return &raw{ContentType: "application/schema+json", Body: jobspec.Schema()}, nil
 	})
 	s.events(a)
+	s.orders(a)
 }
 
 // get registers an operation that reads.
@@ -63,40 +64,56 @@ type submission struct {
 }
 
 func (s *server) submit(ctx context.Context, in *submission) (*answer[api.Submitted], error) {
-	spec, err := s.spec(in.RawBody)
+	job, spec, err := s.spec(in.RawBody)
 	if err != nil {
 		return nil, err
+	}
+	if job.Standing() {
+		return s.submitOrder(ctx, job, in.Key)
 	}
 	id, err := s.jobID(in.Key)
 	if err != nil {
 		return nil, problem(err)
 	}
+	if in.Key != "" {
+		if err := s.vacant(ctx, id, true); err != nil {
+			return nil, err
+		}
+	}
+	return s.accept(ctx, &ledger.Submit{Job: id, Spec: spec}, api.Submitted{ID: id.String()}, ledger.CodeJobExists, in.Key)
+}
+
+// accept proposes what was submitted. That it exists already is well when a key says
+// that it may.
+func (s *server) accept(ctx context.Context, c ledger.Command, out api.Submitted, exists ledger.Code, key string) (*answer[api.Submitted], error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	r, index, err := s.Ledger.Do(ctx, &ledger.Submit{Job: id, Spec: spec})
+	r, index, err := s.Ledger.Do(ctx, c)
+	out.Index = index
 	switch {
 	case err != nil:
 		return nil, problem(err)
-	case r.Code == ledger.CodeJobExists && in.Key != "":
-		return &answer[api.Submitted]{api.Submitted{ID: id.String(), Index: index, Known: true}}, nil
+	case r.Code == exists && key != "":
+		out.Known = true
 	case r.Code != ledger.CodeOK:
 		return nil, refusal(r)
+	default:
+		s.settle(ctx, index)
 	}
-	s.settle(ctx, index)
-	return &answer[api.Submitted]{api.Submitted{ID: id.String(), Index: index}}, nil
+	return &answer[api.Submitted]{out}, nil
 }
 
-// spec reads a job file.
-func (s *server) spec(file []byte) (ledger.JobSpec, error) {
+// spec reads a job file, and what its job is to the ledger.
+func (s *server) spec(file []byte) (*jobspec.Job, ledger.JobSpec, error) {
 	job, err := jobspec.Parse(file)
 	var spec ledger.JobSpec
 	if err == nil {
 		spec, err = job.Spec(s.Tenant)
 	}
 	if err != nil {
-		return spec, mistakes(err)
+		return nil, spec, mistakes(err)
 	}
-	return spec, nil
+	return job, spec, nil
 }
 
 // mistakes turns what is wrong in a job file into a problem.
@@ -140,7 +157,7 @@ type planned struct {
 }
 
 func (s *server) plan(ctx context.Context, in *planned) (*answer[api.Plan], error) {
-	spec, err := s.spec(in.RawBody)
+	job, spec, err := s.spec(in.RawBody)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +166,10 @@ func (s *server) plan(ctx context.Context, in *planned) (*answer[api.Plan], erro
 	p, err := s.Grid.Explain(ctx, spec)
 	if err != nil {
 		return nil, problem(err)
+	}
+	if job.Kind == jobspec.KindCron {
+		o := ledger.Order{Kind: ledger.OrderCron, Schedule: job.Schedule, Zone: job.Timezone}
+		p.Next = coming(&o, time.Now(), nextRuns)
 	}
 	return &answer[api.Plan]{p}, nil
 }
@@ -294,7 +315,12 @@ func (s *server) follow(ctx context.Context, id ledger.JobID, from uint64, look 
 func (s *server) find(tx ledger.Tx, id ledger.JobID) (ledger.Job, error) {
 	j, err := ledger.FindJob(tx, id)
 	if err == nil && j.Tenant != s.Tenant {
-		return ledger.Job{}, ledger.ErrNotFound
+		j, err = ledger.Job{}, ledger.ErrNotFound
+	}
+	if errors.Is(err, ledger.ErrNotFound) {
+		if _, wrong := s.findOrder(tx, ledger.OrderID(id)); wrong == nil {
+			return j, api.NewProblem(api.CodeIsOrder, id.String()+" is a standing order, which makes jobs", "name one of them: dugnad job show "+id.String())
+		}
 	}
 	return j, err
 }

@@ -56,6 +56,12 @@ func readJob(tx ledger.Tx, j *ledger.Job) (api.Job, error) {
 	if j.Blame != (ledger.JobID{}) {
 		out.Blame = j.Blame.String()
 	}
+	switch order, made, err := ledger.MadeBy(tx, j.ID); {
+	case err != nil:
+		return api.Job{}, err
+	case made:
+		out.Order = order.String()
+	}
 	// A payload that this version cannot read is of a later one: the job is shown
 	// without its name.
 	if p, err := jobspec.DecodeProgram(spec.Payload); err == nil {
