@@ -199,8 +199,16 @@ func registered(was *ledger.Node, is *ledger.RegisterNode) bool {
 // registration is what the ledger is told of this node.
 func (n *Node) registration() *ledger.RegisterNode {
 	o := &n.config.Offer
-	labels := []ledger.Label{{Name: "arch", Value: runtime.GOARCH}, {Name: "name", Value: n.config.Host.Name}, {Name: "os", Value: runtime.GOOS}}
+	labels := []ledger.Label{
+		{Name: "arch", Value: runtime.GOARCH},
+		{Name: "name", Value: n.config.Host.Name},
+		{Name: ledger.LabelNode, Value: string(n.self())},
+		{Name: "os", Value: runtime.GOOS},
+	}
 	for _, l := range o.Labels {
+		if l.Key == ledger.LabelNode {
+			continue // The ledger takes no other value than the node's own id.
+		}
 		labels = append(labels, ledger.Label{Name: l.Key, Value: l.Value})
 	}
 	slices.SortFunc(labels, func(a, b ledger.Label) int { return cmp.Compare(a.Name, b.Name) })

@@ -47,6 +47,7 @@ type lead struct {
 	brake   brake
 	ticks   ticks
 	orders  orders
+	daemons daemons
 	notes   notes
 	failing bool
 }
@@ -180,6 +181,7 @@ func (l *lead) work(now time.Time) error {
 	}
 	l.tick(now)
 	l.order(now)
+	l.daemon(now)
 	l.note(now)
 	return nil
 }
@@ -187,7 +189,7 @@ func (l *lead) work(now time.Time) error {
 // next returns when there is something to do if nothing happens before.
 func (l *lead) next() time.Time {
 	at := l.board.next
-	for _, t := range []time.Time{l.passAt(), l.tickAt(), l.noteAt(), l.orderAt()} {
+	for _, t := range []time.Time{l.passAt(), l.tickAt(), l.noteAt(), l.orderAt(), l.daemonAt()} {
 		if !t.IsZero() && t.Before(at) {
 			at = t
 		}

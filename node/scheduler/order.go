@@ -23,7 +23,7 @@ const (
 	scanMin = time.Hour
 )
 
-// orders are the standing orders that have not ended, and when they are due. The
+// orders are the cron orders that have not ended, and when they are due. The
 // ledger decides about each run: what a leader proposes again does no harm.
 type orders struct {
 	of    map[ledger.OrderID]*standing
@@ -54,7 +54,7 @@ type standing struct {
 
 // readOrders reads all orders.
 func (l *lead) readOrders(tx ledger.Tx) error {
-	l.orders = orders{of: map[ledger.OrderID]*standing{}}
+	l.orders, l.daemons = orders{of: map[ledger.OrderID]*standing{}}, daemons{of: map[ledger.OrderID]*daemon{}}
 	for after := (ledger.OrderID{}); ; {
 		list, err := ledger.Orders(tx, after, ordersPage)
 		if err != nil {
@@ -62,10 +62,12 @@ func (l *lead) readOrders(tx ledger.Tx) error {
 		}
 		for i := range list {
 			after = list[i].ID
-			l.keepOrder(after, &list[i])
+			if err := l.keepOrder(tx, after, &list[i]); err != nil {
+				return err
+			}
 		}
 		if len(list) < ordersPage {
-			l.metrics.orders.Set(float64(len(l.orders.of)))
+			l.countOrders()
 			return nil
 		}
 	}
@@ -77,30 +79,34 @@ func (l *lead) hearOrder(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	l.keepOrder(id, o)
-	l.metrics.orders.Set(float64(len(l.orders.of)))
-	return nil
+	_, err = l.config.Ledger.View(func(tx ledger.Tx) error { return l.keepOrder(tx, id, o) })
+	l.countOrders()
+	return err
 }
 
+func (l *lead) countOrders() { l.metrics.orders.Set(float64(len(l.orders.of) + len(l.daemons.of))) }
+
 // keepOrder takes an order in as it stands now; nil is one that was forgotten.
-func (l *lead) keepOrder(id ledger.OrderID, o *ledger.Order) {
+func (l *lead) keepOrder(tx ledger.Tx, id ledger.OrderID, o *ledger.Order) error {
 	s := l.orders.of[id]
-	if o == nil || o.State == ledger.OrderEnded {
+	switch {
+	case o == nil || o.State == ledger.OrderEnded:
 		if s != nil {
 			l.orders.queue.put(s, time.Time{})
-			delete(l.orders.of, id)
 		}
-		return
-	}
-	if s == nil {
+		delete(l.orders.of, id)
+		delete(l.daemons.of, id)
+		return nil
+	case o.Kind == ledger.OrderDaemon:
+		return l.keepDaemon(tx, o)
+	case s == nil:
 		s = &standing{at: -1}
-		if o.Kind == ledger.OrderCron {
-			s.read(o, l)
-		}
+		s.read(o, l)
 		l.orders.of[id] = s
 	}
 	s.Order, s.Runs = *o, nil
 	l.plan(s, time.Now())
+	return nil
 }
 
 // read reads when an order runs, which never changes.
@@ -225,19 +231,22 @@ func (l *lead) landOrders(now time.Time) {
 	})
 }
 
-// firings returns the runs of an order that are due, the earliest first.
+// firings returns the runs of an order that are due, the earliest first. Those that
+// come with one that is made up for come after it, as it does after others.
 func (s *standing) firings(now time.Time, late time.Duration) (list []ledger.Firing) {
 	times := s.times(now)
 	onTime, _ := slices.BinarySearchFunc(times, now.Add(-late), time.Time.Compare)
 	from := onTime
 	switch s.CatchUp {
 	case ledger.CatchUpOne:
-		from = max(onTime-1, 0)
+		if onTime == len(times) { // otherwise one on time will do
+			from = max(onTime-1, 0)
+		}
 	case ledger.CatchUpAll:
 		from = max(onTime-catchUpMax, 0)
 	}
 	for i := from; i < len(times); i++ {
-		list = append(list, ledger.Firing{Order: s.ID, At: stamp(times[i]), Late: i < onTime})
+		list = append(list, ledger.Firing{Order: s.ID, At: stamp(times[i]), Late: from < onTime})
 	}
 	if len(list) > 0 {
 		list[0].Missed = uint32(min(from, ledger.MissedMax))

@@ -189,6 +189,10 @@ func (l *lead) hear(n news) error {
 			if err := l.hearOrder(c.Key, value); err != nil {
 				return err
 			}
+		case bytes.HasPrefix(c.Key, ledger.SeatPrefix()):
+			if err := l.hearSeat(c.Key, value); err != nil {
+				return err
+			}
 		case !c.Deleted:
 			l.ticks.hear(c.Key)
 		}
