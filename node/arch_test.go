@@ -96,6 +96,10 @@ func importRules() []importRule {
 			reason: "the engine can be replaced: one package runs it, one implements its file system interface",
 		},
 		{
+			from: "node/calendar", only: []string{std},
+			reason: "when a schedule is due follows from its text and the zone alone, whoever asks",
+		},
+		{
 			from: "examples", only: []string{std, "guest-sdk", "node/api", "node/client"},
 			reason: "examples are what a guest developer can write, who sees nothing else of Dugnad",
 		},

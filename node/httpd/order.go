@@ -242,9 +242,24 @@ func (s *server) whyOrder(ctx context.Context, q *orderPath) (*answer[api.Why], 
 		if err == nil {
 			out.State, out.Text = o.State.String(), explainOrder(&o, time.Now())
 		}
+		if err == nil && o.Kind == ledger.OrderDaemon && o.State == ledger.OrderActive {
+			out.FreeAt, err = resting(tx, o.ID)
+		}
 		return err
 	})
 	return &answer[api.Why]{out}, err
+}
+
+// resting returns when the first of a daemon's nodes without a job gets one again; nil
+// when each has one.
+func resting(tx ledger.Tx, id ledger.OrderID) (first *time.Time, err error) {
+	list, err := ledger.Seats(tx, id, "", api.PageMax)
+	for _, s := range list {
+		if at := when(s.NotBefore); !s.Open && (first == nil || at.Before(*first)) {
+			first = at
+		}
+	}
+	return first, err
 }
 
 func explainOrder(o *ledger.Order, now time.Time) (text string) {
@@ -254,7 +269,7 @@ func explainOrder(o *ledger.Order, now time.Time) (text string) {
 	case o.State == ledger.OrderPaused:
 		return "the order is paused: resume it to have it make jobs again"
 	case o.Kind == ledger.OrderDaemon:
-		text = fmt.Sprintf("it keeps a job on each of %d nodes that meet its constraints", o.Open)
+		text = fmt.Sprintf("it makes a job for each node that meets its constraints: %d have one; a job that has ended is made again after a wait", o.Open)
 	default:
 		text = "this node cannot read its schedule or its time zone"
 		if next := coming(o, now, 1); len(next) > 0 {

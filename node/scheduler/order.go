@@ -19,8 +19,8 @@ const (
 	ordersRound = 256
 	// ordersPage is how many orders are read at a time.
 	ordersPage = 1000
-	// scanMin is the first stretch of time that is searched for missed times.
-	scanMin = time.Hour
+	// scanFirst is the first stretch of time that is searched for missed times.
+	scanFirst = time.Hour
 )
 
 // orders are the cron orders that have not ended, and when they are due. The
@@ -258,7 +258,7 @@ func (s *standing) firings(now time.Time, late time.Duration) (list []ledger.Fir
 // all of them, or so many that those before are not made up for.
 func (s *standing) times(now time.Time) (list []time.Time) {
 	last := moment(s.LastAt)
-	for stretch := scanMin; ; stretch *= 2 {
+	for stretch := scanFirst; ; stretch *= 2 {
 		from := now.Add(-stretch)
 		if from.Before(last) {
 			from = last
