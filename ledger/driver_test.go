@@ -87,7 +87,7 @@ func (d *driver) found(nodes ...ledger.NodeID) {
 	d.do(&ledger.CreateTenant{Tenant: "acme", Weight: 1, BandMax: 7})
 	d.do(&ledger.PutModule{Module: ledger.ModuleID{1}, Bytes: 1})
 	for _, n := range nodes {
-		d.do(&ledger.RegisterNode{Node: n, Capacity: ledger.Resources{MemoryBytes: ledger.AmountMax, FuelRate: ledger.AmountMax, Slots: ledger.NodeSlotsMax}})
+		d.do(&ledger.RegisterNode{Node: n, Capacity: ledger.Resources{MemoryBytes: ledger.AmountMax, FuelRate: ledger.AmountMax, Slots: ledger.NodeSlotsMax}, Labels: own(n)})
 	}
 }
 
@@ -96,4 +96,9 @@ func plainSpec(count uint32) ledger.JobSpec {
 		Tenant: "acme", Module: ledger.ModuleID{1}, Count: count, Task: ledger.Resources{MemoryBytes: 1 << 20, FuelRate: 1000, Slots: 1},
 		FuelMax: 1000, Retry: ledger.Retry{AttemptsMax: 3, LossesMax: 3, BackoffNanos: 1e9, BackoffMaxNanos: 60e9}, LossGraceNanos: 30e9,
 	}
+}
+
+// own is the label that a node has of itself.
+func own(n ledger.NodeID) []ledger.Label {
+	return []ledger.Label{{Name: ledger.LabelNode, Value: string(n)}}
 }

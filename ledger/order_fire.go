@@ -73,6 +73,8 @@ func (s *session) fireDaemon(o *heldOrder, f *Firing) Code {
 		return CodeNodeState
 	}
 	spec := *s.orderSpec(o.ID)
+	// Nobody else gets the job: a node that does not say who it is gets none.
+	spec.Constraints = append(slices.Clip(spec.Constraints), Constraint{Label: LabelNode, Value: string(n.ID)})
 	for _, c := range spec.Constraints {
 		if !n.Meets(c) {
 			return CodeConstraint
@@ -88,7 +90,6 @@ func (s *session) fireDaemon(o *heldOrder, f *Firing) Code {
 	}
 	seat.Number++
 	id := seatJob(o.ID, n.ID, seat.Number, s.now)
-	spec.Constraints = append(slices.Clip(spec.Constraints), Constraint{Label: LabelNode, Value: string(n.ID)})
 	code := s.makeJob(o, id, &spec, n.ID, s.now)
 	if code == CodeOK {
 		seat.Job, seat.Open, seat.Began, seat.NotBefore = id, true, s.now, 0

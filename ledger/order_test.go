@@ -23,7 +23,7 @@ func TestEndingOrderIsBounded(t *testing.T) {
 		c := &ledger.Fire{}
 		for ; i < nodes && len(c.Firings) < ledger.FiringsMax; i++ {
 			node := ledger.NodeID(fmt.Sprint("n", i))
-			d.do(&ledger.RegisterNode{Node: node, Capacity: ledger.Resources{Slots: 1}, Labels: []ledger.Label{{Name: ledger.LabelNode, Value: string(node)}}})
+			d.do(&ledger.RegisterNode{Node: node, Capacity: ledger.Resources{Slots: 1}, Labels: own(node)})
 			c.Firings = append(c.Firings, ledger.Firing{Order: orderNumber(1), Node: node})
 		}
 		d.do(c)
@@ -100,7 +100,7 @@ func TestOrderLimits(t *testing.T) {
 func TestDaemonBackOff(t *testing.T) {
 	d := newDriver(t)
 	d.found()
-	d.do(&ledger.RegisterNode{Node: "n1", Capacity: ledger.Resources{Slots: 1}})
+	d.do(&ledger.RegisterNode{Node: "n1", Capacity: ledger.Resources{Slots: 1}, Labels: own("n1")})
 	d.do(&ledger.CreateOrder{Order: orderNumber(1), Kind: ledger.OrderDaemon, Spec: plainSpec(1)})
 	fire := &ledger.Fire{Firings: []ledger.Firing{{Order: orderNumber(1), Node: "n1"}}}
 	seat := func() ledger.Seat {

@@ -52,6 +52,24 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// FuzzChange reads any key and value as a change of an order or of a seat: what is not
+// one is an error, and what is has its name.
+func FuzzChange(f *testing.F) {
+	for _, name := range []string{"order", "seat"} {
+		v := goldenRecords()[name]
+		f.Add(keyOrder(OrderID(id("order"))), encode(v))
+		f.Add(keySeat(OrderID(id("order")), "n1"), encode(v))
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if id, o, err := ReadOrder(key, value); err == nil && (!bytes.Equal(key, keyOrder(id)) || (o == nil) != (value == nil)) {
+			t.Fatalf("%x is order %s: %+v", key, id, o)
+		}
+		if order, node, s, err := ReadSeat(key, value); err == nil && (!bytes.Equal(key, keySeat(order, node)) || (s == nil) != (value == nil)) {
+			t.Fatalf("%x is the seat of %s on %s: %+v", key, order, node, s)
+		}
+	})
+}
+
 // TestDecodeTruncated reads every beginning of every command and record: none is
 // taken for a whole one.
 func TestDecodeTruncated(t *testing.T) {

@@ -150,7 +150,8 @@ func (d *daemon) lacks(id ledger.OrderID, nodes []*ledger.Node, now ledger.Time,
 	}
 	keep := make(map[ledger.NodeID]bool, len(nodes))
 	for _, n := range nodes {
-		meets := !slices.ContainsFunc(d.constraints, func(c ledger.Constraint) bool { return !n.Meets(c) })
+		own := ledger.Constraint{Label: ledger.LabelNode, Value: string(n.ID)}
+		meets := n.Meets(own) && !slices.ContainsFunc(d.constraints, func(c ledger.Constraint) bool { return !n.Meets(c) })
 		keep[n.ID] = meets && n.State == ledger.NodeUp || n.State == ledger.NodeUnreachable
 		s := d.seats[n.ID]
 		free := s == nil || !s.Open && s.NotBefore <= now
