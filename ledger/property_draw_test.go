@@ -116,6 +116,9 @@ func (w *world) fire() ledger.Command {
 			f.Node = w.node()
 		} else {
 			f.At = w.now - second*ledger.Time(w.n(-1, 30, "ago"))
+			if err == nil && w.n(0, 3, "again") == 0 {
+				f.At = o.LastAt
+			}
 			f.Late, f.Missed = w.n(0, 3, "late") == 0, uint32(w.n(0, 3, "missed"))
 		}
 		c.Firings = append(c.Firings, f)
