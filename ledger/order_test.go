@@ -23,17 +23,30 @@ func TestEndingOrderIsBounded(t *testing.T) {
 		c := &ledger.Fire{}
 		for ; i < nodes && len(c.Firings) < ledger.FiringsMax; i++ {
 			node := ledger.NodeID(fmt.Sprint("n", i))
-			d.do(&ledger.RegisterNode{Node: node, Capacity: ledger.Resources{Slots: 1}, Labels: own(node)})
+			d.do(&ledger.RegisterNode{Node: node, Capacity: ledger.Resources{MemoryBytes: 1 << 20, FuelRate: 1000, Slots: 1}, Labels: own(node)})
 			c.Firings = append(c.Firings, ledger.Firing{Order: orderNumber(1), Node: node})
 		}
 		d.do(c)
 	}
+	// All run, so that none is gone as soon as it is stopped.
+	seats, err := ledger.Seats(d.Memory, orderNumber(1), "", nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := &ledger.Place{}
+	for _, s := range seats {
+		place.Placements = append(place.Placements, ledger.Placement{Job: s.Job, Count: 1, Node: s.Node, Slots: 1, Expiry: d.now + 60*second})
+	}
+	d.do(place)
 	d.check()
 	n, r := d.written(&ledger.SetOrderState{Order: orderNumber(1), State: ledger.OrderEnded})
 	if n > keysMax || !r.More {
 		t.Errorf("ending an order of %d jobs writes %d keys, more is due: %v", nodes, n, r.More)
 	}
 	d.check()
+	d.ticks()
+	d.check()
+	d.now += 100 * second
 	d.ticks()
 	d.check()
 	o, err := ledger.FindOrder(d.Memory, orderNumber(1))

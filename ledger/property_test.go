@@ -22,9 +22,7 @@ type world struct {
 	seq      uint64
 	ended    map[taskKey]ledger.TaskState
 	fuelUsed map[ledger.TenantID]uint64
-	// runs has the times of orders that were decided about, seats the numbers of
-	// daemons' jobs: none comes twice.
-	runs  map[runKey]bool
+	// seats has the jobs of daemons: none comes twice.
 	seats map[ledger.JobID]bool
 	// pictures are kept by the changes of the second replica.
 	pictures []*picture
@@ -37,17 +35,11 @@ type taskKey struct {
 	task uint32
 }
 
-type runKey struct {
-	order   ledger.OrderID
-	created ledger.Time
-	at      ledger.Time
-}
-
 func newWorld(t *rapid.T) *world {
 	return &world{
 		t: t, a: ledgertest.NewMemory(), b: ledgertest.NewMemory(), now: second,
 		ended: map[taskKey]ledger.TaskState{}, fuelUsed: map[ledger.TenantID]uint64{},
-		runs: map[runKey]bool{}, seats: map[ledger.JobID]bool{},
+		seats: map[ledger.JobID]bool{},
 	}
 }
 
@@ -112,6 +104,7 @@ func (w *world) step() {
 	}
 	w.index++
 	command := ledger.Encode(e)
+	last := w.lastRuns()
 	result, err := ledger.Apply(w.a, w.index, command)
 	if err != nil {
 		w.t.Fatalf("apply %T: %v", c, err)
@@ -121,7 +114,7 @@ func (w *world) step() {
 		w.t.Fatal(err)
 	}
 	if f, ok := c.(*ledger.Fire); ok {
-		w.fired(f, answer)
+		w.fired(f, answer, last)
 	}
 	w.crash(command)
 	if w.a.Sum() != w.b.Sum() {
@@ -259,20 +252,32 @@ func (w *world) live(steps int) {
 	}
 }
 
+// lastRuns returns the time of the latest run of each order.
+func (w *world) lastRuns() map[ledger.OrderID]ledger.Time {
+	orders, err := ledger.Orders(w.a, ledger.OrderID{}, 10)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	last := map[ledger.OrderID]ledger.Time{}
+	for _, o := range orders {
+		last[o.ID] = o.LastAt
+	}
+	return last
+}
+
 // fired verifies that a time of an order is decided about once, by the last of what a
 // command says of it, and that no node has two jobs of a daemon.
-func (w *world) fired(c *ledger.Fire, r ledger.Result) {
+func (w *world) fired(c *ledger.Fire, r ledger.Result, last map[ledger.OrderID]ledger.Time) {
 	for i, item := range r.Items {
 		f := c.Firings[i]
 		o, err := ledger.FindOrder(w.a, f.Order)
 		switch {
 		case err != nil || item.Code == ledger.CodeRunPast || item.Code == ledger.CodeInvalid || o.State != ledger.OrderActive:
 		case o.Kind == ledger.OrderCron:
-			key := runKey{o.ID, o.Created, f.At}
-			if w.runs[key] || o.LastAt < f.At {
+			if f.At <= last[o.ID] || o.LastAt < f.At {
 				w.t.Fatalf("the run of %s at %s is decided about again, or not noted: %s, %+v", o.ID, f.At, item.Code, o)
 			}
-			w.runs[key] = true
+			last[o.ID] = f.At
 			if _, err := ledger.FindJob(w.a, ledger.RunJob(o.ID, f.At)); item.Code == ledger.CodeOK && err != nil {
 				w.t.Fatalf("the run of %s at %s made no job: %v", o.ID, f.At, err)
 			}

@@ -61,6 +61,8 @@ func TestDaemon(t *testing.T) {
 		leases(2, 1, 2)
 		// One drains, another leader comes: its jobs are stopped, the others stay.
 		g.mustDo(&ledger.SetNodeState{Node: nodeID(0), State: ledger.NodeDraining})
+		wait(3 * time.Second)
+		g.expect("stopped", g.count(&ledger.Cancel{}), 2)
 		g.elect(true)
 		wait(3 * time.Second)
 		g.expect("open", int(g.order(all).Open), 3)
@@ -87,6 +89,7 @@ func TestDaemon(t *testing.T) {
 		g.finish(0)
 		g.finish(1)
 		wait(time.Second)
+		g.expect("too early", g.metric("runs_total", ledger.CodeRunEarly.String()), 0)
 		g.expect("open in the end", int(g.order(all).Open), 0)
 	})
 }
