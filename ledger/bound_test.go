@@ -141,6 +141,40 @@ func TestManyDependents(t *testing.T) {
 	}
 }
 
+// TestManyAlternatives: a job ends for which many wait, each of which has others
+// that would have done as well.
+func TestManyAlternatives(t *testing.T) {
+	const first, others, waiting = 1, 60, 300
+	d := newDriver(t)
+	d.found("n1")
+	var after []ledger.JobID
+	for i := range others {
+		d.do(&ledger.Submit{Job: jobNumber(first + i), Spec: plainSpec(1)})
+		after = append(after, jobNumber(first+i))
+	}
+	for i := range waiting {
+		spec := plainSpec(2)
+		spec.After, spec.AfterOne = after, true
+		d.do(&ledger.Submit{Job: jobNumber(1000 + i), Spec: spec})
+	}
+	epoch := d.do(&ledger.Place{Placements: []ledger.Placement{{Job: jobNumber(first), Count: 1, Node: "n1", Slots: 1, Expiry: d.now + second}}}).Items[0].Epoch
+	n, r := d.written(&ledger.Report{Node: "n1", Leases: []ledger.LeaseReport{{Epoch: epoch, Runs: []ledger.Run{{Count: 1, State: ledger.TaskSucceeded}}}}})
+	if n > keysMax || !r.More {
+		t.Errorf("telling %d dependents writes %d keys, more is due: %v", waiting, n, r.More)
+	}
+	d.check()
+	// Nobody is left to be told when the rest are cancelled before their turn.
+	for i := range waiting {
+		d.try(&ledger.Cancel{Job: jobNumber(1000 + i)})
+	}
+	d.check()
+	d.ticks()
+	d.check()
+	if j, _ := ledger.FindJob(d.Memory, jobNumber(first)); j.Dependents != 0 || j.State != ledger.JobSucceeded {
+		t.Errorf("job is %+v", j)
+	}
+}
+
 // TestTenMillionTasks takes the largest job there can be through its life. One
 // task in ten fails at the first attempt, scattered, and nothing grows beyond a
 // bit for each task.

@@ -195,6 +195,12 @@ func (c *checker) jobState(j *Job, spec *JobSpec) {
 		for _, id := range spec.After {
 			if c.get(keyDependent(id, j.ID)) != nil {
 				waits++
+				continue
+			}
+			// A job that was submitted later has the id of one that was pruned.
+			var dep Job
+			if c.load(keyJob(id), &dep) && dep.Created <= j.Created && spec.after(dep.State, j.DependsOn) != afterLater {
+				wrong("job %s waits, though %s is %s", j.ID, id, dep.State)
 			}
 		}
 		equal(j.DependsOn, waits, "job %s: jobs that it waits for", j.ID)
@@ -212,9 +218,13 @@ func (c *checker) jobTimers(j *Job, spec *JobSpec) {
 		c.timer(j.Stopped, timerStop, j.ID[:], "job %s: ranges to kill", j.ID)
 	}
 	if j.State.Final() {
-		c.timer(j.Finished+RetentionNanos, timerPrune, j.ID[:], "job %s: retention", j.ID)
+		c.timer(j.Finished+spec.Retention(), timerPrune, j.ID[:], "job %s: retention", j.ID)
 		if j.Dependents > 0 {
 			c.timer(j.Finished, timerDependents, j.ID[:], "job %s: dependents", j.ID)
+		} else if c.get(keyTimer(j.Finished, timerDependents, j.ID[:])) != nil {
+			// The last ones wait no longer: others were told that they were cancelled,
+			// or need not wait. The timer will find nothing to do.
+			c.want[tableTimer]++
 		}
 	}
 }

@@ -111,6 +111,10 @@ type RegisterNode struct {
 type SetNodeState struct {
 	Node  NodeID
 	State NodeState
+	// From lists the states out of which the node may be taken, in ascending
+	// order; empty is any. In another one it stays: who decided has not seen what
+	// somebody else did since. A node that is in State already is left as it is.
+	From []NodeState
 }
 
 // RemoveNode forgets a node that has no leases.

@@ -19,6 +19,9 @@ func (c *RegisterNode) fields(w *wire) {
 func (c *SetNodeState) fields(w *wire) {
 	text(w, &c.Node)
 	w.u8((*uint8)(&c.State))
+	if w.since(2, len(c.From) > 0) {
+		list(w, &c.From, func(s *NodeState) { w.u8((*uint8)(s)) })
+	}
 }
 
 func (c *RemoveNode) fields(w *wire) { text(w, &c.Node) }

@@ -20,10 +20,12 @@ type Envelope struct {
 // Encode returns the bytes of a log entry for e: the version, the command's
 // number, the envelope's fields and the command's.
 func Encode(e Envelope) []byte {
-	w := wire{version: 1, buf: make([]byte, 2, 128)}
-	w.buf[0], w.buf[1] = w.version, e.Body.kind()
-	e.head(&w)
-	e.Body.fields(&w)
+	w := wire{buf: make([]byte, 0, 128)}
+	w.write(func() {
+		w.buf = append(w.buf[:0], w.version, e.Body.kind())
+		e.head(&w)
+		e.Body.fields(&w)
+	})
 	return w.buf
 }
 
@@ -36,11 +38,13 @@ func Decode(b []byte) (Envelope, error) {
 		return e, fmt.Errorf("decode command: %w: %d bytes, from 2 to %d", ErrMalformed, len(b), CommandBytesMax)
 	}
 	w := wire{decoding: true, version: b[0], buf: b[2:]}
-	if e.Body = newCommand(b[1]); w.version != 1 || e.Body == nil {
-		return e, fmt.Errorf("decode command: %w: number %d, version %d", ErrUnknownCommand, b[1], w.version)
+	if e.Body = newCommand(b[1]); e.Body != nil && w.version <= wireVersion {
+		e.head(&w)
+		e.Body.fields(&w)
 	}
-	e.head(&w)
-	e.Body.fields(&w)
+	if e.Body == nil || w.unknown() {
+		return Envelope{}, fmt.Errorf("decode command: %w: number %d, version %d", ErrUnknownCommand, b[1], w.version)
+	}
 	if w.err == nil && len(w.buf) != 0 {
 		w.fail("trailing bytes")
 	}

@@ -40,6 +40,13 @@ func goldenSpec() JobSpec {
 	}
 }
 
+// goldenSpec2 has the fields of version 2 as well.
+func goldenSpec2() JobSpec {
+	spec := goldenSpec()
+	spec.AfterAny, spec.AfterOne, spec.RetentionNanos = false, true, 3600e9
+	return spec
+}
+
 func goldenCommands() map[string]Command {
 	quota := Quota{FuelTotal: 1e15, MemoryBytes: 1 << 40, QueuedTasks: 1e7, Jobs: 1000}
 	spec := goldenSpec()
@@ -48,7 +55,12 @@ func goldenCommands() map[string]Command {
 		First: 5, Count: 3, State: TaskFailed, Exit: 2, Terminal: true,
 		Usage: Usage{Fuel: 100, MemoryByteSeconds: 200, WallNanos: 300}, Digest: [32]byte{9, 31: 8},
 	}
+	spec2 := goldenSpec2()
+	spec2.Payload = spec.Payload
 	return map[string]Command{
+		"submit_v2":         &Submit{Job: id("job"), Spec: spec2},
+		"set_node_state_v2": &SetNodeState{Node: "n1", State: NodeUnreachable, From: []NodeState{NodeUp, NodeDraining}},
+
 		"create_tenant":   &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
 		"set_quota":       &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
 		"register_node":   &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Labels: []Label{{"zone", "north"}}, Features: []string{"simd"}},
@@ -75,8 +87,10 @@ func goldenCommands() map[string]Command {
 }
 
 func goldenRecords() map[string]fielder {
-	spec := goldenSpec()
+	spec, spec2 := goldenSpec(), goldenSpec2()
 	return map[string]fielder{
+		"spec_v2": &spec2,
+
 		"tenant": &Tenant{
 			ID: "acme", Weight: 2, BandMax: 5, Quota: Quota{1, 2, 3, 4}, FuelReserved: 5, FuelUsed: 6,
 			Leased: Resources{7, 8, 9, 10}, Queued: 11, Jobs: 12,
@@ -249,6 +263,8 @@ func TestStableNumbers(t *testing.T) {
 		{"errandSteps", errandSteps},
 		{"ClientNanos", int64(ClientNanos)},
 		{"RetentionNanos", int64(RetentionNanos)},
+		{"RetentionMinNanos", int64(RetentionMinNanos)},
+		{"RetentionMaxNanos", int64(RetentionMaxNanos)},
 		{"AccountDays", AccountDays},
 		{"RefusalNanos", int64(RefusalNanos)},
 		{"OrdersMax", OrdersMax},

@@ -68,7 +68,7 @@ func (s *session) finishWhenDone(j *heldJob) {
 	j.Finished = s.now
 	s.tenant(j.Tenant).Jobs--
 	s.delete(keyReasons(j.ID))
-	s.arm(j.Finished+RetentionNanos, timerPrune, j.ID[:])
+	s.arm(j.Finished+s.specOf(j).Retention(), timerPrune, j.ID[:])
 	s.note(j, Event{Kind: EventFinished, Job: j.State, Cause: j.Cause})
 	if j.Dependents > 0 {
 		s.later(errand{timerDependents, j.Finished, string(j.ID[:])})
@@ -98,9 +98,9 @@ func (s *session) disarmDeadlines(j *heldJob) {
 	}
 }
 
-// forgetDependencies takes a job that is stopped out of the lists of those that
-// it waits for.
-func (s *session) forgetDependencies(j *heldJob) {
+// forgetDependencies takes a job that waits no longer out of the lists of those
+// that it waited for, and returns how many they are.
+func (s *session) forgetDependencies(j *heldJob) (lists int) {
 	for _, id := range s.specOf(j).After {
 		key := keyDependent(id, j.ID)
 		dep := s.job(id)
@@ -110,28 +110,66 @@ func (s *session) forgetDependencies(j *heldJob) {
 		s.delete(key)
 		dep.Dependents--
 		j.DependsOn--
+		lists++
 	}
+	return lists
 }
 
-// tellDependents tells the jobs that come after a job how that one ended, at
-// most steps of them, and returns how many.
-func (s *session) tellDependents(j *heldJob, steps int) int {
+// tellDependents tells the jobs that come after a job how that one ended, while
+// they and the lists that they are taken out of are less than steps, and returns
+// how many.
+func (s *session) tellDependents(j *heldJob, steps int) (used int) {
 	prefix := prefixDependent(j.ID)
-	keys := s.keys(prefix, steps)
-	for _, key := range keys {
+	for _, key := range s.keys(prefix, steps) {
+		if used >= steps {
+			break
+		}
+		used++
 		s.delete(key)
 		j.Dependents--
 		id := parseJob(key[len(prefix):])
 		d := s.job(id)
 		d.DependsOn--
-		switch {
-		case j.State != JobSucceeded && !s.specOf(d).AfterAny:
+		switch s.specOf(d).after(j.State, d.DependsOn) {
+		case afterNever:
 			s.stop(d, CauseDependency, j.ID)
-		case d.DependsOn == 0:
+		case afterNow:
+			if d.DependsOn > 0 {
+				used += s.forgetDependencies(d)
+			}
 			s.activate(d)
 		}
 	}
-	return len(keys)
+	return used
+}
+
+// What the end of a job that it comes after means for a job.
+const (
+	afterLater = iota // it goes on waiting
+	afterNow          // it is queued
+	afterNever        // it can never be queued any more
+)
+
+// after says what it means that a job of After has ended in a state while so many
+// others of them have not ended.
+func (s *JobSpec) after(end JobState, others uint32) int {
+	switch {
+	case s.AfterOne && end == JobSucceeded:
+		return afterNow
+	case end != JobSucceeded && !s.AfterAny && (!s.AfterOne || others == 0):
+		return afterNever
+	case others == 0:
+		return afterNow
+	}
+	return afterLater
+}
+
+// Retention is how long the job is kept when it has ended.
+func (s *JobSpec) Retention() Time {
+	if s.RetentionNanos == 0 {
+		return RetentionNanos
+	}
+	return Time(s.RetentionNanos)
 }
 
 // prune forgets a finished job, at most steps records of each kind, and reports

@@ -66,8 +66,11 @@ const (
 	// ClientNanos is how long a client's last result is kept after its last
 	// command: a command repeated later than that would be done twice.
 	ClientNanos = Time(24 * time.Hour)
-	// RetentionNanos is how long a finished job is kept.
-	RetentionNanos = Time(7 * 24 * time.Hour)
+	// RetentionNanos is how long a finished job is kept that does not say it, from
+	// RetentionMinNanos to RetentionMaxNanos what a job may say.
+	RetentionNanos    = Time(7 * 24 * time.Hour)
+	RetentionMinNanos = Time(time.Minute)
+	RetentionMaxNanos = Time(400 * 24 * time.Hour)
 	// AccountDays is how many days a daily account is kept.
 	AccountDays = 400
 	// RefusalNanos is the wait after a node has refused a lease.

@@ -1,6 +1,9 @@
 package ledger
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 func (c *RegisterNode) apply(s *session) Result {
 	switch {
@@ -49,7 +52,16 @@ func (c *SetNodeState) apply(s *session) Result {
 	if c.State >= nodeStates {
 		return outside("state", uint64(c.State), 0, uint64(nodeStates)-1)
 	}
-	if n.State != c.State {
+	for i, from := range c.From {
+		if from >= nodeStates || i > 0 && from <= c.From[i-1] {
+			return refuse(CodeInvalid, "from")
+		}
+	}
+	switch {
+	case n.State == c.State:
+	case len(c.From) > 0 && !slices.Contains(c.From, n.State):
+		return refuse(CodeNodeState, n.State.String())
+	default:
 		s.setNodeState(n, c.State)
 	}
 	return Result{}

@@ -183,9 +183,14 @@ type JobSpec struct {
 	Features []string
 	// SpreadLabel asks for tasks to be spread over this label's values.
 	SpreadLabel string
-	// After lists jobs that must have succeeded (or ended, with AfterAny).
+	// After lists jobs that must have succeeded: all of them, or with AfterOne at
+	// least one. With AfterAny they must have ended, however.
 	After    []JobID
 	AfterAny bool
+	AfterOne bool
+	// RetentionNanos is how long the job is kept when it has ended, from
+	// RetentionMinNanos to RetentionMaxNanos; zero is RetentionNanos.
+	RetentionNanos int64
 	// Payload is the rest of the specification, which the ledger only keeps:
 	// at most PayloadBytesMax.
 	Payload []byte

@@ -52,7 +52,7 @@ func (w *world) command() ledger.Command {
 			Labels: []ledger.Label{{Name: "zone", Value: rapid.SampledFrom([]string{"a", "b"}).Draw(w.t, "zone")}, {Name: ledger.LabelNode, Value: string(node)}},
 		}
 	case 4:
-		return &ledger.SetNodeState{Node: w.node(), State: ledger.NodeState(w.n(0, 4, "state"))}
+		return &ledger.SetNodeState{Node: w.node(), State: ledger.NodeState(w.n(0, 4, "state")), From: w.from()}
 	case 5:
 		return &ledger.RemoveNode{Node: w.node()}
 	case 6:
@@ -126,6 +126,14 @@ func (w *world) fire() ledger.Command {
 	return c
 }
 
+// from returns states in order, mostly.
+func (w *world) from() (list []ledger.NodeState) {
+	for range w.n(0, 2, "from") {
+		list = append(list, ledger.NodeState(w.n(0, 4, "from")))
+	}
+	return list
+}
+
 func (w *world) quota() ledger.Quota {
 	q := ledger.Quota{}
 	if w.n(0, 1, "bounded") == 0 {
@@ -145,9 +153,15 @@ func (w *world) spec() ledger.JobSpec {
 			BackoffNanos: int64(w.n(0, 2, "backoff")) * 1e9, BackoffMaxNanos: 5e9,
 		},
 		QueueNanos: int64(w.n(0, 1, "queue")) * 100e9, TotalNanos: int64(w.n(0, 1, "total")) * 200e9,
-		LossGraceNanos: int64(w.n(0, 1, "grace")) * 20e9, AfterAny: w.n(0, 1, "any") == 1,
+		LossGraceNanos: int64(w.n(0, 1, "grace")) * 20e9, RetentionNanos: rapid.SampledFrom([]int64{0, 60e9, 100_000e9}).Draw(w.t, "retention"),
 	}
-	for range w.n(0, 2, "dependencies") {
+	switch w.n(0, 3, "condition") {
+	case 0:
+		spec.AfterAny = true
+	case 1, 2:
+		spec.AfterOne = true
+	}
+	for range w.n(0, 3, "dependencies") {
 		spec.After = append(spec.After, w.job())
 	}
 	if w.n(0, 3, "constrained") == 0 {

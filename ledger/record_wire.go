@@ -184,4 +184,8 @@ func (s *JobSpec) fields(w *wire) {
 	text(w, &s.SpreadLabel)
 	list(w, &s.After, func(j *JobID) { w.fixed(j[:]) })
 	w.bool(&s.AfterAny)
+	if w.since(2, s.AfterOne || s.RetentionNanos != 0) {
+		w.bool(&s.AfterOne)
+		w.i64(&s.RetentionNanos)
+	}
 }

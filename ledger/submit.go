@@ -55,9 +55,11 @@ func (c *Submit) apply(s *session) Result {
 	return Result{}
 }
 
-// dependencies returns the jobs that the spec names and that have not ended.
+// dependencies returns the jobs that the spec names and waits for: those that
+// have not ended, or none when it need not wait any more.
 func (s *session) dependencies(spec *JobSpec) ([]*heldJob, Result) {
 	var waits []*heldJob
+	var succeeded, failed *heldJob
 	for _, id := range spec.After {
 		dep := s.job(id)
 		switch {
@@ -65,9 +67,19 @@ func (s *session) dependencies(spec *JobSpec) ([]*heldJob, Result) {
 			return nil, refuse(CodeDependencyUnknown, id.String())
 		case !dep.State.Final():
 			waits = append(waits, dep)
-		case dep.State != JobSucceeded && !spec.AfterAny:
+		case dep.State == JobSucceeded:
+			succeeded = dep
+		case !spec.AfterAny && !spec.AfterOne:
 			return nil, refuse(CodeDependencyFailed, id.String())
+		default:
+			failed = dep
 		}
+	}
+	switch {
+	case spec.AfterOne && succeeded != nil:
+		return nil, Result{}
+	case spec.AfterOne && failed != nil && len(waits) == 0:
+		return nil, refuse(CodeDependencyFailed, failed.ID.String())
 	}
 	return waits, Result{}
 }
@@ -110,6 +122,7 @@ func (s *JobSpec) check() Result {
 		{"constraints", uint64(len(s.Constraints)), 0, ConstraintsMax},
 		{"features", uint64(len(s.Features)), 0, FeaturesMax},
 		{"after", uint64(len(s.After)), 0, AfterMax},
+		{"retention", uint64(s.Retention()), uint64(RetentionMinNanos), uint64(RetentionMaxNanos)},
 		{"spread_label", uint64(len(s.SpreadLabel)), 0, TextBytesMax},
 		{"payload", uint64(len(s.Payload)), 0, PayloadBytesMax},
 	} {
@@ -133,6 +146,9 @@ func (s *JobSpec) checkLists() Result {
 		if !validText(f) {
 			return refuse(CodeInvalid, "feature "+clip(f))
 		}
+	}
+	if s.AfterAny && s.AfterOne {
+		return refuse(CodeInvalid, "after")
 	}
 	for i, id := range s.After {
 		for _, other := range s.After[:i] {

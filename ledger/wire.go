@@ -9,21 +9,29 @@ import (
 // wire writes or reads the fields of a record, in one order that is written
 // down once for both directions. Integers are varints, texts and lists are
 // length-prefixed. An encoding begins with its version; a field that is added
-// later goes to the end, behind `if w.version >= 2`, and no field is ever
-// removed, so that every version reads what those before it have written.
+// later goes to the end, behind `if w.since(2, it is set)`, and no field is ever
+// removed, so that every version reads what those before it have written. What
+// uses no field of a later version is written as before, byte for byte: replicas
+// of the earlier program go on as long as nobody uses what they do not know.
 // A decoder allocates in proportion to its input, but for masks, which take up
 // to LeaseTasksMax bits.
 type wire struct {
 	decoding bool
 	version  uint8
-	buf      []byte // what was written, or what is left to read
-	err      error  // the first error while reading
+	// newest is the latest version that the fields so far know, needed the one
+	// that a field which is set asks for.
+	newest, needed uint8
+	buf            []byte // what was written, or what is left to read
+	err            error  // the first error while reading
 }
+
+// wireVersion is the latest version of an encoding.
+const wireVersion = 2
 
 // fielder is a value whose fields go through a wire.
 type fielder interface{ fields(w *wire) }
 
-// encode returns version 1 of v.
+// encode returns v in the lowest version that holds all of it.
 func encode(v fielder) []byte {
 	w := wire{buf: make([]byte, 0, 128)}
 	return w.encode(v)
@@ -31,11 +39,37 @@ func encode(v fielder) []byte {
 
 // encode does the same in a buffer that the next call uses again.
 func (w *wire) encode(v fielder) []byte {
-	w.version = 1
-	w.buf = append(w.buf[:0], w.version)
-	v.fields(w)
+	w.write(func() {
+		w.buf = append(w.buf[:0], w.version)
+		v.fields(w)
+	})
 	return w.buf
 }
+
+// write calls what writes an encoding, again when it turns out to need a later
+// version.
+func (w *wire) write(whole func()) {
+	w.version, w.needed = 1, 1
+	whole()
+	if w.needed > w.version {
+		w.version = w.needed
+		whole()
+	}
+}
+
+// since reports whether the fields that a version has added are part of the
+// encoding. Writing, they are when one of them is set.
+func (w *wire) since(version uint8, set bool) bool {
+	w.newest = max(w.newest, version)
+	if set && !w.decoding {
+		w.needed = max(w.needed, version)
+	}
+	return w.version >= version
+}
+
+// unknown reports whether the version that is read is one in which what was read
+// has no fields yet: a later program wrote it.
+func (w *wire) unknown() bool { return w.version == 0 || w.version > max(w.newest, 1) }
 
 // decode reads v from what encode has made.
 func decode(b []byte, v fielder) error {
@@ -43,10 +77,12 @@ func decode(b []byte, v fielder) error {
 		return fmt.Errorf("%w: empty", ErrMalformed)
 	}
 	w := wire{decoding: true, version: b[0], buf: b[1:]}
-	if w.version != 1 {
-		return fmt.Errorf("%w: version %d, want 1", ErrMalformed, w.version)
+	if w.version <= wireVersion {
+		v.fields(&w)
 	}
-	v.fields(&w)
+	if w.unknown() {
+		return fmt.Errorf("%w: version %d, want 1 to %d", ErrMalformed, w.version, max(w.newest, 1))
+	}
 	if w.err == nil && len(w.buf) != 0 {
 		w.fail("trailing bytes")
 	}

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -90,6 +92,42 @@ func TestDecodeTruncated(t *testing.T) {
 			if decode(b[:n], reflect.New(reflect.TypeOf(v).Elem()).Interface().(fielder)) == nil {
 				t.Errorf("%s: the first %d of %d bytes are a record", name, n, len(b))
 			}
+		}
+	}
+}
+
+// TestVersions: an encoding has the lowest version that holds all of it, and no
+// version but those in which its kind has fields is read.
+func TestVersions(t *testing.T) {
+	commands := goldenCommands()
+	for name, c := range commands {
+		b := Encode(Envelope{Seq: 1, Now: 2, Body: c})
+		want := uint8(1)
+		if strings.HasSuffix(name, "_v2") {
+			want = 2
+		}
+		if b[0] != want {
+			t.Errorf("%s has version %d, should have %d", name, b[0], want)
+		}
+		newest := want
+		if commands[name+"_v2"] != nil {
+			newest = 2
+		}
+		for _, version := range []uint8{0, newest + 1, wireVersion + 1, 255} {
+			b[0] = version
+			if _, err := Decode(b); !errors.Is(err, ErrUnknownCommand) {
+				t.Errorf("%s of version %d: %v", name, version, err)
+			}
+		}
+	}
+	for name, v := range goldenRecords() {
+		b := encode(v)
+		if want := strings.HasSuffix(name, "_v2"); want != (b[0] == 2) {
+			t.Errorf("%s has version %d", name, b[0])
+		}
+		b[0] = wireVersion + 1
+		if err := decode(b, reflect.New(reflect.TypeOf(v).Elem()).Interface().(fielder)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s of version %d: %v", name, b[0], err)
 		}
 	}
 }

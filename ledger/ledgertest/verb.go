@@ -20,7 +20,11 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 	case "node":
 		return a.node()
 	case "node-state":
-		return &ledger.SetNodeState{Node: ledger.NodeID(a.word(0)), State: named[ledger.NodeState](a, a.word(1))}
+		c := &ledger.SetNodeState{Node: ledger.NodeID(a.word(0)), State: named[ledger.NodeState](a, a.word(1))}
+		for _, from := range a.values["from"] {
+			c.From = append(c.From, named[ledger.NodeState](a, from))
+		}
+		return c
 	case "remove-node":
 		return &ledger.RemoveNode{Node: ledger.NodeID(a.word(0))}
 	case "module":
@@ -98,7 +102,8 @@ func (a *arguments) spec() ledger.JobSpec {
 			BackoffNanos: backoff, BackoffMaxNanos: max(backoff, a.nanos("backoff-max")),
 		},
 		QueueNanos: a.nanos("queue"), TotalNanos: a.nanos("total"), LossGraceNanos: a.nanos("grace"),
-		Features: a.values["feature"], AfterAny: a.text("after-any") == "true",
+		Features: a.values["feature"], AfterAny: a.text("after-any") == "true", AfterOne: a.text("after-one") == "true",
+		RetentionNanos: a.nanos("retention"),
 	}
 	for _, s := range a.values["need"] {
 		label, value, _ := strings.Cut(s, ":")
