@@ -166,7 +166,12 @@ func (l *lead) setStates(states map[ledger.NodeState][]ledger.NodeID) {
 		l.log.Info("nodes change their state", "state", state.String(), "nodes", len(ids), "first", ids[0])
 		l.metrics.states.WithLabelValues(state.String()).Add(float64(len(ids)))
 		for _, id := range ids {
-			commands = append(commands, &ledger.SetNodeState{Node: id, State: state})
+			// What an operator has said meanwhile stands.
+			from := ledger.NodeUp
+			if state == ledger.NodeUp {
+				from = ledger.NodeUnreachable
+			}
+			commands = append(commands, &ledger.SetNodeState{Node: id, State: state, From: []ledger.NodeState{from}})
 		}
 	}
 	l.board.flying = true

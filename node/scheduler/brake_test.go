@@ -59,6 +59,35 @@ func TestDeparted(t *testing.T) {
 	})
 }
 
+// TestStatesCross: an operator who drains a node while the scheduler is about to
+// say that it is silent, or back, has the last word.
+func TestStatesCross(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrid(t)
+		g.add(2, 4)
+		drain := &ledger.SetNodeState{Node: nodeID(0), State: ledger.NodeDraining}
+		crossed := 0
+		g.fail = func(c ledger.Command) error {
+			if set, ok := c.(*ledger.SetNodeState); ok && set.State != ledger.NodeDraining && set.Node == nodeID(0) {
+				crossed++
+				g.apply(drain)
+			}
+			return nil
+		}
+		g.open()
+		g.wait(time.Minute)
+		g.silent[0] = true
+		g.wait(time.Duration(g.config.Params.OfferAgeNanosMax) + g.config.SilenceMax + beat)
+		g.expect("drained as it falls silent", int(g.state(0)), int(ledger.NodeDraining))
+		g.mustDo(&ledger.SetNodeState{Node: nodeID(0), State: ledger.NodeUnreachable, From: []ledger.NodeState{ledger.NodeDraining}})
+		g.silent[0] = false
+		g.offer(0, 4)
+		g.wait(2 * g.config.BoardInterval)
+		g.expect("drained as it returns", int(g.state(0)), int(ledger.NodeDraining))
+		g.expect("commands that crossed", crossed, 2)
+	})
+}
+
 // TestNewLeaderWaits: a new leader, whose board is empty, takes nobody for silent
 // before it has waited, and lets nodes renew before leases run out.
 func TestNewLeaderWaits(t *testing.T) {
