@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
@@ -145,6 +146,28 @@ func TestJobs(t *testing.T) {
 		}
 	})
 	t.Run("inputs", func(t *testing.T) { readOutputs(ctx, t, c, hello) })
+	t.Run("any dependency", func(t *testing.T) {
+		endless := submit(ctx, t, c[0], "module: %s\n", spin)
+		good, bad := submit(ctx, t, c[1], "module: %s\n", hello), submit(ctx, t, c[2], "module: %s\nretry: {attempts: 1}\n", exit)
+		next := submit(ctx, t, c[0], "module: %s\nretention: 90m\nafter: {jobs: [%s, %s, %s], condition: any}\n", hello, bad.ID, endless.ID, good.ID)
+		j, err := c[1].Wait(ctx, next.ID, client.Fresh{Index: next.Index})
+		if err != nil || j.State != api.JobSucceeded || j.RetentionSeconds != 5400 || !j.KeptUntil.Equal(j.Finished.Add(90*time.Minute)) {
+			t.Errorf("%+v, %v", j, err)
+		}
+		if _, err := c[2].Wait(ctx, bad.ID, client.Fresh{Index: next.Index}); err != nil {
+			t.Fatal(err)
+		}
+		hope := submit(ctx, t, c[2], "module: %s\nafter: {jobs: [%s, %s], condition: any}\n", hello, bad.ID, endless.ID)
+		if w, err := c[2].Why(ctx, hope.ID); err != nil || !slices.Equal(w.After, []string{endless.ID}) || !strings.Contains(w.Text, "any of 2 jobs") {
+			t.Errorf("%+v, %v", w, err)
+		}
+		if _, err := c[1].Cancel(ctx, endless.ID); err != nil {
+			t.Fatal(err)
+		}
+		if j, err := c[0].Wait(ctx, hope.ID, client.Fresh{Index: hope.Index}); err != nil || j.State != api.JobKilled || j.Blame != endless.ID {
+			t.Errorf("%+v, %v", j, err)
+		}
+	})
 	t.Run("why", func(t *testing.T) {
 		file := fmt.Sprintf("module: %s\nconstraints: {labels: {zone: moon}}\n", hello)
 		p, err := c[1].Plan(ctx, []byte(file))

@@ -71,11 +71,16 @@ type Job struct {
 	Placed   *time.Time `json:"placed,omitempty" doc:"When a node first got a lease on some of it"`
 	Stopped  *time.Time `json:"stopped,omitempty"`
 	Finished *time.Time `json:"finished,omitempty"`
-	Reads    []Read     `json:"reads,omitempty" doc:"What other jobs have put out and its tasks are given"`
-	Usage    Usage      `json:"usage"`
-	Events   uint32     `json:"events" doc:"Number of its last event"`
-	Order    string     `json:"order,omitempty" doc:"The standing order that made it"`
-	Index    uint64     `json:"index" doc:"The ledger's index up to which this holds"`
+	// RetentionSeconds is how long it is kept when it has ended; KeptUntil is
+	// known from then on.
+	RetentionSeconds uint64     `json:"retention_seconds" doc:"How long it is kept when it has ended"`
+	KeptUntil        *time.Time `json:"kept_until,omitempty" doc:"When it is forgotten, with its results; known when it has ended"`
+
+	Reads  []Read `json:"reads,omitempty" doc:"What other jobs have put out and its tasks are given"`
+	Usage  Usage  `json:"usage"`
+	Events uint32 `json:"events" doc:"Number of its last event"`
+	Order  string `json:"order,omitempty" doc:"The standing order that made it"`
+	Index  uint64 `json:"index" doc:"The ledger's index up to which this holds"`
 }
 
 // Read is what a job has put out and another one reads.

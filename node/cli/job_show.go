@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
+	"github.com/dugnad/dugnad/node/quantity"
 )
 
 func (a *app) jobShowCommand() *cobra.Command {
@@ -67,6 +69,11 @@ func (g *grid) printJob(j *api.Job, why string) error {
 	t.fact("placed", g.when(j.Placed))
 	t.fact("stopped", g.when(j.Stopped))
 	t.fact("finished", g.when(j.Finished))
+	kept := quantity.FormatDuration(time.Duration(j.RetentionSeconds)*time.Second) + " when it has ended"
+	if j.KeptUntil != nil {
+		kept = "until " + g.when(j.KeptUntil)
+	}
+	t.fact("kept", kept)
 	t.fact("fuel", fuelAmount(j.Usage.Fuel))
 	t.fact("time", seconds(j.Usage.WallSeconds))
 	return t.flush()

@@ -53,6 +53,10 @@ func readJob(tx ledger.Tx, j *ledger.Job) (api.Job, error) {
 		Band: j.Band, Count: j.Count, Tasks: tally(j.Tasks), Created: *when(j.Created), Queued: when(j.Queued), Placed: when(j.Placed),
 		Stopped: when(j.Stopped), Finished: when(j.Finished), Usage: usage(j.Usage), Events: j.Events,
 	}
+	out.RetentionSeconds = uint64(time.Duration(spec.Retention()) / time.Second)
+	if j.State.Final() {
+		out.KeptUntil = when(j.Finished + spec.Retention())
+	}
 	if j.Blame != (ledger.JobID{}) {
 		out.Blame = j.Blame.String()
 	}

@@ -128,6 +128,9 @@ func explainWaiting(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
 		}
 	}
 	out.Text = fmt.Sprintf("it comes after %d jobs that have not ended", len(out.After))
+	if spec.AfterOne {
+		out.Text = fmt.Sprintf("it comes after any of %d jobs, of which none has succeeded yet: %d still can", len(spec.After), len(out.After))
+	}
 	return nil
 }
 

@@ -126,7 +126,4 @@ func (a After) check(c *checker) {
 		seen[id] = true
 	}
 	c.choice("after.condition", string(a.Condition), a.Condition)
-	if a.Condition == Any {
-		c.add("after.condition", "any is not offered yet", "use succeeded (all of them) or finished (all of them, however they ended)")
-	}
 }

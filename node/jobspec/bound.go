@@ -45,6 +45,7 @@ func bounds() []bound {
 		{"retry.backoff", 0, spanMax, func(j *Job) uint64 { return uint64(j.Retry.Backoff) }, span},
 		{"retry.backoff_max", 0, spanMax, func(j *Job) uint64 { return uint64(j.Retry.BackoffMax) }, span},
 		{"retry.loss_grace", 0, spanMax, func(j *Job) uint64 { return uint64(j.Retry.LossGrace) }, span},
+		{"retention", uint64(ledger.RetentionMinNanos), uint64(ledger.RetentionMaxNanos), func(j *Job) uint64 { return uint64(j.Retention) }, span},
 		{"deadlines.queue", 0, spanMax, func(j *Job) uint64 { return uint64(j.Deadlines.Queue) }, span},
 		{"deadlines.total", 0, spanMax, func(j *Job) uint64 { return uint64(j.Deadlines.Total) }, span},
 	}

@@ -59,7 +59,9 @@ var docs = map[string]string{
 	"constraints.features": "What the node's runtime must offer.",
 
 	"after":           "Jobs that must have ended before this one is queued: a list of ids, or jobs with a condition. Jobs whose outputs are read need not be named.",
-	"after.condition": "succeeded: all of them have; finished: all have ended, however; any: at least one has succeeded (not offered yet).",
+	"after.condition": "succeeded: all of them have; finished: all have ended, however; any: one of them has, and the others need not be waited for. When that cannot come about any more, the job is killed.",
+
+	"retention": "How long the job is kept when it has ended, with its results.",
 
 	"schedule": "When a cron job runs: minute, hour, day, month and weekday as in a crontab, or a word such as @daily.",
 	"timezone": "Time zone of the schedule, such as Europe/Oslo; UTC when left out.",

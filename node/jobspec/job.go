@@ -38,6 +38,8 @@ type Job struct {
 	// Spread is the label over whose values tasks are spread, or "operator".
 	Spread string `json:"spread,omitempty"`
 	After  After  `json:"after,omitzero"`
+	// Retention is how long the job is kept when it has ended.
+	Retention Duration `json:"retention"`
 	// Schedule, Timezone, Overlap and CatchUp belong to KindCron.
 	Schedule string  `json:"schedule,omitempty"`
 	Timezone string  `json:"timezone,omitempty"`
@@ -156,5 +158,6 @@ func Default() Job {
 			Attempts: 3, Losses: 10, LossGrace: Duration(2 * time.Second),
 			Backoff: Duration(time.Second), BackoffMax: Duration(time.Minute),
 		},
+		Retention: Duration(ledger.RetentionNanos),
 	}
 }

@@ -41,8 +41,8 @@ func (j *Job) checkStanding(c *checker) {
 	if !j.Standing() {
 		return
 	}
-	if len(j.After.Jobs) > 0 {
-		c.add("after", "belongs to kind: job, and this is kind: "+string(j.Kind), "remove it: ended jobs are forgotten, and the order's own come after each other with overlap: queue")
+	if len(j.dependencies()) > 0 {
+		c.add("after", "and inputs from other jobs belong to kind: job, and this is kind: "+string(j.Kind), "remove them: ended jobs are forgotten, and the order's own come after each other with overlap: queue")
 	}
 	if n := len(j.Constraints.Labels); j.Kind == KindDaemon && n == ledger.ConstraintsMax {
 		c.add("constraints.labels", fmt.Sprintf("has %d demands, at most %d for a daemon", n, n-1), "ask for less: one more is the node itself")

@@ -41,9 +41,18 @@ func (j *Job) Spec(tenant ledger.TenantID) (ledger.JobSpec, error) {
 		},
 		QueueNanos: int64(j.Deadlines.Queue), TotalNanos: int64(j.Deadlines.Total), LossGraceNanos: int64(j.Retry.LossGrace),
 		Constraints: slices.Clone(j.Constraints.Labels), Features: slices.Clone(j.Constraints.Features), SpreadLabel: j.Spread,
-		After: j.dependencies(), AfterAny: j.After.Condition == Finished,
-		Payload: payload,
+		After: j.dependencies(), AfterAny: j.After.Condition == Finished, AfterOne: j.After.Condition == Any,
+		RetentionNanos: j.retention(), Payload: payload,
 	}, nil
+}
+
+// retention returns JobSpec.RetentionNanos. The ledger is not told its own
+// default: what a job does not ask for, earlier versions of it need not know.
+func (j *Job) retention() int64 {
+	if j.Retention == Duration(ledger.RetentionNanos) {
+		return 0
+	}
+	return int64(j.Retention)
 }
 
 // validTenant repeats what the ledger asks of a tenant's name.

@@ -120,7 +120,7 @@ const (
 	Succeeded Condition = "succeeded"
 	// Finished: all of them have ended, however.
 	Finished Condition = "finished"
-	// Any: at least one of them has succeeded. The ledger does not offer it yet.
+	// Any: one of them has succeeded; the others need not have ended.
 	Any Condition = "any"
 )
 
