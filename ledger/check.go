@@ -3,7 +3,8 @@ package ledger
 import "fmt"
 
 // Check verifies that what is stored fits together: every task is in exactly one
-// place and every counter, sum, index and timer agrees with what it is made of.
+// place, with at most one spare beside its lease, and every counter, sum, index
+// and timer agrees with what it is made of.
 // The error names the first thing that does not. It reads the whole state once,
 // in portions, and keeps in memory only the sums per tenant, node and module and
 // one bit per task of one job.

@@ -28,6 +28,7 @@ func (c *checker) job(key, value []byte) {
 	tasks[TaskKilled] = j.Unlisted
 	c.pending(&j, &spec, &tasks)
 	c.leases(&j, &spec, &tasks)
+	c.spares(&j, &spec)
 	c.chunks(&j, &tasks)
 	if !j.Pruning {
 		equal(j.Tasks, tasks, "job %s: tasks by state", j.ID)
@@ -41,7 +42,7 @@ func (c *checker) job(key, value []byte) {
 	c.jobTimers(&j, &spec)
 	c.jobRecords(&j, &spec)
 	t := c.owner(j.Tenant)
-	t.FuelReserved += uint64(j.Tasks.open()) * spec.FuelMax
+	t.FuelReserved += (uint64(j.Tasks.open()) + uint64(j.Spares)) * spec.FuelMax
 	t.Queued += uint64(j.Tasks[TaskWaiting] + j.Tasks[TaskQueued])
 	if !j.State.Final() {
 		t.Jobs++
@@ -133,22 +134,57 @@ func (c *checker) leases(j *Job, spec *JobSpec, tasks *Tally) {
 		if !l.Tasks.Contains(l.Open) || l.Slots == 0 || l.Slots > l.Open.Count() || l.Timer > l.Expiry {
 			wrong("job %s: lease %d has tasks %s, open %s, slots %d, timer %d, expiry %d", j.ID, l.Epoch, l.Tasks, l.Open, l.Slots, l.Timer, l.Expiry)
 		}
-		c.tries(j, spec, l.Attempt, l.Losses)
-		c.timer(l.Timer, timerLease, whatLease(l.Node, l.Epoch), "lease %d", l.Epoch)
-		tasks[l.State.task()] += l.Open.Count()
-		take := spec.Task.Times(l.Slots)
-		if c.nodes[l.Node] == nil {
-			c.nodes[l.Node] = &Node{}
+		if l.Spare || !l.Tasks.Contains(l.Elsewhere) || !l.Elsewhere.Minus(l.Open).equal(l.Elsewhere) {
+			wrong("job %s: lease %d, spare %v, has tasks %s, of which %s ended elsewhere", j.ID, l.Epoch, l.Spare, l.Open, l.Elsewhere)
 		}
-		n, t := c.nodes[l.Node], c.owner(j.Tenant)
-		n.Reserved, t.Leased = n.Reserved.Plus(take), t.Leased.Plus(take)
-		n.Leases++
+		tasks[l.State.task()] += l.Open.Count()
+		c.lease(j, spec, &l)
 		leases++
-		c.last = max(c.last, l.Epoch)
 		c.want[tableJobLease]++
-		c.want[tableLease]++
 	})
 	equal(j.Leases, leases, "job %s: leases", j.ID)
+}
+
+// lease sums up what a lease takes.
+func (c *checker) lease(j *Job, spec *JobSpec, l *Lease) {
+	c.tries(j, spec, l.Attempt, l.Losses)
+	c.timer(l.Timer, timerLease, whatLease(l.Node, l.Epoch), "lease %d", l.Epoch)
+	take := spec.Task.Times(l.Slots)
+	if c.nodes[l.Node] == nil {
+		c.nodes[l.Node] = &Node{}
+	}
+	n, t := c.nodes[l.Node], c.owner(j.Tenant)
+	n.Reserved, t.Leased = n.Reserved.Plus(take), t.Leased.Plus(take)
+	n.Leases++
+	c.last = max(c.last, l.Epoch)
+	c.want[tableLease]++
+}
+
+// spares verifies that each spare is beside the lease of its task, on another
+// node.
+func (c *checker) spares(j *Job, spec *JobSpec) {
+	var spares uint32
+	c.each(prefixSpare(j.ID), func(key, value []byte) {
+		task, name := parseSpare(key, value)
+		var l Lease
+		if !c.load(keyLease(name.node, name.epoch), &l) || l.Job != j.ID || !l.Spare {
+			wrong("job %s: no lease for spare %x", j.ID, key)
+		}
+		if own := Tasks(task, task+1); !l.Tasks.equal(own) || !l.Open.equal(own) || l.Slots != 1 || !l.Elsewhere.Empty() || l.State == LeaseUnreachable || l.Timer > l.Expiry {
+			wrong("job %s: spare of task %d is %+v", j.ID, task, l)
+		}
+		first := c.leaseOf(j.ID, task)
+		if first == nil || first.Node == l.Node || j.State != JobActive {
+			wrong("job %s is %s: spare of task %d on %s is not beside a lease on another node", j.ID, j.State, task, l.Node)
+		}
+		c.lease(j, spec, &l)
+		c.want[tableSpare]++
+		spares++
+	})
+	equal(j.Spares, spares, "job %s: spares", j.ID)
+	if spares > spec.SparesMax {
+		wrong("job %s has %d spares, at most %d", j.ID, spares, spec.SparesMax)
+	}
 }
 
 func (c *checker) chunks(j *Job, tasks *Tally) {

@@ -166,6 +166,8 @@ type Placement struct {
 	// planner sets it unless it gives tasks back to such a node on purpose, as
 	// the last resort: a plan that is older than a failure must not.
 	Heed bool
+	// Spare asks for a second attempt at the one task Start, which is leased.
+	Spare bool
 }
 
 // Begin says that a node has begun to run leases.

@@ -1,5 +1,7 @@
 package ledger
 
+import "slices"
+
 func (c *CreateTenant) fields(w *wire) {
 	text(w, &c.Tenant)
 	w.u32(&c.Weight)
@@ -59,6 +61,12 @@ func (c *Place) fields(w *wire) {
 		w.time(&p.Expiry)
 		w.bool(&p.Heed)
 	})
+	spares := slices.ContainsFunc(c.Placements, func(p Placement) bool { return p.Spare })
+	if w.since(2, spares) {
+		for i := range c.Placements {
+			w.bool(&c.Placements[i].Spare)
+		}
+	}
 }
 
 func (c *Begin) fields(w *wire) {

@@ -77,6 +77,8 @@ func describeKey(key []byte) (what string, record fielder) {
 		return fmt.Sprintf("%s %d from %d", job("lease of"), number(rest[20:]), number(rest[16:20])), nil
 	case tableTenantJob:
 		return fmt.Sprintf("job of %s %s", name, JobID(behind)), nil
+	case tableSpare:
+		return fmt.Sprintf("%s task %d", job("spare of"), number(rest[16:])), nil
 	case tableDependent:
 		return fmt.Sprintf("%s %s", job("dependent of"), JobID(rest[16:])), nil
 	case tableOrder:

@@ -27,11 +27,14 @@ const (
 	EventStopped
 	// EventFinished: the job ended; Job says how.
 	EventFinished
+	// EventSpare: a second attempt at a task was placed; with a Cause, it is over
+	// and has not ended the task.
+	EventSpare
 
 	eventKinds
 )
 
-var eventKindNames = [eventKinds]string{"submitted", "queued", "placed", "running", "ended", "requeued", "unreachable", "returned", "stopped", "finished"}
+var eventKindNames = [eventKinds]string{"submitted", "queued", "placed", "running", "ended", "requeued", "unreachable", "returned", "stopped", "finished", "spare"}
 
 // String returns the kind's name.
 func (k EventKind) String() string {

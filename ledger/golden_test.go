@@ -43,7 +43,7 @@ func goldenSpec() JobSpec {
 // goldenSpec2 has the fields of version 2 as well.
 func goldenSpec2() JobSpec {
 	spec := goldenSpec()
-	spec.AfterAny, spec.AfterOne, spec.RetentionNanos = false, true, 3600e9
+	spec.AfterAny, spec.AfterOne, spec.RetentionNanos, spec.SparesMax = false, true, 3600e9, 7
 	return spec
 }
 
@@ -59,6 +59,7 @@ func goldenCommands() map[string]Command {
 	spec2.Payload = spec.Payload
 	return map[string]Command{
 		"submit_v2":         &Submit{Job: id("job"), Spec: spec2},
+		"place_v2":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9, Spare: true}, {Job: id("job"), Start: 11, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9}}},
 		"set_node_state_v2": &SetNodeState{Node: "n1", State: NodeUnreachable, From: []NodeState{NodeUp, NodeDraining}},
 
 		"create_tenant":   &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
@@ -90,6 +91,11 @@ func goldenRecords() map[string]fielder {
 	spec, spec2 := goldenSpec(), goldenSpec2()
 	return map[string]fielder{
 		"spec_v2": &spec2,
+		"job_v2":  &Job{ID: id("job"), Tenant: "acme", State: JobActive, Count: 45, Tasks: Tally{TaskRunning: 45}, Leases: 8, Fresh: 45, Spares: 3},
+		"lease_v2": &Lease{
+			Node: "n1", Epoch: 300, Job: id("job"), Tasks: Tasks(7, 20), Open: Tasks(8, 10), Slots: 1, Granted: 1e9, Expiry: 3e9, Timer: 2e9,
+			Spare: true, Elsewhere: mask(12, 15),
+		},
 
 		"tenant": &Tenant{
 			ID: "acme", Weight: 2, BandMax: 5, Quota: Quota{1, 2, 3, 4}, FuelReserved: 5, FuelUsed: 6,
@@ -245,6 +251,7 @@ func TestStableNumbers(t *testing.T) {
 		{"ConstraintsMax", ConstraintsMax},
 		{"FeaturesMax", FeaturesMax},
 		{"AfterMax", AfterMax},
+		{"SparesLimit", SparesLimit},
 		{"AttemptsMax", AttemptsMax},
 		{"LabelsMax", LabelsMax},
 		{"HoldersMax", HoldersMax},

@@ -16,6 +16,7 @@ func (c *Cancel) apply(s *session) Result {
 // because it may be many ranges; what is leased is waited for.
 func (s *session) stop(j *heldJob, cause Cause, blame JobID) {
 	s.disarmDeadlines(j)
+	s.dropSpares(j, Tasks(0, j.Count))
 	if j.DependsOn > 0 {
 		s.forgetDependencies(j)
 	}

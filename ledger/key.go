@@ -37,6 +37,8 @@ const (
 	tableOrderJob     = 'j' // order job                → 1
 	tableMaker        = 'i' // job                      → maker
 	tableSeat         = 'd' // order node               → Seat
+
+	tableSpare = 'x' // job task                        → epoch node
 )
 
 // The kinds of timer, with what their keys end with.
@@ -84,6 +86,7 @@ func prefixChunk(j JobID) []byte     { return newKey(tableChunk).raw(j[:]) }
 func prefixOutput(j JobID) []byte    { return newKey(tableOutput).raw(j[:]) }
 func prefixEvent(j JobID) []byte     { return newKey(tableEvent).raw(j[:]) }
 func prefixJobLease(j JobID) []byte  { return newKey(tableJobLease).raw(j[:]) }
+func prefixSpare(j JobID) []byte     { return newKey(tableSpare).raw(j[:]) }
 func prefixDependent(j JobID) []byte { return newKey(tableDependent).raw(j[:]) }
 
 func keyOrder(o OrderID) []byte        { return newKey(tableOrder).raw(o[:]) }
@@ -146,6 +149,10 @@ const queueEntry = 8 + 16
 
 func keyJobLease(j JobID, first uint32, e Epoch) []byte {
 	return newKey(tableJobLease).raw(j[:]).u32(first).u64(uint64(e))
+}
+
+func keySpare(j JobID, task uint32) []byte {
+	return newKey(tableSpare).raw(j[:]).u32(task)
 }
 
 func keyTenantJob(t TenantID, j JobID) []byte {
@@ -211,6 +218,11 @@ func parseJobLease(key, value []byte) (first uint32, epoch Epoch, end uint32, no
 
 // parseOutput reads the first task of an output's key.
 func parseOutput(key []byte) uint32 { return binary.BigEndian.Uint32(key[17:]) }
+
+// parseSpare reads the task and the lease of a spare.
+func parseSpare(key, value []byte) (task uint32, name leaseName) {
+	return binary.BigEndian.Uint32(key[17:]), leaseName{NodeID(value[8:]), Epoch(binary.BigEndian.Uint64(value))}
+}
 
 // parseJob reads the job at the front of b.
 func parseJob(b []byte) JobID { return JobID(b[:16]) }

@@ -101,6 +101,13 @@ func (s *session) eachLease(node NodeID, epochs []Epoch, do func(int, *heldJob, 
 // giveBack ends a lease and queues its open tasks as to says; those of a job
 // that was stopped are killed.
 func (s *session) giveBack(j *heldJob, l *Lease, cause Cause, to Pending) {
+	if l.Spare {
+		s.failSpare(j, l, cause)
+		return
+	}
+	if j.State != JobStopping {
+		l.Open = l.Open.Minus(s.promote(j, l, l.Open, to))
+	}
 	switch {
 	case l.Open.Empty():
 	case j.State == JobStopping:
@@ -118,7 +125,8 @@ func (s *session) giveBack(j *heldJob, l *Lease, cause Cause, to Pending) {
 // lose ends a lease whose node does not answer, CauseLost, or is gone, CauseGone.
 func (s *session) lose(l *Lease, cause Cause) {
 	j := s.job(l.Job)
-	if j.State != JobStopping && l.Losses >= s.specOf(j).Retry.LossesMax {
+	if !l.Spare && j.State != JobStopping && l.Losses >= s.specOf(j).Retry.LossesMax {
+		l.Open = l.Open.Minus(s.promote(j, l, l.Open, Pending{Attempt: l.Attempt, Losses: l.Losses, Avoid: avoid(l.Avoid, l.Node)}))
 		s.end(j, l, Ending{State: TaskFailed, Cause: cause, Tasks: l.Open})
 		l.Open = Range{}
 		s.settleLease(j, l)
@@ -129,7 +137,11 @@ func (s *session) lose(l *Lease, cause Cause) {
 
 // end makes tasks of a lease final; the caller takes them out of Open.
 func (s *session) end(j *heldJob, l *Lease, e Ending) {
+	if e.Tasks.Empty() {
+		return
+	}
 	s.record(j, e)
+	s.dropSpares(j, e.Tasks)
 	s.move(j, l.State.task(), e.State, e.Tasks.Count())
 	s.noteLease(j, l, e.Tasks, Event{Kind: EventEnded, State: e.State, Cause: e.Cause, Exit: e.Exit})
 }
@@ -138,28 +150,40 @@ func (s *session) end(j *heldJob, l *Lease, e Ending) {
 // back slots that it cannot fill any more, and ends when it has no task left.
 func (s *session) settleLease(j *heldJob, l *Lease) {
 	if slots := min(l.Slots, l.Open.Count()); slots < l.Slots {
-		free := s.specOf(j).Task.Times(l.Slots - slots)
-		n, t := s.node(l.Node), s.tenant(j.Tenant)
-		n.Reserved = n.Reserved.Minus(free)
-		t.Leased = t.Leased.Minus(free)
+		s.vacate(j, l, l.Slots-slots)
 		l.Slots = slots
 	}
 	if !l.Open.Empty() {
 		s.saveLease(l)
 		return
 	}
-	s.delete(keyLease(l.Node, l.Epoch))
 	s.delete(keyJobLease(j.ID, l.Tasks.First, l.Epoch))
-	s.disarm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
-	s.node(l.Node).Leases--
+	s.forgetLease(l)
 	j.Leases--
 	s.finishWhenDone(j)
+}
+
+// vacate gives back slots of a lease.
+func (s *session) vacate(j *heldJob, l *Lease, slots uint32) {
+	free := s.specOf(j).Task.Times(slots)
+	n, t := s.node(l.Node), s.tenant(j.Tenant)
+	n.Reserved = n.Reserved.Minus(free)
+	t.Leased = t.Leased.Minus(free)
+}
+
+// forgetLease deletes a lease of which no slots are left.
+func (s *session) forgetLease(l *Lease) {
+	s.delete(keyLease(l.Node, l.Epoch))
+	s.disarm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
+	s.node(l.Node).Leases--
 }
 
 func (s *session) saveLease(l *Lease) { s.save(keyLease(l.Node, l.Epoch), l) }
 
 func (s *session) setLeaseState(j *heldJob, l *Lease, state LeaseState) {
-	s.move(j, l.State.task(), state.task(), l.Open.Count())
+	if !l.Spare {
+		s.move(j, l.State.task(), state.task(), l.Open.Count())
+	}
 	l.State = state
 }
 

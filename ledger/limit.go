@@ -23,6 +23,8 @@ const (
 	FeaturesMax    = 32
 	// AfterMax bounds the jobs that a job waits for.
 	AfterMax = 64
+	// SparesLimit bounds JobSpec.SparesMax.
+	SparesLimit = 64
 	// AttemptsMax bounds Retry.AttemptsMax and Retry.LossesMax.
 	AttemptsMax = 1000
 	// LabelsMax bounds a node's labels.

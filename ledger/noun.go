@@ -191,6 +191,9 @@ type JobSpec struct {
 	// RetentionNanos is how long the job is kept when it has ended, from
 	// RetentionMinNanos to RetentionMaxNanos; zero is RetentionNanos.
 	RetentionNanos int64
+	// SparesMax is how many of its tasks may have a second attempt at the same
+	// time, at most SparesLimit.
+	SparesMax uint32
 	// Payload is the rest of the specification, which the ledger only keeps:
 	// at most PayloadBytesMax.
 	Payload []byte

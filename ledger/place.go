@@ -33,6 +33,9 @@ func (s *session) place(p *Placement) Item {
 		p.Expiry <= s.now || p.Expiry > s.now+SpanMax:
 		return Item{Code: CodeInvalid}
 	}
+	if p.Spare {
+		return s.placeSpare(j, n, p)
+	}
 	from := s.pending(j.ID, PhaseReady, p.Start)
 	if from == nil {
 		return Item{Code: CodeRangeUnknown}
@@ -92,15 +95,25 @@ func (s *session) grant(j *heldJob, n *heldNode, l *Lease) {
 		j.Placed = s.now
 	}
 	j.Fresh = max(j.Fresh, l.Tasks.End)
+	j.Leases++
+	s.move(j, TaskQueued, TaskLeased, l.Tasks.Count())
+	s.occupy(j, n, l)
+	s.listLease(l)
+	s.noteLease(j, l, l.Tasks, Event{Kind: EventPlaced})
+}
+
+// occupy stores a new lease and takes what it needs on its node.
+func (s *session) occupy(j *heldJob, n *heldNode, l *Lease) {
 	take := s.specOf(j).Task.Times(l.Slots)
 	n.Reserved = n.Reserved.Plus(take)
 	t := s.tenant(j.Tenant)
 	t.Leased = t.Leased.Plus(take)
 	n.Leases++
-	j.Leases++
-	s.move(j, TaskQueued, TaskLeased, l.Tasks.Count())
-	s.save(keyLease(l.Node, l.Epoch), l)
-	s.set(keyJobLease(j.ID, l.Tasks.First, l.Epoch), append(binary.BigEndian.AppendUint32(nil, l.Tasks.End), l.Node...))
+	s.saveLease(l)
 	s.arm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))
-	s.noteLease(j, l, l.Tasks, Event{Kind: EventPlaced})
+}
+
+// listLease puts a lease on the list of its job's.
+func (s *session) listLease(l *Lease) {
+	s.set(keyJobLease(l.Job, l.Tasks.First, l.Epoch), append(binary.BigEndian.AppendUint32(nil, l.Tasks.End), l.Node...))
 }

@@ -36,9 +36,9 @@ func (w *world) epochs(node ledger.NodeID) []ledger.Epoch {
 }
 
 func (w *world) command() ledger.Command {
-	kind := w.n(0, 28, "command")
+	kind := w.n(0, 30, "command")
 	if w.steady {
-		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 22, 23, 25, 26, 26, 27}).Draw(w.t, "command")
+		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 23, 23, 23, 25, 27, 28, 28, 29}).Draw(w.t, "command")
 	}
 	switch kind {
 	case 0:
@@ -81,11 +81,13 @@ func (w *world) command() ledger.Command {
 		return &ledger.NoteReasons{Notes: []ledger.Note{{Job: w.job(), Reasons: []ledger.Reason{{What: "memory", Nodes: 3, Have: 1, Need: 2}}}}}
 	case 20, 21:
 		return w.report()
-	case 23, 24:
+	case 22, 23:
+		return w.spares()
+	case 25, 26:
 		return w.newOrder()
-	case 25:
+	case 27:
 		return &ledger.SetOrderState{Order: w.order(), State: ledger.OrderState(w.n(0, 3, "state"))}
-	case 26, 27:
+	case 28, 29:
 		return w.fire()
 	default:
 		return &ledger.Tick{}
@@ -153,7 +155,7 @@ func (w *world) spec() ledger.JobSpec {
 			BackoffNanos: int64(w.n(0, 2, "backoff")) * 1e9, BackoffMaxNanos: 5e9,
 		},
 		QueueNanos: int64(w.n(0, 1, "queue")) * 100e9, TotalNanos: int64(w.n(0, 1, "total")) * 200e9,
-		LossGraceNanos: int64(w.n(0, 1, "grace")) * 20e9, RetentionNanos: rapid.SampledFrom([]int64{0, 60e9, 100_000e9}).Draw(w.t, "retention"),
+		LossGraceNanos: int64(w.n(0, 1, "grace")) * 20e9, SparesMax: uint32(w.n(0, 3, "spares")), RetentionNanos: rapid.SampledFrom([]int64{0, 60e9, 100_000e9}).Draw(w.t, "retention"),
 	}
 	switch w.n(0, 3, "condition") {
 	case 0:
@@ -193,6 +195,27 @@ func (w *world) place() ledger.Command {
 				Slots: min(count, uint32(w.n(1, 20, "slots"))), Expiry: w.now + second*ledger.Time(w.n(0, 60, "expiry")),
 				Heed: w.n(0, 1, "heed") == 0,
 			})
+		}
+	}
+	return c
+}
+
+// spares are second attempts at what is leased, possible and not.
+func (w *world) spares() ledger.Command {
+	c := &ledger.Place{}
+	for n := range 8 {
+		id := ledger.JobID{15: byte(n + 1)}
+		leases, err := ledger.JobLeases(w.a, id, 0, 0, 3)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, l := range leases {
+			if w.n(0, 2, "spare") > 0 {
+				c.Placements = append(c.Placements, ledger.Placement{
+					Job: id, Start: l.Open.First + uint32(w.n(0, 3, "task")), Count: 1 + uint32(w.n(0, 20, "count")/20), Node: w.node(), Slots: 1,
+					Expiry: w.now + second*ledger.Time(w.n(1, 60, "expiry")), Spare: true,
+				})
+			}
 		}
 	}
 	return c

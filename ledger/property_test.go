@@ -72,7 +72,7 @@ func (w *world) expectFuel(c *ledger.Report) {
 				continue
 			}
 			for _, task := range tasks {
-				if !l.Open.Has(task) || gone[task] {
+				if !l.Open.Has(task) && !l.Elsewhere.Has(task) || gone[task] {
 					continue runs
 				}
 			}

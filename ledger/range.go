@@ -211,6 +211,9 @@ func (r Range) next(at, from uint32, want bool) uint32 {
 	return r.End
 }
 
+// equal reports whether r and other are the same tasks.
+func (r Range) equal(other Range) bool { return r.Contains(other) && other.Contains(r) }
+
 // fill sets r's bits in words, which begin at task from.
 func (r Range) fill(words []uint64, from uint32) {
 	if r.mask != nil {

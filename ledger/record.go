@@ -107,6 +107,8 @@ type Job struct {
 	Events uint32
 	// Usage sums up its accepted reports.
 	Usage Usage
+	// Spares counts its leases beside Leases that are spare.
+	Spares uint32
 	// Pruning says that its retention is over and parts of it are gone already.
 	Pruning bool
 }
@@ -153,6 +155,11 @@ type Lease struct {
 	Timer           Time
 	Attempt, Losses uint32
 	Avoid           []NodeID
+	// Spare says that it is a second attempt at its one task, which is counted with
+	// another lease. Elsewhere are the tasks that a spare has ended: an attempt of
+	// this lease at them costs its fuel and nothing more.
+	Spare     bool
+	Elsewhere Range
 	// retries and retry say that tasks which failed under it wait in the
 	// back-off range that begins with task retry.
 	retries bool

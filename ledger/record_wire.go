@@ -79,6 +79,9 @@ func (j *Job) fields(w *wire) {
 	}
 	j.Usage.fields(w)
 	w.bool(&j.Pruning)
+	if w.since(2, j.Spares > 0) {
+		w.u32(&j.Spares)
+	}
 }
 
 func (p *Pending) fields(w *wire) {
@@ -109,6 +112,10 @@ func (l *Lease) fields(w *wire) {
 	list(w, &l.Avoid, func(n *NodeID) { text(w, n) })
 	w.bool(&l.retries)
 	w.u32(&l.retry)
+	if w.since(2, l.Spare || !l.Elsewhere.Empty()) {
+		w.bool(&l.Spare)
+		w.tasks(&l.Elsewhere)
+	}
 }
 
 func (c *Chunk) fields(w *wire) {
@@ -184,8 +191,9 @@ func (s *JobSpec) fields(w *wire) {
 	text(w, &s.SpreadLabel)
 	list(w, &s.After, func(j *JobID) { w.fixed(j[:]) })
 	w.bool(&s.AfterAny)
-	if w.since(2, s.AfterOne || s.RetentionNanos != 0) {
+	if w.since(2, s.AfterOne || s.RetentionNanos != 0 || s.SparesMax != 0) {
 		w.bool(&s.AfterOne)
 		w.i64(&s.RetentionNanos)
+		w.u32(&s.SparesMax)
 	}
 }

@@ -22,6 +22,9 @@ func (c *Report) apply(s *session) Result {
 		epochs[i] = l.Epoch
 	}
 	return s.eachLease(c.Node, epochs, func(i int, j *heldJob, l *Lease) Item {
+		if l.Spare {
+			return s.reportSpare(j, l, c.Leases[i].Runs)
+		}
 		return s.report(j, l, c.Leases[i].Runs)
 	})
 }
@@ -41,13 +44,18 @@ func (s *session) report(j *heldJob, l *Lease, runs []Run) Item {
 	for i := range runs {
 		run := &runs[i]
 		tasks, _ := l.Tasks.Within(run.First, l.Tasks.End).Split(run.Count)
-		if tasks.Count() != run.Count || !l.Open.Contains(tasks) {
+		if tasks.Count() != run.Count || !l.Open.Contains(tasks.Minus(l.Elsewhere)) {
 			item.Code = CodeSettled
 			continue
 		}
 		item.Count += run.Count
-		l.Open = l.Open.Minus(tasks)
 		s.charge(j, run)
+		late := tasks.Minus(l.Open)
+		l.Elsewhere = l.Elsewhere.Minus(late)
+		if tasks = tasks.Minus(late); tasks.Empty() {
+			continue
+		}
+		l.Open = l.Open.Minus(tasks)
 		if run.Digest != [32]byte{} {
 			s.save(keyOutput(j.ID, tasks.First, l.Epoch), &Output{tasks, run.State, l.Node, l.Epoch, run.Digest})
 		}
@@ -64,6 +72,7 @@ func (s *session) report(j *heldJob, l *Lease, runs []Run) Item {
 	for _, e := range t.ended {
 		s.end(j, l, e)
 	}
+	t.retried = t.retried.Minus(s.promote(j, l, t.retried, Pending{Attempt: l.Attempt + 1, Losses: l.Losses, Avoid: avoid(l.Avoid, l.Node)}))
 	if !t.retried.Empty() {
 		s.retry(j, l, t.retried)
 	}

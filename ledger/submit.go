@@ -123,6 +123,7 @@ func (s *JobSpec) check() Result {
 		{"features", uint64(len(s.Features)), 0, FeaturesMax},
 		{"after", uint64(len(s.After)), 0, AfterMax},
 		{"retention", uint64(s.Retention()), uint64(RetentionMinNanos), uint64(RetentionMaxNanos)},
+		{"spares", uint64(s.SparesMax), 0, SparesLimit},
 		{"spread_label", uint64(len(s.SpreadLabel)), 0, TextBytesMax},
 		{"payload", uint64(len(s.Payload)), 0, PayloadBytesMax},
 	} {

@@ -80,7 +80,7 @@ func (s *session) fireLease(t timerKey) {
 	}
 	j := s.job(l.Job)
 	grace := Time(s.specOf(j).LossGraceNanos)
-	if l.State == LeaseUnreachable || j.State == JobStopping || grace == 0 {
+	if l.Spare || l.State == LeaseUnreachable || j.State == JobStopping || grace == 0 {
 		s.lose(&l, CauseLost)
 		return
 	}

@@ -103,7 +103,7 @@ func (a *arguments) spec() ledger.JobSpec {
 		},
 		QueueNanos: a.nanos("queue"), TotalNanos: a.nanos("total"), LossGraceNanos: a.nanos("grace"),
 		Features: a.values["feature"], AfterAny: a.text("after-any") == "true", AfterOne: a.text("after-one") == "true",
-		RetentionNanos: a.nanos("retention"),
+		RetentionNanos: a.nanos("retention"), SparesMax: a.u32("spares", 0),
 	}
 	for _, s := range a.values["need"] {
 		label, value, _ := strings.Cut(s, ":")
@@ -163,6 +163,7 @@ func (a *arguments) place(parts [][]string) ledger.Command {
 		first, count := a.span(a.word(1))
 		c.Placements = append(c.Placements, ledger.Placement{
 			Job: a.job(a.word(0)), Start: first, Count: count, Node: ledger.NodeID(a.word(2)), Slots: a.u32("slots", count), Expiry: a.until(), Heed: a.text("heed") == "true",
+			Spare: a.text("spare") == "true",
 		})
 	}
 	return c
