@@ -28,16 +28,22 @@ func grid(ctx context.Context, t *testing.T, nodes int) (list []*Node, clients [
 			c.Invitation = invite(ctx, t, list[0])
 		}
 		n := openNode(ctx, t, c)
-		s := httptest.NewServer(n.API())
-		t.Cleanup(s.Close)
-		cl, err := client.Open(client.Config{URL: s.URL})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(cl.Close)
-		list, clients = append(list, n), append(clients, cl)
+		list, clients = append(list, n), append(clients, apiOf(t, n))
 	}
 	return list, clients
+}
+
+// apiOf returns a client of a node.
+func apiOf(t *testing.T, n *Node) *client.Client {
+	t.Helper()
+	s := httptest.NewServer(n.API())
+	t.Cleanup(s.Close)
+	c, err := client.Open(client.Config{URL: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
 
 func push(ctx context.Context, t *testing.T, c *client.Client, name string) string {

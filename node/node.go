@@ -77,6 +77,9 @@ type Config struct {
 
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
+
+	// sandbox wraps what runs tasks; nil does not. Tests make nodes slow by it.
+	sandbox func(executor.Sandbox) executor.Sandbox
 }
 
 // Default returns the configuration of a node on dir.

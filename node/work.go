@@ -61,6 +61,9 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	c := executor.Default()
 	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
 	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
+	if n.config.sandbox != nil {
+		c.Sandbox = n.config.sandbox(n.pool)
+	}
 	c.SmallBytesMax = keeper.SmallBytesMax
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
 	e, err := executor.Open(ctx, c)

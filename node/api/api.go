@@ -77,6 +77,7 @@ type Job struct {
 	KeptUntil        *time.Time `json:"kept_until,omitempty" doc:"When it is forgotten, with its results; known when it has ended"`
 
 	Reads  []Read `json:"reads,omitempty" doc:"What other jobs have put out and its tasks are given"`
+	Spares uint32 `json:"spares,omitempty" doc:"Number of tasks that have a second attempt at present"`
 	Usage  Usage  `json:"usage"`
 	Events uint32 `json:"events" doc:"Number of its last event"`
 	Order  string `json:"order,omitempty" doc:"The standing order that made it"`

@@ -64,6 +64,9 @@ func (g *grid) printJob(j *api.Job, why string) error {
 	for _, r := range j.Reads {
 		t.fact("reads", readText(&r))
 	}
+	if j.Spares > 0 {
+		t.fact("second attempts", strconv.FormatUint(uint64(j.Spares), 10))
+	}
 	t.fact("created", g.when(&j.Created))
 	t.fact("queued", g.when(j.Queued))
 	t.fact("placed", g.when(j.Placed))

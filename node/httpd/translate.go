@@ -51,7 +51,7 @@ func readJob(tx ledger.Tx, j *ledger.Job) (api.Job, error) {
 	out := api.Job{
 		ID: j.ID.String(), Tenant: string(j.Tenant), Module: module(spec.Module), State: j.State.String(), Cause: cause(j.Cause),
 		Band: j.Band, Count: j.Count, Tasks: tally(j.Tasks), Created: *when(j.Created), Queued: when(j.Queued), Placed: when(j.Placed),
-		Stopped: when(j.Stopped), Finished: when(j.Finished), Usage: usage(j.Usage), Events: j.Events,
+		Stopped: when(j.Stopped), Finished: when(j.Finished), Usage: usage(j.Usage), Spares: j.Spares, Events: j.Events,
 	}
 	out.RetentionSeconds = uint64(time.Duration(spec.Retention()) / time.Second)
 	if j.State.Final() {

@@ -49,6 +49,7 @@ var docs = map[string]string{
 	"retry.backoff_max": "The longest such wait.",
 	"retry.loss_grace":  "How long a task may go on at a node that is silent before it is queued again.",
 	"retry.on":          "Outcomes after which to try again; without it, all that another attempt could change. exit is every exit code but 0, exit:N one of them.",
+	"retry.spare":       "Whether a task of an array that takes much longer than the others gets a second attempt on another node, when there is room: whichever ends first counts, the fuel of both is used.",
 
 	"deadlines":       "Bounds in time beside limits.timeout; none when left out.",
 	"deadlines.queue": "The longest wait for the first placement.",

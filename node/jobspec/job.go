@@ -113,6 +113,9 @@ type Retry struct {
 	// On lists the outcomes after which there is another attempt; empty is all
 	// that another attempt could change. RetryOutcomes lists what it may name.
 	On []string `json:"on,omitempty"`
+	// Spare allows a second attempt beside one that takes much longer than the
+	// job's other tasks: whichever ends first counts.
+	Spare bool `json:"spare"`
 }
 
 // Deadlines bound the job's time beside Limits.Timeout; zero is no bound.
@@ -143,6 +146,11 @@ const (
 	InputsMax = 64
 	// RetryOnMax bounds Retry.On.
 	RetryOnMax = 32
+	// SpareCountMin is the number of tasks from which on a job may have second
+	// attempts, at one task in SparePart at the same time; of fewer tasks it is not
+	// known how long one takes.
+	SpareCountMin = 4
+	SparePart     = 10
 	// PathBytesMax bounds a path, InputNameBytesMax the name of an input.
 	PathBytesMax      = 4096
 	InputNameBytesMax = 255
@@ -156,7 +164,7 @@ func Default() Job {
 		Kind: KindJob, Count: 1, Priority: 3, Limits: limitsOf(task.Default()),
 		Retry: Retry{
 			Attempts: 3, Losses: 10, LossGrace: Duration(2 * time.Second),
-			Backoff: Duration(time.Second), BackoffMax: Duration(time.Minute),
+			Backoff: Duration(time.Second), BackoffMax: Duration(time.Minute), Spare: true,
 		},
 		Retention: Duration(ledger.RetentionNanos),
 	}

@@ -178,7 +178,7 @@ func TestSpec(t *testing.T) {
 			{Label: "battery", Not: true},
 			{Label: "arch", Value: "amd64"},
 		},
-		Features: []string{"simd"}, SpreadLabel: "operator", After: []ledger.JobID{id}, AfterAny: true,
+		Features: []string{"simd"}, SpreadLabel: "operator", After: []ledger.JobID{id}, AfterAny: true, SparesMax: 10,
 	}
 	if diff := cmp.Diff(want, spec); diff != "" {
 		t.Errorf("the specification (-want +got):\n%s", diff)
@@ -217,6 +217,33 @@ func TestDependencies(t *testing.T) {
 	}
 	if diff := cmp.Diff(Source{Job: array, Stream: Stdout}, program.Inputs[0].Source); diff != "" {
 		t.Errorf("the first input (-want +got):\n%s", diff)
+	}
+}
+
+// TestSpecWords: what some words of a job file say to the ledger.
+func TestSpecWords(t *testing.T) {
+	const after = "after: {jobs: [0123456789abcdef0123456789abcdef], condition: %s}\n"
+	for file, want := range map[string][]any{
+		fmt.Sprintf(after, Any):                         {false, true, int64(0), uint32(0)},
+		fmt.Sprintf(after, Finished):                    {true, false, int64(0), uint32(0)},
+		"retention: 168h\ncount: 3\n":                   {false, false, int64(0), uint32(0)},
+		"retention: 1m\ncount: 4\n":                     {false, false, int64(time.Minute), uint32(1)},
+		"count: 10000000\n":                             {false, false, int64(0), uint32(ledger.SparesLimit)},
+		"count: 10000000\nretry: {spare: false}\n":      {false, false, int64(0), uint32(0)},
+		"count: 59\nretention: 9600h\nreal_clock: true": {false, false, int64(9600 * time.Hour), uint32(5)},
+	} {
+		job, err := Parse([]byte("module: a.wasm\nlimits: {fuel: 1M}\n" + file))
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		upload(job)
+		spec, err := job.Spec("default")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, []any{spec.AfterAny, spec.AfterOne, spec.RetentionNanos, spec.SparesMax}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func (j *Job) Spec(tenant ledger.TenantID) (ledger.JobSpec, error) {
 		QueueNanos: int64(j.Deadlines.Queue), TotalNanos: int64(j.Deadlines.Total), LossGraceNanos: int64(j.Retry.LossGrace),
 		Constraints: slices.Clone(j.Constraints.Labels), Features: slices.Clone(j.Constraints.Features), SpreadLabel: j.Spread,
 		After: j.dependencies(), AfterAny: j.After.Condition == Finished, AfterOne: j.After.Condition == Any,
-		RetentionNanos: j.retention(), Payload: payload,
+		RetentionNanos: j.retention(), SparesMax: j.spares(), Payload: payload,
 	}, nil
 }
 
@@ -53,6 +53,14 @@ func (j *Job) retention() int64 {
 		return 0
 	}
 	return int64(j.Retention)
+}
+
+// spares returns how many tasks may have a second attempt at the same time.
+func (j *Job) spares() uint32 {
+	if !j.Retry.Spare || j.Count < SpareCountMin {
+		return 0
+	}
+	return uint32(min(max(j.Count/SparePart, 1), ledger.SparesLimit))
 }
 
 // validTenant repeats what the ledger asks of a tenant's name.

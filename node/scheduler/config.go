@@ -69,6 +69,13 @@ type Config struct {
 	// are gone than this leader who is cut off. It is at most VanishedWindow.
 	StopWindow time.Duration
 
+	// SpareFactor and SpareAfter say when a second attempt is placed beside the
+	// first, of jobs that may have some: when its lease has taken longer than
+	// SpareFactor times what the job's tasks take on the average, and SpareAfter
+	// beyond that.
+	SpareFactor int
+	SpareAfter  time.Duration
+
 	// RetryMin and RetryMax bound the wait after a pass of which the ledger has
 	// accepted nothing; it doubles from one to the next.
 	RetryMin, RetryMax time.Duration
@@ -103,6 +110,7 @@ func Default() Config {
 		Lease:  10 * time.Second, SettleWait: 4 * time.Second, TickInterval: 50 * time.Millisecond,
 		BoardInterval: time.Second, SilenceMax: 10 * time.Second,
 		VanishedPercent: 25, VanishedMin: 3, VanishedWindow: 10 * time.Minute, ReplacePerSecond: 100, StopWindow: 2 * time.Minute,
+		SpareFactor: 2, SpareAfter: 5 * time.Second,
 		RetryMin: 10 * time.Millisecond, RetryMax: time.Second,
 		NoteInterval: time.Second, NoteAgainAfter: 10 * time.Second, NotesMax: 256,
 		LateMax: time.Minute, ProposeTimeout: 10 * time.Second,
@@ -126,6 +134,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("brake is %d%%, %d nodes, %d tasks per second: a percentage and two numbers from 1", c.VanishedPercent, c.VanishedMin, c.ReplacePerSecond)
 	case c.StopWindow < 0 || c.VanishedWindow < c.StopWindow:
 		return fmt.Errorf("windows of the brake are %v and %v, the stop's is the shorter one", c.VanishedWindow, c.StopWindow)
+	case c.SpareFactor < 1 || c.SpareFactor > 1000 || c.SpareAfter < 0:
+		return fmt.Errorf("second attempts come after %d times the average and %v: from 1 to 1000, and from 0", c.SpareFactor, c.SpareAfter)
 	case c.RetryMin < time.Millisecond || c.RetryMax < c.RetryMin:
 		return fmt.Errorf("retry is from %v to %v, from 1ms up", c.RetryMin, c.RetryMax)
 	case c.NoteInterval < time.Millisecond || c.NoteAgainAfter < 0 || c.NotesMax < 1 || c.NotesMax > ledger.ItemsMax:

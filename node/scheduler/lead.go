@@ -49,6 +49,7 @@ type lead struct {
 	orders  orders
 	daemons daemons
 	notes   notes
+	spares  spares
 	failing bool
 }
 
@@ -64,6 +65,7 @@ func newLead(ctx context.Context, s *Scheduler, term uint64) *lead {
 		Scheduler: s, ctx: ctx, term: term, began: now, seed: term << 32,
 		calls: make(chan func()), ended: make(chan struct{}), feed: make(chan news), broken: make(chan error, 1),
 		board: seats{of: map[ledger.NodeID]*seat{}, next: now}, notes: newNotes(now.Add(s.config.SettleWait)), brake: newBrake(now, s.config.ReplacePerSecond),
+		spares: spares{tried: map[attempt]bool{}},
 	}
 }
 
@@ -170,6 +172,9 @@ func (l *lead) run() error {
 func (l *lead) work(now time.Time) error {
 	if !now.Before(l.board.next) {
 		l.look(now)
+		if err := l.help(now); err != nil {
+			return err
+		}
 	}
 	if err := l.land(now); err != nil {
 		return err

@@ -25,11 +25,10 @@ type metrics struct {
 	registerer prometheus.Registerer
 	all        []prometheus.Collector
 
-	passes, ticks, failed, filters, crowded prometheus.Counter
-	passSeconds                             prometheus.Histogram
-	wakes, placements, states, notes, runs  *prometheus.CounterVec
-	queued, blocked, brake, silent, held    prometheus.Gauge
-	orders                                  prometheus.Gauge
+	passes, ticks, failed, filters, crowded        prometheus.Counter
+	passSeconds                                    prometheus.Histogram
+	wakes, placements, states, notes, runs, spares *prometheus.CounterVec
+	queued, blocked, brake, silent, held, orders   prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -60,6 +59,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.notes = vector("notes_total", "Notes of reasons that were proposed, by the ledger's answer.", "result")
 	m.runs = vector("runs_total", "Runs of standing orders that were proposed, by the ledger's answer.", "result")
 	m.orders = gauge("orders", "Standing orders that have not ended.")
+	m.spares = vector("spares_total", "Second attempts that were proposed, by the ledger's answer.", "result")
 	m.queued = gauge("queued_jobs", "Jobs with tasks that wait for a placement.")
 	m.blocked = gauge("blocked_jobs", "Jobs of which the last pass has left tasks.")
 	m.brake = gauge("brake", "The brake on placing lost tasks: 0 off, 1 limited, 2 stopped.")
