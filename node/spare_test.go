@@ -22,13 +22,18 @@ type stuck struct {
 	ended chan error
 }
 
-func (s *stuck) Run(ctx context.Context, tenant string, image worker.Image, spec task.Spec, streams worker.Streams) task.Outcome {
+// RunSeries implements executor.Sandbox.
+func (s *stuck) RunSeries(ctx context.Context, tenant string, image worker.Image, tasks []worker.Task, ended func(i int, o task.Outcome), back func(from, to int)) {
 	if s.left.Add(-1) < 0 {
-		return s.Sandbox.Run(ctx, tenant, image, spec, streams)
+		s.Sandbox.RunSeries(ctx, tenant, image, tasks, ended, back)
+		return
+	}
+	if len(tasks) > 1 {
+		back(1, len(tasks))
 	}
 	<-ctx.Done()
 	s.ended <- context.Cause(ctx)
-	return task.Outcome{Kind: task.Cancelled, Message: "stuck"}
+	ended(0, task.Outcome{Kind: task.Cancelled, Message: "stuck"})
 }
 
 // TestSpare: a task hangs on one of three nodes. Another node ends it, the job

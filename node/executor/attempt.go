@@ -10,7 +10,6 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/result"
 	"github.com/dugnad/dugnad/runtime/task"
-	"github.com/dugnad/dugnad/runtime/worker"
 )
 
 // prepare waits until the job's objects are here and its module is ready to run.
@@ -53,42 +52,14 @@ func (l *lease) prepare() bool {
 func (l *lease) endTasks(class Class, message string) {
 	l.e.log.Warn("job cannot be run", "job", l.job.id, "reason", message)
 	for l.e.gather.admit(l.ctx) == nil {
-		index, ok := l.pop()
-		if !ok {
+		indexes := l.pop()
+		if len(indexes) == 0 {
 			return
 		}
-		l.ended(ended{l: l, index: index, class: class, outcome: task.Outcome{Kind: task.Refused, Message: message}})
-	}
-}
-
-// attemptTask runs one task.
-func (l *lease) attemptTask(index uint32) {
-	e, j := l.e, l.job
-	spec := j.program.Task(j.id, index, j.spec.Count, l.attempt)
-	spec.Limits = spec.Limits.WithDefaults()
-	spec.Limits.OutputBytes = min(spec.Limits.OutputBytes, e.config.OutputBytesMax)
-	end := ended{l: l, index: index}
-	given, err := j.give(index)
-	if err != nil {
-		end.outcome = task.Outcome{Kind: task.Refused, Message: err.Error()}
-		if !errors.Is(err, ErrInput) {
-			cause := ledger.CauseModule
-			if errors.Is(err, ErrInputBytes) {
-				cause = ledger.CauseFull
-			}
-			l.cutOff(true, cause, err)
-			return
+		for _, index := range indexes {
+			l.ended(ended{l: l, index: index, class: class, outcome: task.Outcome{Kind: task.Refused, Message: message}})
 		}
-		l.ended(end)
-		return
 	}
-	defer given.close()
-	spec.Inputs = given.inputs
-	end.out, end.errs = output{e: e, max: spec.Limits.OutputBytes}, output{e: e, max: spec.Limits.OutputBytes}
-	end.outcome = e.config.Sandbox.Run(l.ctx, string(j.spec.Tenant), l.image, spec, worker.Streams{
-		Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs,
-	})
-	l.ended(end)
 }
 
 // cutOff leaves a task that was taken out of the lease to another node.

@@ -85,9 +85,11 @@ type Sandbox interface {
 	// that has a method Refusal() string refuses the module itself, in that
 	// sentence, and ends the tasks; any other hands the lease back.
 	Prepare(ctx context.Context, tenant string, module [32]byte, open func() (io.ReadCloser, error)) (worker.Image, error)
-	// Run runs one task until its outcome is known. It returns soon after ctx has
-	// ended.
-	Run(ctx context.Context, tenant string, image worker.Image, spec task.Spec, s worker.Streams) task.Outcome
+	// RunSeries runs tasks one after the other until their outcomes are known, as
+	// worker.RunSeries does: ended gets each, in order; back gets those that have
+	// not begun and will not, as soon as that is known. It calls both itself, and
+	// returns soon after ctx has ended. A single task always has an outcome.
+	RunSeries(ctx context.Context, tenant string, image worker.Image, tasks []worker.Task, ended func(i int, o task.Outcome), back func(from, to int))
 	// InputDir returns the folder of which the tenant's guests may be given files.
 	// It exists. The executor alone writes to it.
 	InputDir(tenant string) (string, error)

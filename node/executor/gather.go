@@ -50,8 +50,8 @@ func (g *gather) admit(ctx context.Context) error {
 	}
 }
 
-// add adds an outcome. There may be a few more than max: one of each task that
-// was running.
+// add adds an outcome. There may be more than max: those of the tasks that had
+// been started, at most a series for each slot.
 func (g *gather) add(end ended) {
 	g.mu.Lock()
 	g.list = append(g.list, end)

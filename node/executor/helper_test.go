@@ -322,11 +322,15 @@ type box struct {
 	dir string
 	// run is what a task does; nil exits at once.
 	run func(a attempt) task.Outcome
+	// series stands for RunSeries with more than one task; nil runs them.
+	series func(tasks []worker.Task, ended func(int, task.Outcome), back func(from, to int))
 	// refuse is the error of Prepare.
 	refuse error
 
 	mu       sync.Mutex
 	prepared map[[32]byte]int
+	// longest is the length of the longest series.
+	longest int
 }
 
 func (b *box) Prepare(_ context.Context, _ string, module [32]byte, open func() (io.ReadCloser, error)) (worker.Image, error) {
@@ -350,15 +354,32 @@ func (b *box) InputDir(tenant string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-func (b *box) Run(ctx context.Context, _ string, image worker.Image, spec task.Spec, s worker.Streams) task.Outcome {
+func (b *box) RunSeries(ctx context.Context, _ string, image worker.Image, tasks []worker.Task, ended func(int, task.Outcome), back func(from, to int)) {
+	b.mu.Lock()
+	b.longest = max(b.longest, len(tasks))
+	b.mu.Unlock()
+	if b.series != nil && len(tasks) > 1 {
+		b.series(tasks, ended, back)
+		return
+	}
+	for i := range tasks {
+		if i > 0 && ctx.Err() != nil {
+			ended(i, task.Outcome{Kind: task.Cancelled, Message: "cancelled"})
+			continue
+		}
+		ended(i, b.runTask(ctx, image, tasks[i]))
+	}
+}
+
+func (b *box) runTask(ctx context.Context, image worker.Image, t worker.Task) task.Outcome {
 	if image.Hash != content.Sum(moduleBytes) {
 		return task.Outcome{Kind: task.Refused, Message: "wrong image"}
 	}
 	if b.run == nil {
 		return exit(0)
 	}
-	a := attempt{ctx: ctx, spec: spec, streams: s}
-	a.index, a.attempt = number(spec, "DUGNAD_TASK_INDEX="), number(spec, "DUGNAD_TASK_ATTEMPT=")
+	a := attempt{ctx: ctx, spec: t.Spec, streams: t.Streams}
+	a.index, a.attempt = number(t.Spec, "DUGNAD_TASK_INDEX="), number(t.Spec, "DUGNAD_TASK_ATTEMPT=")
 	return b.run(a)
 }
 

@@ -26,6 +26,7 @@ type job struct {
 	// last has left.
 	users int
 	stop  context.CancelFunc
+	pace  pace
 	// ready is closed when the objects are here, or err says why they are not.
 	ready chan struct{}
 	err   error

@@ -2,6 +2,8 @@ package executor
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -39,6 +41,9 @@ type lease struct {
 	// working says that its goroutine runs, running that it has come to the tasks,
 	// begun that the ledger knows of it.
 	working, running, begun bool
+	// runners take tasks; active is how many of them go on to.
+	runners sync.WaitGroup
+	active  uint32
 	// back says how it is handed back instead of being finished; nil is not.
 	back *handing
 	// gone says that it is not held any more.
@@ -122,20 +127,14 @@ func (l *lease) start() {
 
 // main prepares the job and runs its tasks, width at a time.
 func (l *lease) main() {
-	if l.prepare() {
-		n := min(l.width, l.runs())
-		runners := make(chan struct{})
-		for range n {
-			l.e.work.Go(func() {
-				l.run()
-				runners <- struct{}{}
-			})
-		}
-		for range n {
-			<-runners
-		}
-	}
 	e := l.e
+	if l.prepare() {
+		e.mu.Lock()
+		l.running = true
+		l.staff()
+		e.mu.Unlock()
+		l.runners.Wait()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.leaveJob(l.job)
@@ -146,7 +145,14 @@ func (l *lease) main() {
 	e.settle(l)
 }
 
-// run runs tasks one after the other, until none is left.
+// staff starts as many runners as there are tasks for. The caller holds e.mu.
+func (l *lease) staff() {
+	for want := min(l.width, l.left()); l.active < want; l.active++ {
+		l.runners.Go(l.run)
+	}
+}
+
+// run runs tasks, some at a time one after the other, until none is left.
 func (l *lease) run() {
 	e := l.e
 	for {
@@ -154,47 +160,57 @@ func (l *lease) run() {
 			return
 		}
 		began := time.Now()
-		index, ok := l.pop()
-		if ok {
-			l.attemptTask(index)
+		indexes := l.pop()
+		if len(indexes) > 0 {
+			l.attemptTasks(indexes)
 		}
-		e.slots.give(l.job.slots, time.Since(began))
-		if !ok {
+		took := time.Since(began)
+		e.slots.give(l.job.slots, took)
+		if len(indexes) == 0 {
 			return
 		}
+		e.mu.Lock()
+		l.job.pace.note(len(indexes), took)
+		e.mu.Unlock()
 	}
 }
 
-// pop takes the next task, unless the lease is not to be worked on.
-func (l *lease) pop() (index uint32, ok bool) {
+// pop takes the next tasks to be run one after the other, none when the lease is
+// not to be worked on: then the runner ends.
+func (l *lease) pop() []uint32 {
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
-	if l.gone || l.back != nil {
-		return 0, false
+	left := l.left()
+	if l.gone || l.back != nil || left == 0 {
+		l.active -= min(l.active, 1)
+		return nil
 	}
 	if len(l.popped) == 0 {
 		var first ledger.Range
 		first, l.todo = l.todo.Split(popTasks)
-		l.popped = l.popped[:0]
+		l.popped = make([]uint32, 0, first.Count())
 		first.Runs(func(from, end uint32) {
 			for ; from < end; from++ {
 				l.popped = append(l.popped, from)
 			}
 		})
 	}
-	if len(l.popped) == 0 {
-		return 0, false
-	}
-	index, l.popped = l.popped[0], l.popped[1:]
-	return index, true
+	// No runner shall be without a task because another has several.
+	share := (left + max(l.width, 1) - 1) / max(l.width, 1)
+	n := min(l.job.pace.next(), len(l.popped), int(share))
+	indexes := l.popped[:n:n]
+	l.popped = l.popped[n:]
+	return indexes
 }
 
-// runs says that the tasks begin, and returns how many there are.
-func (l *lease) runs() uint32 {
+// pushBack takes back tasks that have not begun, and has somebody run them.
+func (l *lease) pushBack(indexes []uint32) {
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
-	l.running = true
-	return l.left()
+	l.popped = append(slices.Clip(indexes), l.popped...)
+	if !l.gone && l.back == nil {
+		l.staff()
+	}
 }
 
 // left returns how many tasks have not been started. The caller holds e.mu.

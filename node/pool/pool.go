@@ -234,13 +234,16 @@ func (p *Pool) InputDir(tenant string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// Run runs an image as one task in the tenant's worker and says how it ended; it
-// fails in no other way.
-func (p *Pool) Run(ctx context.Context, tenant string, image Image, spec task.Spec, s worker.Streams) task.Outcome {
+// RunSeries runs an image as several tasks, one after the other in the tenant's
+// worker: see worker.RunSeries.
+func (p *Pool) RunSeries(ctx context.Context, tenant string, image Image, tasks []worker.Task, ended func(i int, o task.Outcome), back func(from, to int)) {
 	c, err := p.join(ctx, tenant)
 	if err != nil {
-		return task.Outcome{Kind: task.WorkerLost, Message: fmt.Sprintf("start a worker process: %v", err)}
+		for i := range tasks {
+			ended(i, task.Outcome{Kind: task.WorkerLost, Message: fmt.Sprintf("start a worker process: %v", err)})
+		}
+		return
 	}
 	defer p.leave(c)
-	return c.worker.Run(ctx, image, spec, s)
+	c.worker.RunSeries(ctx, image, tasks, ended, back)
 }

@@ -71,8 +71,14 @@ func run(t *testing.T, p *Pool, tenant string, i Image, spec task.Spec) (task.Ou
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var out bytes.Buffer
-	o := p.Run(ctx, tenant, i, spec, worker.Streams{Stdout: &out})
+	o := p.run(ctx, tenant, i, spec, worker.Streams{Stdout: &out})
 	return o, out.String()
+}
+
+// run runs one task.
+func (p *Pool) run(ctx context.Context, tenant string, i Image, spec task.Spec, s worker.Streams) (o task.Outcome) {
+	p.RunSeries(ctx, tenant, i, []worker.Task{{Spec: spec, Streams: s}}, func(_ int, one task.Outcome) { o = one }, nil)
+	return o
 }
 
 // pid returns the process of a tenant's worker, or zero.
@@ -182,7 +188,7 @@ func TestRoomForWorkers(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if o := p.Run(ctx, "b", hello, task.Spec{}, worker.Streams{}); o.Kind != task.WorkerLost {
+	if o := p.run(ctx, "b", hello, task.Spec{}, worker.Streams{}); o.Kind != task.WorkerLost {
 		t.Errorf("beyond the limit: %+v", o)
 	}
 	done := make(chan task.Outcome, 1)
@@ -234,7 +240,7 @@ func TestClosed(t *testing.T) {
 	hello, spin := prepare(t, p, "hello"), prepare(t, p, "spin")
 	begun, done := make(chan struct{}), make(chan task.Outcome, 1)
 	go func() {
-		done <- p.Run(t.Context(), "a", spin, task.Spec{}, worker.Streams{Stdout: first(func() { close(begun) })})
+		done <- p.run(t.Context(), "a", spin, task.Spec{}, worker.Streams{Stdout: first(func() { close(begun) })})
 	}()
 	<-begun
 	if err := p.Close(); err != nil {

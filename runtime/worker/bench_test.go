@@ -65,6 +65,31 @@ func BenchmarkWarmStartParallel(b *testing.B) {
 	})
 }
 
+// BenchmarkSeriesParallel is the same in series of 64; the time is that of one
+// task.
+func BenchmarkSeriesParallel(b *testing.B) {
+	cache := openTestCache(b, nil)
+	w := openTestWorker(b, cache, nil)
+	img := testImage(b, cache, "tiny")
+	const length = 64
+	b.RunParallel(func(pb *testing.PB) {
+		tasks := make([]Task, length)
+		for n := 0; n >= 0; {
+			for n = 0; n < length && pb.Next(); n++ {
+				tasks[n] = Task{}
+			}
+			w.RunSeries(context.Background(), img, tasks[:n], func(_ int, o task.Outcome) {
+				if o.Kind != task.Exited {
+					b.Errorf("%+v", o)
+				}
+			}, func(from, to int) { b.Logf("tasks %d to %d of %d did not begin", from, to, n) })
+			if n < length {
+				return
+			}
+		}
+	})
+}
+
 // BenchmarkOpen is the start of a child.
 func BenchmarkOpen(b *testing.B) {
 	cache := openTestCache(b, nil)

@@ -67,6 +67,32 @@ func (c *evilChild) started() uint32 {
 	}
 }
 
+// startedSeries greets and returns the ids of a series.
+func startedSeries() (c *evilChild, ids []uint32) {
+	c = greet()
+	for {
+		f, err := c.in.next()
+		c.must(err)
+		switch f.kind {
+		case frameLoad:
+			c.must(c.out.send(frameLoaded, f.id, nil))
+		case frameStartMore, frameStart:
+			if ids = append(ids, f.id); f.kind == frameStart {
+				return c, ids
+			}
+		}
+	}
+}
+
+// giveBack gives tasks of a series back that have not begun.
+func giveBack(places ...int) int {
+	c, ids := startedSeries()
+	for _, i := range places {
+		c.must(c.out.send(frameReturned, ids[i], nil))
+	}
+	return c.hang()
+}
+
 // hang reads and ignores everything until the parent is gone.
 func (c *evilChild) hang() int {
 	for {
@@ -164,6 +190,28 @@ var evil = map[string]func() int{
 		defer greet().socket.Close()
 		fmt.Fprintln(os.Stderr, "fatal error: runtime: out of memory")
 		return 2
+	},
+	"gives the first back":   func() int { return giveBack(0) },
+	"gives back out of turn": func() int { return giveBack(3, 1) },
+	"gives back as it ends": func() int {
+		c, ids := startedSeries()
+		c.must(c.out.sendJSON(frameOutcome, ids[0], task.Outcome{Kind: task.Exited}))
+		for _, id := range ids[1:] {
+			time.Sleep(time.Millisecond)
+			c.must(c.out.send(frameReturned, id, nil))
+		}
+		return c.hang()
+	},
+	"ends out of turn": func() int {
+		c, ids := startedSeries()
+		c.must(c.out.sendJSON(frameOutcome, ids[1], task.Outcome{Kind: task.Exited}))
+		return c.hang()
+	},
+	"gives back what wrote": func() int {
+		c, ids := startedSeries()
+		c.must(c.out.send(frameStdout, ids[1], []byte("x")))
+		c.must(c.out.send(frameReturned, ids[1], nil))
+		return c.hang()
 	},
 	"much on stderr": func() int {
 		c := greet()

@@ -28,7 +28,7 @@ const startBytesMax = 8 << 20
 const frameHeaderBytes = 9
 
 // protocolVersion is compared in the setup and hello frames.
-const protocolVersion = 1
+const protocolVersion = 2
 
 // frameType tells what a frame says. P is the parent, C the child.
 type frameType uint8
@@ -42,6 +42,7 @@ const (
 	frameUnload                            // P→C, id of an image that no task uses
 	frameStartPart                         // P→C, id of a task: a piece of the start that does not fit into one frame
 	frameStart                             // P→C, id of a task, JSON start or the last piece of it
+	frameStartMore                         // P→C, the same: the task of the next start runs after this one
 	frameStdin                             // P→C, id of a task, data
 	frameStdinEnd                          // P→C, id of a task: no more data
 	frameStdinCredit                       // C→P, id of a task, u32 bytes
@@ -53,6 +54,7 @@ const (
 	frameStderrGone                        // P→C, id of a task: nobody reads any more
 	frameCancel                            // P→C, id of a task
 	frameOutcome                           // C→P, id of a task, JSON task.Outcome: its last frame
+	frameReturned                          // C→P, id of a task that was to run after another one: it never began
 	frameChunk                             // P→C, id 0 module or 1 skeleton, data
 	frameCompile                           // P→C: the chunks are complete
 	frameCompiled                          // C→P, JSON compiled

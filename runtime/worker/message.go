@@ -60,13 +60,13 @@ type refusal struct {
 	Message string `json:"message"`
 }
 
-// start is the payload of frameStart.
+// start is the payload of frameStart and frameStartMore.
 type start struct {
 	Image uint32 `json:"image"`
 	Stdin bool   `json:"stdin,omitempty"`
 	// Interactive is for the sandbox's streams.
-	Interactive bool      `json:"interactive,omitempty"`
-	Spec        task.Spec `json:"spec"`
+	Interactive bool       `json:"interactive,omitempty"`
+	Spec        *task.Spec `json:"spec"`
 }
 
 // compiled is the payload of frameCompiled. Error is the engine's message when

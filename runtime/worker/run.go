@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,52 +35,23 @@ type run struct {
 	stayed             atomic.Int32
 	mu                 sync.Mutex
 	started, cancelled bool
-	// done is closed when outcome is set.
-	done    chan struct{}
-	outcome task.Outcome
+	// place is that in its series.
+	series *series
+	place  int
+	// before is the task that this one runs after, nil for the first of a series.
+	before *run
+	// done is closed when outcome is set, or returned: the task never began.
+	done     chan struct{}
+	outcome  task.Outcome
+	returned bool
 }
 
 // Run runs the image as one task and returns when its outcome is known and
 // its output has been passed on. It never fails in another way than by its
 // outcome; a child that is lost is an outcome of kind WorkerLost.
-func (w *Worker) Run(ctx context.Context, image Image, spec task.Spec, streams Streams) task.Outcome {
-	o := w.run(ctx, image, spec, streams)
-	w.metrics.outcome(&o)
+func (w *Worker) Run(ctx context.Context, image Image, spec task.Spec, streams Streams) (o task.Outcome) {
+	w.RunSeries(ctx, image, []Task{{Spec: spec, Streams: streams}}, func(_ int, one task.Outcome) { o = one }, nil)
 	return o
-}
-
-func (w *Worker) run(ctx context.Context, image Image, spec task.Spec, streams Streams) task.Outcome {
-	if err := spec.Validate(); err != nil {
-		return task.Outcome{Kind: task.Refused, Message: err.Error()}
-	}
-	if err := w.takeSlot(ctx); err != nil {
-		return w.waitOutcome(err, "waiting for one of %d task slots", w.config.TasksMax)
-	}
-	defer func() { <-w.slots }()
-	img, err := w.acquire(ctx, image)
-	if err != nil {
-		return w.waitOutcome(err, "waiting for one of %d image slots", w.config.ImagesMax)
-	}
-	defer w.images.release(img)
-	r, err := w.register(spec, streams)
-	if err != nil {
-		return w.waitOutcome(err, "starting the task")
-	}
-	// What ends the task is set up before it starts: sending may block when
-	// the child does not read.
-	stop := context.AfterFunc(ctx, r.cancel)
-	defer stop()
-	if err := r.start(start{Image: img.id, Stdin: r.input != nil, Interactive: streams.Interactive, Spec: spec}); err != nil {
-		return task.Outcome{Kind: task.Refused, Message: err.Error()}
-	}
-	if err := img.wait(r.done); err != nil {
-		w.process.killFor(err)
-	}
-	overdue := time.AfterFunc(r.limits.Timeout+grace, func() { r.overstay(stayedPastDeadline) })
-	<-r.done
-	overdue.Stop()
-	r.drain(ctx)
-	return r.outcome
 }
 
 // takeSlot waits for room for one more task.
@@ -122,28 +92,6 @@ func (w *Worker) waitOutcome(err error, format string, args ...any) task.Outcome
 	}
 }
 
-// register gives the task an id and a place in the table.
-func (w *Worker) register(spec task.Spec, s Streams) (*run, error) {
-	r := &run{worker: w, begin: time.Now(), limits: spec.Limits.WithDefaults(), done: make(chan struct{})}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.lostErr != nil {
-		return nil, w.lostErr
-	}
-	for taken := true; taken; {
-		w.nextID++
-		_, taken = w.tasks[w.nextID]
-	}
-	r.id = w.nextID
-	r.outputs[0].init(r, frameStdoutCredit, frameStdoutGone, s.Stdout)
-	r.outputs[1].init(r, frameStderrCredit, frameStderrGone, s.Stderr)
-	if s.Stdin != nil {
-		r.input = newInlet(r, s.Stdin)
-	}
-	w.tasks[r.id] = r
-	return r, nil
-}
-
 // handle takes one frame of this task; an error means that the child lies.
 func (r *run) handle(f frame) error {
 	switch f.kind {
@@ -160,7 +108,23 @@ func (r *run) handle(f frame) error {
 		if r.input == nil || !r.input.grant(n) {
 			return fmt.Errorf("%w: task %d asks for more stdin than a window", ErrProtocol, f.id)
 		}
+	case frameReturned:
+		if r.before == nil || r.output > 0 {
+			return fmt.Errorf("%w: task %d is given back, but it was to begin", ErrProtocol, f.id)
+		}
+		if !r.before.returned {
+			if r.series.gave {
+				return fmt.Errorf("%w: task %d is given back out of turn", ErrProtocol, f.id)
+			}
+			r.series.gave = true
+			r.series.returned <- r.place
+		}
+		r.returned = true
+		r.end()
 	case frameOutcome:
+		if r.before != nil && !r.before.ended() {
+			return fmt.Errorf("%w: task %d has an outcome before the one that it runs after", ErrProtocol, f.id)
+		}
 		var o task.Outcome
 		if err := f.decode(&o); err != nil {
 			return err
@@ -173,53 +137,28 @@ func (r *run) handle(f frame) error {
 	return nil
 }
 
+// ended reports whether the child has said how the task ended.
+func (r *run) ended() bool {
+	select {
+	case <-r.done:
+		return !r.returned
+	default:
+		return false
+	}
+}
+
 // finish sets the outcome. It is called once.
 func (r *run) finish(o task.Outcome) {
 	r.outcome = o
+	r.end()
+}
+
+// end ends what waits for the task.
+func (r *run) end() {
 	close(r.done)
 	if r.input != nil {
 		r.input.stop()
 	}
-}
-
-// errStart is returned by start when the task does not fit.
-var errStart = errors.New("task is too large")
-
-// start sends the task to the child. After an error the task is not there.
-func (r *run) start(st start) error {
-	payload, err := json.Marshal(st)
-	if err == nil && len(payload) > startBytesMax {
-		r.worker.metrics.limitReached("start-bytes")
-		err = fmt.Errorf("%w: arguments, environment and inputs take %d bytes, at most %d", errStart, len(payload), startBytesMax)
-	}
-	if err != nil {
-		r.worker.mu.Lock()
-		delete(r.worker.tasks, r.id)
-		r.worker.mu.Unlock()
-		close(r.done)
-		return err
-	}
-	out := r.worker.process.out
-	for err == nil && len(payload) > FrameBytesMax {
-		err = out.send(frameStartPart, r.id, payload[:FrameBytesMax])
-		payload = payload[FrameBytesMax:]
-	}
-	if err == nil {
-		err = out.send(frameStart, r.id, payload)
-	}
-	if err != nil {
-		// The task gets its outcome with the others.
-		r.worker.process.killFor(err)
-		return nil
-	}
-	r.mu.Lock()
-	r.started = true
-	cancelled := r.cancelled
-	r.mu.Unlock()
-	if cancelled {
-		_ = out.send(frameCancel, r.id, nil)
-	}
-	return nil
 }
 
 // cancel asks the child to end the task and kills it when that takes too long.

@@ -34,6 +34,48 @@ func (s *sender) send(kind frameType, id uint32, payload []byte) error {
 		return s.err
 	}
 	s.pending = appendFrame(s.pending, kind, id, payload)
+	return s.writeLocked()
+}
+
+// sendFrames is send for several encoded frames, with nothing between them.
+func (s *sender) sendFrames(frames []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.pending = append(s.pending, frames...)
+	return s.writeLocked()
+}
+
+// hold queues a frame that may wait for the next one, or for flush.
+func (s *sender) hold(kind frameType, id uint32, payload []byte) error {
+	if len(payload) > FrameBytesMax {
+		return fmt.Errorf("%w: type %d would have %d bytes, at most %d", ErrFrameTooLong, kind, len(payload), FrameBytesMax)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	if s.pending = appendFrame(s.pending, kind, id, payload); len(s.pending) < dataBytesMax {
+		return nil
+	}
+	return s.writeLocked()
+}
+
+// flush writes what is held.
+func (s *sender) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	return s.writeLocked()
+}
+
+// writeLocked writes what is queued, unless another goroutine does so.
+func (s *sender) writeLocked() error {
 	if s.writing {
 		return nil
 	}

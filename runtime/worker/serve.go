@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -19,14 +20,22 @@ import (
 // loaded: most of a task's memory is not on the Go heap.
 const gcPercent = 100
 
+// ballastBytes is never touched, so that it takes no memory: with it on the heap
+// the garbage collector lets so much garbage come together. A child that runs
+// small tasks has next to nothing on its heap, and would collect some hundred
+// times a second.
+const ballastBytes = 16 << 20
+
 // server is the child's side of a worker.
 type server struct {
 	dir    string
 	in     *frameReader
 	out    *sender
 	engine *sandbox.Engine
-	// parts are pieces of starts; the reading goroutine's own.
+	// parts are pieces of starts, open is the series to which the next start
+	// belongs, or nil; both are the reading goroutine's own.
 	parts map[uint32][]byte
+	open  *childSeries
 
 	mu      sync.Mutex
 	images  map[uint32]*childImage
@@ -45,6 +54,10 @@ type childImage struct {
 
 // childTask is a task that has not sent its outcome.
 type childTask struct {
+	id             uint32
+	start          *start
+	image          *childImage
+	ctx            context.Context
 	cancel         context.CancelFunc
 	stdin          *childIn
 	stdout, stderr *childOut
@@ -53,6 +66,8 @@ type childTask struct {
 // serve reads frames until the parent closes the connection. It never waits
 // for a task or for the engine.
 func (s *server) serve(ctx context.Context) error {
+	ballast := make([]byte, ballastBytes)
+	defer runtime.KeepAlive(&ballast)
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.work.Wait()
 	defer cancel()
@@ -78,7 +93,7 @@ func (s *server) handle(ctx context.Context, f frame) error {
 		return s.load(ctx, f)
 	case frameUnload:
 		return s.unload(f.id)
-	case frameStart:
+	case frameStart, frameStartMore:
 		return s.start(ctx, f)
 	}
 	s.mu.Lock()
@@ -139,7 +154,7 @@ func (s *server) load(ctx context.Context, f frame) error {
 // loadImage loads with the garbage collector off: decoding a module of a few
 // megabytes makes little garbage and takes a few milliseconds.
 func (s *server) loadImage(ctx context.Context, id uint32, img *childImage, l load) {
-	img.program, img.err = s.open(ctx, l)
+	img.program, img.err = s.openImage(ctx, l)
 	close(img.ready)
 	var err error
 	if img.err != nil {
@@ -158,7 +173,7 @@ func (s *server) loadImage(ctx context.Context, id uint32, img *childImage, l lo
 	s.noteSendError(err)
 }
 
-func (s *server) open(ctx context.Context, l load) (*sandbox.Module, error) {
+func (s *server) openImage(ctx context.Context, l load) (*sandbox.Module, error) {
 	if filepath.Base(l.File) != l.File {
 		return nil, fmt.Errorf("%w: %q is not a file name", ErrProtocol, l.File)
 	}
@@ -204,9 +219,12 @@ func (s *server) start(ctx context.Context, f frame) error {
 	if err := f.decode(&st); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	if st.Spec == nil {
+		return fmt.Errorf("%w: start of task %d has no task", ErrProtocol, f.id)
+	}
+	own, cancel := context.WithCancel(ctx)
 	t := &childTask{
-		cancel: cancel,
+		id: f.id, start: &st, ctx: own, cancel: cancel,
 		stdin:  newChildIn(s.out, f.id),
 		stdout: newChildOut(s.out, frameStdout, f.id),
 		stderr: newChildOut(s.out, frameStderr, f.id),
@@ -215,31 +233,34 @@ func (s *server) start(ctx context.Context, f frame) error {
 		t.stdin.end()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.tasks[f.id] != nil {
+		s.mu.Unlock()
 		cancel()
 		return fmt.Errorf("%w: task %d is started twice", ErrProtocol, f.id)
 	}
 	s.tasks[f.id] = t
-	img := s.images[st.Image]
-	s.work.Go(func() {
-		defer cancel()
-		s.run(ctx, f.id, t, img, &st)
-	})
+	t.image = s.images[st.Image]
+	s.mu.Unlock()
+	s.queue(ctx, t, f.kind == frameStartMore)
 	return nil
 }
 
-// run runs a task and sends its outcome.
-func (s *server) run(ctx context.Context, id uint32, t *childTask, img *childImage, st *start) {
-	o := img.run(ctx, t, st)
+// run runs a task and returns its outcome.
+func (s *server) run(t *childTask) task.Outcome {
+	defer t.cancel()
+	o := t.image.run(t.ctx, t, t.start)
 	t.stdout.close()
 	t.stderr.close()
 	t.stdin.end()
-	s.mu.Lock()
-	delete(s.tasks, id)
-	s.mu.Unlock()
+	s.forget(t)
 	o.Message = shorten(o.Message)
-	s.noteSendError(s.out.sendJSON(frameOutcome, id, o))
+	return o
+}
+
+func (s *server) forget(t *childTask) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tasks, t.id)
 }
 
 // run waits until the image is loaded and runs the task.
@@ -255,7 +276,7 @@ func (img *childImage) run(ctx context.Context, t *childTask, st *start) task.Ou
 	if img.err != nil {
 		return task.Outcome{Kind: task.Refused, Message: img.err.Error()}
 	}
-	return img.program.Run(ctx, st.Spec, sandbox.Streams{
+	return img.program.Run(ctx, *st.Spec, sandbox.Streams{
 		Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr, Interactive: st.Interactive,
 	})
 }

@@ -279,13 +279,14 @@ func (w *Worker) handle(f frame) error {
 	switch f.kind {
 	case frameLoaded, frameRefused:
 		return w.images.answered(f)
-	case frameStdout, frameStderr, frameStdinCredit, frameOutcome:
+	case frameStdout, frameStderr, frameStdinCredit, frameOutcome, frameReturned:
 	default:
 		return fmt.Errorf("%w: frame of type %d is not for a parent", ErrProtocol, f.kind)
 	}
 	w.mu.Lock()
 	r := w.tasks[f.id]
-	if f.kind == frameOutcome {
+	last := f.kind == frameOutcome || f.kind == frameReturned
+	if last {
 		delete(w.tasks, f.id)
 	}
 	w.mu.Unlock()
@@ -293,7 +294,7 @@ func (w *Worker) handle(f frame) error {
 		return fmt.Errorf("%w: frame of type %d for task %d, which does not run", ErrProtocol, f.kind, f.id)
 	}
 	err := r.handle(f)
-	if err != nil && f.kind == frameOutcome {
+	if err != nil && last {
 		// The task is no longer in the table; it gets its outcome with the others.
 		w.mu.Lock()
 		w.tasks[f.id] = r

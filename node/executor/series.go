@@ -1,0 +1,136 @@
+package executor
+
+import (
+	"errors"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/runtime/task"
+	"github.com/dugnad/dugnad/runtime/worker"
+)
+
+// seriesTime is how long the tasks of a series may take together, by what the
+// last ones took: short enough that a slot is given back soon, long enough that
+// starting them costs little beside it.
+const seriesTime = 10 * time.Millisecond
+
+// pace is how many tasks of a job are run in one series, guarded by Executor.mu.
+// It begins with one, at most doubles, and stays one when the job has cost a
+// worker: then it shall be known which task did it.
+type pace struct {
+	length int
+	alone  bool
+}
+
+func (p *pace) next() int { return max(p.length, 1) }
+
+// note takes in that n tasks took so long.
+func (p *pace) note(n int, took time.Duration) {
+	most := min(2*n, worker.SeriesMax)
+	if took > 0 {
+		most = int(min(time.Duration(most), seriesTime*time.Duration(n)/took))
+	}
+	if p.alone {
+		most = 1
+	}
+	p.length = max(most, 1)
+}
+
+// series are tasks of a lease that are run one after the other.
+type series struct {
+	l     *lease
+	tasks []worker.Task
+	ends  []ended
+	given []*given
+}
+
+// attemptTasks runs tasks that were taken out of the lease.
+func (l *lease) attemptTasks(indexes []uint32) {
+	s := &series{
+		l: l, tasks: make([]worker.Task, 0, len(indexes)),
+		ends: make([]ended, len(indexes)), given: make([]*given, 0, len(indexes)),
+	}
+	for i, index := range indexes {
+		if !s.add(index) {
+			l.pushBack(indexes[i:])
+			break
+		}
+	}
+	if len(s.tasks) > 0 {
+		l.e.config.Sandbox.RunSeries(l.ctx, string(l.job.spec.Tenant), l.image, s.tasks, s.ended, s.back)
+	}
+}
+
+// add puts a task at the end of the series, or ends it here when it is to be
+// refused. It reports false when what the task is to be given does not fit beside
+// what the others are, or not at all: then the lease goes back.
+func (s *series) add(index uint32) bool {
+	l, j := s.l, s.l.job
+	spec := j.program.Task(j.id, index, j.spec.Count, l.attempt)
+	spec.Limits = spec.Limits.WithDefaults()
+	spec.Limits.OutputBytes = min(spec.Limits.OutputBytes, l.e.config.OutputBytesMax)
+	given, err := j.give(index)
+	switch {
+	case errors.Is(err, ErrInput):
+		l.ended(ended{l: l, index: index, outcome: task.Outcome{Kind: task.Refused, Message: err.Error()}})
+		return true
+	case err != nil && len(s.tasks) == 0:
+		l.handBackFor(err)
+		return false
+	case err != nil:
+		return false
+	}
+	spec.Inputs = given.inputs
+	end := &s.ends[len(s.tasks)]
+	*end = ended{
+		l: l, index: index,
+		out: output{e: l.e, max: spec.Limits.OutputBytes}, errs: output{e: l.e, max: spec.Limits.OutputBytes},
+	}
+	s.given = append(s.given, given)
+	s.tasks = append(s.tasks, worker.Task{Spec: spec, Streams: worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}})
+	return true
+}
+
+// ended takes the outcome of a task. When a series has cost the worker, its tasks
+// are run again one by one: those that were not to blame end as they would have.
+func (s *series) ended(i int, o task.Outcome) {
+	s.given[i].close()
+	end := s.ends[i]
+	if o.Kind == task.WorkerLost && len(s.tasks) > 1 && s.l.ctx.Err() == nil {
+		end.close()
+		s.l.pushBack([]uint32{end.index})
+		s.l.runAlone()
+		return
+	}
+	end.outcome = o
+	s.l.ended(end)
+}
+
+// back takes tasks that have not begun.
+func (s *series) back(from, to int) {
+	indexes := make([]uint32, 0, to-from)
+	for i := from; i < to; i++ {
+		s.given[i].close()
+		indexes = append(indexes, s.ends[i].index)
+	}
+	s.l.pushBack(indexes)
+}
+
+// handBackFor hands the lease back because a task cannot be given what it is to.
+func (l *lease) handBackFor(err error) {
+	cause := ledger.CauseModule
+	if errors.Is(err, ErrInputBytes) {
+		cause = ledger.CauseFull
+	}
+	l.e.log.Warn("lease is handed back", "job", l.job.id, "epoch", l.epoch, "err", err)
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	l.handBack(true, cause)
+}
+
+// runAlone makes each further task of the job a series of its own.
+func (l *lease) runAlone() {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	l.job.pace.alone, l.job.pace.length = true, 1
+}
