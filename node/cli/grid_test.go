@@ -208,6 +208,12 @@ func TestPlan(t *testing.T) {
 		r.stdout.String() != "3 tasks would start at once, 1 would wait\nNODE  TASKS\na     2\nb     1\n1 waits\n" {
 		t.Errorf("exit code %d, stdout %s, stderr %s", code, r.stdout.String(), r.stderr.String())
 	}
+	r.write(t, "many.yaml", "module: m.wasm\ncount: 1000000\n")
+	f.plan = api.Plan{Starts: 4, Waits: 0}
+	if code := r.run("job", "submit", "@/many.yaml", "--dry-run", "--api", f.url); code != 0 ||
+		!strings.Contains(r.stdout.String(), "each of 1000000 tasks may burn 1T fuel, the default for so many") {
+		t.Errorf("exit code %d, stdout %s, stderr %s", code, r.stdout.String(), r.stderr.String())
+	}
 	f.plan = api.Plan{Refused: "too many jobs"}
 	if code := r.run("job", "submit", "@/job.yaml", "--dry-run", "--api", f.url); code != 125 || r.stderr.String() != "dugnad: the job would be refused: too many jobs\n" {
 		t.Errorf("exit code %d, stderr %s", code, r.stderr.String())

@@ -16,6 +16,7 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
 	"github.com/dugnad/dugnad/node/jobspec"
+	"github.com/dugnad/dugnad/node/quantity"
 )
 
 // jobCommand has what is done with jobs of the grid.
@@ -143,7 +144,7 @@ func (g *grid) plan(ctx context.Context, job *jobspec.Job) error {
 		if err := g.writeJSON(p); err != nil {
 			return err
 		}
-	} else if err := g.printPlan(&p); err != nil {
+	} else if err := g.printPlan(&p, job); err != nil {
 		return err
 	}
 	if p.Refused != "" {
@@ -152,9 +153,15 @@ func (g *grid) plan(ctx context.Context, job *jobspec.Job) error {
 	return nil
 }
 
-func (g *grid) printPlan(p *api.Plan) error {
+func (g *grid) printPlan(p *api.Plan, job *jobspec.Job) error {
 	if p.Refused != "" {
 		return nil // The error says all there is.
+	}
+	if fuel := job.Limits.Fuel; job.Count > 1 && fuel < jobspec.DefaultFuel(1) && fuel == jobspec.DefaultFuel(job.Count) {
+		if _, err := fmt.Fprintf(g.Out, "each of %s may burn %s fuel, the default for so many: limits.fuel changes that\n",
+			plural(job.Count, "task"), quantity.FormatFuel(uint64(fuel))); err != nil {
+			return err
+		}
 	}
 	if _, err := fmt.Fprintf(g.Out, "%s would start at once, %d would wait\n", plural(p.Starts, "task"), p.Waits); err != nil {
 		return err

@@ -33,7 +33,7 @@ var docs = map[string]string{
 	"inputs[].folder": "The path is a folder, the object a tar archive of one.",
 
 	"limits":               "What each attempt may use. A larger limit makes a task harder to place.",
-	"limits.fuel":          "Fuel: work, the same on every machine. All tasks' fuel is reserved when the job is submitted.",
+	"limits.fuel":          "Fuel: work, the same on every machine. All tasks' fuel is reserved when the job is submitted; left out, an array of more than 10,000 tasks shares what 10,000 would have.",
 	"limits.memory":        "Linear memory and tables together.",
 	"limits.timeout":       "Time of one attempt from start to end.",
 	"limits.output":        "Bytes of stdout and stderr together.",

@@ -154,9 +154,19 @@ const (
 	// PathBytesMax bounds a path, InputNameBytesMax the name of an input.
 	PathBytesMax      = 4096
 	InputNameBytesMax = 255
+	// ArrayFuel bounds the fuel that the tasks of an array have together by
+	// default: all of it is reserved, in 64 bits for all jobs of a tenant.
+	ArrayFuel = 1_000_000_000_000_000_000
 	// SpanMax bounds every time but limits.timeout: ten years.
 	SpanMax = Duration(10 * 365 * 24 * time.Hour)
 )
+
+// DefaultFuel is the fuel limit of each task of a job that does not say one: that
+// of a single task, or the task's share of ArrayFuel when that is less, rounded
+// down to three digits.
+func DefaultFuel(count uint64) Fuel {
+	return min(Fuel(task.Default().Fuel), Fuel(roundFuel(ArrayFuel/max(count, 1))))
+}
 
 // Default returns a job that lacks only its module.
 func Default() Job {

@@ -24,6 +24,9 @@ func Parse(data []byte) (*Job, error) {
 	job := Default()
 	d := &decoder{at: map[string]position{}}
 	d.value(root, "", reflect.ValueOf(&job).Elem())
+	if _, given := d.at["limits.fuel"]; !given {
+		job.Limits.Fuel = DefaultFuel(job.Count)
+	}
 	if job.Kind == KindCron {
 		job.scheduled()
 	}
