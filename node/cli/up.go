@@ -86,6 +86,11 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	}
 	limitMemory(a.Environ)
 	p2p.LogLibraries(config.Log.Handler())
+	resting, wake := context.WithCancel(ctx)
+	var loop sync.WaitGroup
+	loop.Go(func() { rest(resting) })
+	defer loop.Wait()
+	defer wake()
 	err = a.runNode(ctx, config, f.stopTimeout, service)
 	if err != nil && ctx.Err() == nil && readmits(config.Invitation, config.Dir) {
 		// It has learned only now that it was expelled: the invitation is for this.
