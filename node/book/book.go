@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/ledger/replica/disk"
@@ -57,6 +58,8 @@ type Config struct {
 	// Replica is the member's configuration. Open sets its Store, RaftLog,
 	// Machine, Accept, Dir, Log and Registerer.
 	Replica replica.Config
+	// Now is this machine's clock, which gives commands their time; nil is time.Now.
+	Now func() time.Time
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
 	// Registerer receives the metrics; nil keeps none.
@@ -67,6 +70,7 @@ type Config struct {
 type Book struct {
 	*replica.Replica
 	store *store.Store
+	now   func() time.Time
 	// lanes has an entry for each command that Do has under way.
 	lanes chan struct{}
 	mu    sync.Mutex
@@ -102,12 +106,17 @@ func open(ctx context.Context, config Config, dir string) (*Book, error) {
 		return nil, err
 	}
 	c.Log, c.Registerer = config.Log, config.Registerer
-	r, err := replica.Open(ctx, local(c, dir, s))
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	c = local(c, dir, s)
+	c.Accept = machine.Ledger{Now: config.Now}.Accept
+	r, err := replica.Open(ctx, c)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	b := &Book{Replica: r, store: s, stop: stop, ended: make(chan struct{}), lanes: make(chan struct{}, lanesMax)}
+	b := &Book{Replica: r, store: s, now: config.Now, stop: stop, ended: make(chan struct{}), lanes: make(chan struct{}, lanesMax)}
 	go func() {
 		defer close(b.ended)
 		if err := s.Run(running); err != nil && running.Err() == nil {

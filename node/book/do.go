@@ -27,10 +27,9 @@ func newProposer() (*proposer, error) {
 
 // next returns the bytes of a command that is applied once, however often it
 // arrives.
-func (p *proposer) next(c ledger.Command) []byte {
+func (p *proposer) next(now time.Time, c ledger.Command) []byte {
 	p.seq++
-	now := ledger.Time(time.Now().UnixNano())
-	return ledger.Encode(ledger.Envelope{Client: p.client, Seq: p.seq, Now: now, Body: c})
+	return ledger.Encode(ledger.Envelope{Client: p.client, Seq: p.seq, Now: ledger.Time(now.UnixNano()), Body: c})
 }
 
 // Do proposes a command and returns its result, and the index at which it was
@@ -48,7 +47,7 @@ func (b *Book) Do(ctx context.Context, c ledger.Command) (ledger.Result, uint64,
 		return ledger.Result{}, 0, err
 	}
 	defer b.rest(p)
-	answer, index, err := b.Propose(ctx, p.next(c))
+	answer, index, err := b.Propose(ctx, p.next(b.now(), c))
 	if err != nil {
 		return ledger.Result{}, 0, err
 	}

@@ -111,6 +111,8 @@ type Config struct {
 	Accept func(l ledger.Lease, spec ledger.JobSpec) ledger.Cause
 	// Holders may name members that have a module, an input or a result. May be nil.
 	Holders func(h content.Hash) []p2p.NodeID
+	// Now is this machine's clock, by which leases are renewed; nil is time.Now.
+	Now func() time.Time
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
 	// Registerer receives the metrics; nil keeps none.

@@ -119,6 +119,9 @@ func Open(ctx context.Context, config Config) (*Executor, error) {
 }
 
 func newExecutor(config Config) *Executor {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
 	log := config.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

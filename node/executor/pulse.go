@@ -125,7 +125,7 @@ func (e *Executor) renew() bool {
 	e.mu.Unlock()
 	for len(epochs) > 0 {
 		n := min(len(epochs), ledger.ItemsMax)
-		expiry := ledger.Time(time.Now().Add(e.config.Lease).UnixNano())
+		expiry := ledger.Time(e.config.Now().Add(e.config.Lease).UnixNano())
 		if !e.tell("renew", &ledger.Renew{Node: e.config.Node, Epochs: epochs[:n], Expiry: expiry}, epochs[:n], e.heed) {
 			return false
 		}

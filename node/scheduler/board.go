@@ -126,8 +126,8 @@ func (l *lead) census(now time.Time) {
 			continue
 		case now.Before(settled) && n.State != ledger.NodeUnreachable:
 			continue
-		case s.vanished.IsZero() || s.vanished.Before(time.Unix(0, int64(n.Changed))) && n.State == ledger.NodeUp:
-			s.vanished = l.lastSeen(n, s, settled)
+		case s.vanished.IsZero() || s.vanished.Before(l.local(n.Changed, now)) && n.State == ledger.NodeUp:
+			s.vanished = l.lastSeen(n, s, now, settled)
 			if l.waits.lifting {
 				l.wake(now, wakeAvoid)
 			}
@@ -143,8 +143,8 @@ func (l *lead) census(now time.Time) {
 
 // lastSeen returns since when a node is without an offer to be believed: what
 // happened before this leadership is not known but from the ledger.
-func (l *lead) lastSeen(n *ledger.Node, s *seat, settled time.Time) time.Time {
-	since := time.Unix(0, int64(n.Changed))
+func (l *lead) lastSeen(n *ledger.Node, s *seat, now, settled time.Time) time.Time {
+	since := l.local(n.Changed, now)
 	if n.State == ledger.NodeUp && since.Before(settled) {
 		since = settled
 	}
@@ -195,10 +195,10 @@ func (l *lead) tell(n *placement.Node) {
 	if n.Operator == "" {
 		n.Operator = s.operator
 	}
-	n.Offer = placement.Offer{At: stamp(s.at), Free: s.free(n.Node), DiskBytes: s.diskBytes, WaitNanos: int64(s.wait)}
+	n.Offer = placement.Offer{At: l.stamp(s.at), Free: s.free(n.Node), DiskBytes: s.diskBytes, WaitNanos: int64(s.wait)}
 	n.Held = s.held
 	if s.busyFor > 0 {
-		n.BusyUntil = stamp(s.at.Add(s.busyFor))
+		n.BusyUntil = l.stamp(s.at.Add(s.busyFor))
 	}
 }
 

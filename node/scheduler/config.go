@@ -89,6 +89,9 @@ type Config struct {
 	// ProposeTimeout bounds the wait for a command's result.
 	ProposeTimeout time.Duration
 
+	// Now is this machine's clock, with which the ledger's times are compared; nil is
+	// time.Now. Whatever it does, intervals are as long as they are.
+	Now func() time.Time
 	// Log receives transitions; nil discards them.
 	Log *slog.Logger
 	// Registerer receives the metrics; nil means that nobody sees them.

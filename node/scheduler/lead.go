@@ -194,7 +194,7 @@ func (l *lead) work(now time.Time) error {
 // next returns when there is something to do if nothing happens before.
 func (l *lead) next() time.Time {
 	at := l.board.next
-	for _, t := range []time.Time{l.passAt(), l.tickAt(), l.noteAt(), l.orderAt(), l.daemonAt()} {
+	for _, t := range []time.Time{l.passAt(), l.tickAt(time.Now()), l.noteAt(), l.orderAt(), l.daemonAt()} {
 		if !t.IsZero() && t.Before(at) {
 			at = t
 		}
@@ -294,3 +294,17 @@ const lanesMax = 8
 
 // stamp is a time as the ledger has it.
 func stamp(t time.Time) ledger.Time { return ledger.Time(t.UnixNano()) }
+
+// stamp is a time of this process, about now, as this machine's clock has it.
+func (l *lead) stamp(t time.Time) ledger.Time {
+	if l.config.Now == nil {
+		return stamp(t)
+	}
+	return stamp(l.config.Now().Add(time.Until(t)))
+}
+
+// local is a time of the ledger's as this process sees it now: if the machine's
+// clock is set later, that does not move it.
+func (l *lead) local(at ledger.Time, now time.Time) time.Time {
+	return now.Add(time.Duration(at - l.stamp(now)))
+}

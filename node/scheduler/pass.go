@@ -37,7 +37,7 @@ func (l *lead) input(now time.Time) (in placement.Input, err error) {
 		return in, err
 	}
 	l.seed++
-	in.Now, in.Seed = stamp(now), l.seed
+	in.Now, in.Seed = l.stamp(now), l.seed
 	probe := l.config.Params.WorkNanosMax / probeRounds
 	for i := range in.Jobs {
 		if j := &in.Jobs[i]; j.ExpectedNanos == 0 {
@@ -48,7 +48,7 @@ func (l *lead) input(now time.Time) (in placement.Input, err error) {
 	if len(l.brake.gone) > 0 {
 		l.weigh(now)
 		for i := range in.Nodes {
-			if n := &in.Nodes[i]; l.brake.lostBy(n.ID, time.Unix(0, int64(n.Offer.At))) {
+			if n := &in.Nodes[i]; l.brake.lostBy(n.ID, l.local(n.Offer.At, now)) {
 				n.Offer = placement.Offer{}
 			}
 		}

@@ -34,12 +34,12 @@ func (t *ticks) hear(key []byte) {
 }
 
 // tickAt returns when to look at the timers, zero for not at all.
-func (l *lead) tickAt() time.Time {
+func (l *lead) tickAt(now time.Time) time.Time {
 	t := &l.ticks
 	if !t.set || t.flying {
 		return time.Time{}
 	}
-	at := time.Unix(0, int64(t.at))
+	at := l.local(t.at, now)
 	if !t.more && at.Before(t.after) {
 		at = t.after
 	}
@@ -52,7 +52,7 @@ func (l *lead) tickAt() time.Time {
 // tick proposes a Tick when a timer is due. A new leader waits: leases may have
 // run out while there was none, and their nodes shall renew them first.
 func (l *lead) tick(now time.Time) {
-	at := l.tickAt()
+	at := l.tickAt(now)
 	if at.IsZero() || now.Before(at) {
 		return
 	}
@@ -61,7 +61,7 @@ func (l *lead) tick(now time.Time) {
 		l.ticks.after, l.ticks.more = now.Add(l.config.RetryMax), false
 		return
 	}
-	if !l.ticks.set || l.ticks.at > stamp(now) {
+	if !l.ticks.set || l.ticks.at > l.stamp(now) {
 		return
 	}
 	l.ticks.flying = true
