@@ -72,7 +72,8 @@ func (n *Node) verifyOffer(id p2p.NodeID, message, signature []byte) error {
 func (n *Node) watchOffers(ctx context.Context) {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	last, _ := n.parent()
+	// The publisher has asked before this: what it was told may have changed since.
+	last := p2p.NodeID("")
 	expelled := 0
 	for {
 		select {
