@@ -38,12 +38,17 @@ func apiOf(t *testing.T, n *Node) *client.Client {
 	t.Helper()
 	s := httptest.NewServer(n.API())
 	t.Cleanup(s.Close)
-	c, err := client.Open(client.Config{URL: s.URL})
+	return openClient(t, client.Config{URL: s.URL})
+}
+
+func openClient(t *testing.T, c client.Config) *client.Client {
+	t.Helper()
+	cl, err := client.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
-	return c
+	t.Cleanup(cl.Close)
+	return cl
 }
 
 func push(ctx context.Context, t *testing.T, c *client.Client, name string) string {

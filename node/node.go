@@ -78,8 +78,9 @@ type Config struct {
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
 
-	// sandbox wraps what runs tasks; nil does not. Tests make nodes slow by it.
-	sandbox func(executor.Sandbox) executor.Sandbox
+	// alter changes the configuration of a part just before the part is opened.
+	// Tests of this package set it, to stand between the parts; nil changes nothing.
+	alter func(part any)
 }
 
 // Default returns the configuration of a node on dir.
@@ -134,6 +135,9 @@ type Node struct {
 func Open(ctx context.Context, config Config) (*Node, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.alter == nil {
+		config.alter = func(any) {}
 	}
 	n := &Node{config: config, log: config.Log, registry: prometheus.NewRegistry(), rated: make(chan struct{}, 1)}
 	n.watching, n.enrolled = make(chan struct{}), make(chan struct{})
@@ -251,6 +255,7 @@ func (n *Node) openEndpoint(ctx context.Context) error {
 	c := rpc.Default()
 	c.Network, c.Logger, c.Registerer = n.host, n.log, n.registry
 	c.Methods = n.methods()
+	n.config.alter(&c)
 	endpoint, err := rpc.Open(ctx, c)
 	n.endpoint = endpoint
 	return err
@@ -263,6 +268,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	if n.config.DiskBytes > 0 {
 		c.BytesMax, c.ObjectBytesMax = n.config.DiskBytes, min(c.ObjectBytesMax, n.config.DiskBytes)
 	}
+	n.config.alter(&c)
 	store, err := content.Open(ctx, c)
 	n.store = store
 	return err
@@ -280,7 +286,9 @@ func (n *Node) openBook(ctx context.Context) error {
 		return n.host.Dial(ctx, address, ledgerProtocol)
 	}
 	c.Admit = admit
-	b, err := book.Open(ctx, book.Config{Dir: n.config.Dir, Replica: c, Log: n.log, Registerer: n.registry})
+	config := book.Config{Dir: n.config.Dir, Replica: c, Log: n.log, Registerer: n.registry}
+	n.config.alter(&config)
+	b, err := book.Open(ctx, config)
 	if err != nil {
 		return err
 	}

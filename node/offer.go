@@ -38,6 +38,7 @@ func (n *Node) openPublisher(ctx context.Context) error {
 	c := capacity.Default()
 	c.Network, c.Grid, c.Sign, c.Verify = n.host, n.host.Grid(), n.host.Sign, n.verifyOffer
 	c.Parent, c.Log, c.Registerer = n.parent, n.log, n.registry
+	n.config.alter(&c)
 	p, err := capacity.Open(ctx, c)
 	if err != nil {
 		return err

@@ -50,7 +50,11 @@ func TestSpare(t *testing.T) {
 	for i := range 3 {
 		c := testConfig(filepath.Join(t.TempDir(), fmt.Sprint("node", i)))
 		c.Host.Name, c.Found = fmt.Sprint("n", i), i == 0
-		c.sandbox = func(s executor.Sandbox) executor.Sandbox { return &stuck{s, &left, ended} }
+		c.alter = func(part any) {
+			if e, ok := part.(*executor.Config); ok {
+				e.Sandbox = &stuck{e.Sandbox, &left, ended}
+			}
+		}
 		if i > 0 {
 			c.Invitation = invite(ctx, t, list[0])
 		}

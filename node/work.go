@@ -49,6 +49,7 @@ func (n *Node) openPool(ctx context.Context) error {
 	c := pool.Default(filepath.Join(n.config.Dir, "pool"))
 	c.Executable, c.Slots, c.Log, c.Registerer = n.config.Executable, int(n.config.Offer.Slots), n.log, n.registry
 	c.MemoryBytes = n.config.Offer.MemoryBytes
+	n.config.alter(&c)
 	p, err := pool.Open(ctx, c)
 	n.pool = p
 	return err
@@ -61,11 +62,9 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	c := executor.Default()
 	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
 	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
-	if n.config.sandbox != nil {
-		c.Sandbox = n.config.sandbox(n.pool)
-	}
 	c.SmallBytesMax = keeper.SmallBytesMax
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
+	n.config.alter(&c)
 	e, err := executor.Open(ctx, c)
 	n.executor = e
 	return err
@@ -93,6 +92,7 @@ func (n *Node) holders(h content.Hash) (out []p2p.NodeID) {
 func (n *Node) openScheduler(ctx context.Context) error {
 	c := scheduler.Default()
 	c.Ledger, c.Board, c.Log, c.Registerer = n.book, n.publisher.Board(), n.log, n.registry
+	n.config.alter(&c)
 	s, err := scheduler.Open(ctx, c)
 	if err != nil {
 		return err
@@ -103,10 +103,12 @@ func (n *Node) openScheduler(ctx context.Context) error {
 
 // openAPI makes the API's handler, and answers on a port when there is one.
 func (n *Node) openAPI(ctx context.Context) error {
-	n.api = httpd.Handler(httpd.Config{
+	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
 		Log: n.log, Registerer: n.registry,
-	})
+	}
+	n.config.alter(&c)
+	n.api = httpd.Handler(c)
 	if n.config.APIListen == "" {
 		return nil
 	}

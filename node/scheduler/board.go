@@ -120,7 +120,7 @@ func (l *lead) census(now time.Time) {
 		case l.fresh(s, now):
 			s.vanished = time.Time{}
 			// A node that says that it goes has left an offer behind.
-			if n.State == ledger.NodeUnreachable && s.at.After(time.Unix(0, int64(n.Changed))) {
+			if n.State == ledger.NodeUnreachable && s.at.After(l.local(n.Changed, now)) {
 				states[ledger.NodeUp] = append(states[ledger.NodeUp], n.ID)
 			}
 			continue

@@ -109,7 +109,7 @@ func (l *lead) daemon(now time.Time) {
 			d.next = time.Time{}
 			break
 		}
-		f, c := d.of[id].lacks(id, l.backlog.Nodes(), stamp(now), daemonsRound)
+		f, c := d.of[id].lacks(id, l.backlog.Nodes(), l.stamp(now), daemonsRound)
 		firings, commands = append(firings, f...), append(commands, c...)
 	}
 	for part := range slices.Chunk(firings, ledger.FiringsMax) {

@@ -66,7 +66,7 @@ func (l *lead) help(now time.Time) error {
 					l.spares.tried[at] = true
 					s.left--
 					placements = append(placements, ledger.Placement{
-						Job: s.lease.Job, Start: task, Count: 1, Slots: 1, Node: node, Expiry: stamp(now) + ledger.Time(l.config.Lease), Spare: true,
+						Job: s.lease.Job, Start: task, Count: 1, Slots: 1, Node: node, Expiry: l.stamp(now) + ledger.Time(l.config.Lease), Spare: true,
 					})
 				}
 			}
@@ -111,7 +111,7 @@ func (l *lead) stragglers(now time.Time) (list []straggler, err error) {
 					}
 					jobs[lease.Job] = p
 				}
-				if !lease.Spare && p.late(&lease, now, &l.config) {
+				if !lease.Spare && p.late(&lease, now.Sub(l.local(lease.Granted, now)), &l.config) {
 					list = append(list, straggler{lease, p})
 				}
 			}
@@ -155,12 +155,11 @@ func readPace(tx ledger.Tx, id ledger.JobID) (*pace, error) {
 
 // late reports whether a lease has taken much longer than its tasks would, one
 // after the other in its slots, at the pace of those that have ended.
-func (p *pace) late(lease *ledger.Lease, now time.Time, c *Config) bool {
+func (p *pace) late(lease *ledger.Lease, elapsed time.Duration, c *Config) bool {
 	if p.mean == 0 || lease.Slots == 0 {
 		return false
 	}
 	rounds := (lease.Tasks.Count() + lease.Slots - 1) / lease.Slots
-	elapsed := now.Sub(time.Unix(0, int64(lease.Granted)))
 	return elapsed-c.SpareAfter > time.Duration(c.SpareFactor)*time.Duration(rounds)*p.mean
 }
 
