@@ -65,7 +65,7 @@ func newMemoryGrid(ctx context.Context, t *testing.T, count int) *memoryGrid {
 		}
 		n.Node = openNode(ctx, t, c)
 		t.Cleanup(n.gate.release)
-		n.client = serve(t, n.Node)
+		n.client = apiOf(t, n.Node)
 		g.nodes = append(g.nodes, n)
 	}
 	g.whole(ctx, t)

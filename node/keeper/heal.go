@@ -198,16 +198,24 @@ func (k *Keeper) patients(page []content.Hash) ([]patient, error) {
 			}
 		}
 	}
+	over := map[ledger.JobID]bool{}
 	for job, of := range jobs {
-		err := k.eachOutput(job, func(o *ledger.Output) {
+		j, err := k.findJob(job)
+		if errors.Is(err, ledger.ErrNotFound) {
+			err = nil
+		}
+		over[job] = j.State.Final()
+		err = errors.Join(err, k.eachOutput(job, func(o *ledger.Output) {
 			if _, ok := of[o.Digest]; ok {
 				of[o.Digest] = o.Node
 			}
-		})
+		}))
 		if err != nil {
 			return nil, err
 		}
 	}
+	// What no output of a job names that has ended needs no copy: a sweep drops it.
+	list = slices.DeleteFunc(list, func(p patient) bool { return over[p.job] && jobs[p.job][p.hash] == "" })
 	others := k.others()
 	for i := range list {
 		p := &list[i]
@@ -222,6 +230,14 @@ func (k *Keeper) patients(page []content.Hash) ([]patient, error) {
 		}
 	}
 	return list, nil
+}
+
+func (k *Keeper) findJob(id ledger.JobID) (j ledger.Job, err error) {
+	_, err = k.config.Ledger.View(func(tx ledger.Tx) (err error) {
+		j, err = ledger.FindJob(tx, id)
+		return err
+	})
+	return j, err
 }
 
 // eachOutput visits the outputs of a job.

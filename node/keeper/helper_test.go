@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,6 +170,8 @@ type node struct {
 	rpc    *rpc.Endpoint
 	store  *content.Store
 	keeper *Keeper
+	// serving is what answers other nodes.
+	serving atomic.Pointer[Keeper]
 	// change changes the configurations of what is opened.
 	change func(*Config, *content.Config)
 }
@@ -221,7 +224,7 @@ func (n *node) open() {
 	if n.store, err = content.Open(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	r.Network, r.Methods = n.self, Methods(func() *Keeper { return n.keeper })
+	r.Network, r.Methods = n.self, Methods(n.serving.Load)
 	if n.rpc, err = rpc.Open(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -229,6 +232,7 @@ func (n *node) open() {
 	if n.keeper, err = Open(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
+	n.serving.Store(n.keeper)
 }
 
 func (n *node) close() {
@@ -241,6 +245,14 @@ func (n *node) close() {
 		}
 	}
 	n.keeper = nil
+	n.serving.Store(nil)
+}
+
+// done reports whether nothing of a node's is without a copy.
+func (n *node) done() bool {
+	n.keeper.mu.Lock()
+	defer n.keeper.mu.Unlock()
+	return len(n.keeper.alone) == 0
 }
 
 // put stores an object for an owner.

@@ -86,24 +86,10 @@ func TestHostile(t *testing.T) {
 	if refused(t, registry) < 12 {
 		t.Errorf("%v refusals are counted", refused(t, registry))
 	}
-	g.nodes[1].keeper = nilKeeper(t, g.nodes[1])
+	g.nodes[1].serving.Store(nil)
 	if err := ask(func(*request) {}); refusal(err) != "closing" {
 		t.Errorf("a node without a keeper: %v", err)
 	}
-}
-
-// nilKeeper closes the keeper of a node, whose methods stay.
-func nilKeeper(t *testing.T, n *node) *Keeper {
-	t.Helper()
-	if err := n.keeper.Close(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(n.rpc.Close(), n.store.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return nil
 }
 
 // refused sums the metric of refusals up.
@@ -161,9 +147,7 @@ func TestFull(t *testing.T) {
 
 // TestWrongAnswer: a node that says anything of what it holds harms nobody else.
 func TestWrongAnswer(t *testing.T) {
-	g := newGrid(t, 2, nil)
-	k := g.nodes[0].keeper
-	peers := k.config.Peers
+	k := newKeeper(testConfig())
 	k.config.Peers = &fakePeers{answer: make([]byte, 5)}
 	list := []patient{{question: question{kind: kindModule}}}
 	if held, err := k.question(t.Context(), "n1", list); !errors.Is(err, errLength) || len(held) > 0 {
@@ -173,7 +157,6 @@ func TestWrongAnswer(t *testing.T) {
 	if held, err := k.question(t.Context(), "n1", list); err != nil || len(held) > 0 {
 		t.Errorf("%v, %v", held, err)
 	}
-	k.config.Peers = peers
 }
 
 // FuzzRequest: what is read is what would be written, and nothing else is read.

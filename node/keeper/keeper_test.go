@@ -50,9 +50,7 @@ func TestResult(t *testing.T) {
 			}
 		}
 	}
-	if left := len(g.nodes[0].keeper.alone); left > 0 {
-		t.Errorf("%d objects are without a copy", left)
-	}
+	g.await("nothing is without a copy", g.nodes[0].done)
 }
 
 // TestLater: work goes on when nobody can keep a copy, which is made as soon as
@@ -87,11 +85,7 @@ func TestLater(t *testing.T) {
 	}
 	g.network.Restore("n1")
 	g.await("a copy by a node that is back", both(unreached))
-	g.await("nothing is without a copy", func() bool {
-		first.keeper.mu.Lock()
-		defer first.keeper.mu.Unlock()
-		return len(first.keeper.alone) == 0
-	})
+	g.await("nothing is without a copy", first.done)
 }
 
 // TestLost: when a node is lost, whoever has the other copy makes a new one, of what
@@ -107,7 +101,6 @@ func TestLost(t *testing.T) {
 		n.keeper.Result(t.Context(), id, h, 100, b)
 		hashes = append(hashes, h)
 	}
-	g.book.finish(id, "n0", hashes[0])
 	lost := g.nodes[3]
 	lost.close()
 	if err := lost.self.Close(); err != nil {

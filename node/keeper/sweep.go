@@ -136,11 +136,7 @@ func (k *Keeper) sweepJob(owner string, list []content.Hash) error {
 	k.mu.Lock()
 	_, settled := k.settled[owner]
 	k.mu.Unlock()
-	var j ledger.Job
-	_, err := k.config.Ledger.View(func(tx ledger.Tx) (err error) {
-		j, err = ledger.FindJob(tx, id)
-		return err
-	})
+	j, err := k.findJob(id)
 	switch {
 	case !ok || errors.Is(err, ledger.ErrNotFound):
 		k.free(owner, list)
@@ -158,10 +154,10 @@ func (k *Keeper) sweepJob(owner string, list []content.Hash) error {
 			orphans = append(orphans, h)
 		}
 	}
-	k.free(owner, orphans)
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.settled[owner] = struct{}{}
+	k.mu.Unlock()
+	k.free(owner, orphans)
 	return nil
 }
 

@@ -68,6 +68,7 @@ func (k *Keeper) take(ctx context.Context, from p2p.NodeID, q *request) error {
 	if k.holds(q.hash, q.owner()) {
 		return nil
 	}
+	defer k.unsettle(q.owner()) // a sweep must look at it
 	if err := k.affordable(int64(q.bytes)); err != nil {
 		return err
 	}
@@ -80,6 +81,13 @@ func (k *Keeper) take(ctx context.Context, from p2p.NodeID, q *request) error {
 	defer func() { <-k.taking }()
 	_, _, err := k.config.Objects.Put(ctx, bytes.NewReader(q.small), q.owner())
 	return faultOf(err)
+}
+
+// unsettle has the next sweep look at what is pinned for an owner.
+func (k *Keeper) unsettle(owner string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.settled, owner)
 }
 
 // token waits for a place among those who do something.
