@@ -129,6 +129,7 @@ func (r *race) report(l *ledger.Lease) {
 		}).Draw(r.t, "state"), Terminal: r.n(0, 3) == 0,
 	}
 	run.Usage.Fuel = uint64(r.n(0, 1000*int(run.Count)))
+	final := run.State == ledger.TaskSucceeded || run.State == ledger.TaskRefused || run.State == ledger.TaskFailed && run.Terminal
 	beside := r.leaseOf(l, first.First)
 	// A run is counted along the lease's tasks, which may have other ones between.
 	along, _ := l.Tasks.Within(run.First, l.Tasks.End).Split(run.Count)
@@ -138,12 +139,12 @@ func (r *race) report(l *ledger.Lease) {
 		if answer.Code != ledger.CodeSettled {
 			r.t.Fatalf("a run of tasks that are not the lease's: %+v", answer)
 		}
-	case answer.Code != ledger.CodeOK || answer.Count != run.Count:
+	case (answer.Code == ledger.CodeSettled) != (l.Elsewhere.Contains(along) || l.Spare && !final) || answer.Count != run.Count:
 		r.t.Fatalf("a run of %d open tasks: %+v", run.Count, answer)
 	default:
 		r.spent += run.Usage.Fuel
 		r.elsewhere[l.Epoch] = r.elsewhere[l.Epoch].Minus(along)
-		if final := run.State == ledger.TaskSucceeded || run.State == ledger.TaskRefused || run.State == ledger.TaskFailed && run.Terminal; l.Spare && final {
+		if l.Spare && final {
 			r.elsewhere[beside] = r.elsewhere[beside].Union(along)
 		}
 	}

@@ -53,6 +53,8 @@ func (s *session) report(j *heldJob, l *Lease, runs []Run) Item {
 		late := tasks.Minus(l.Open)
 		l.Elsewhere = l.Elsewhere.Minus(late)
 		if tasks = tasks.Minus(late); tasks.Empty() {
+			// It has cost its fuel, and its output is not the tasks'.
+			item.Code = CodeSettled
 			continue
 		}
 		l.Open = l.Open.Minus(tasks)

@@ -130,6 +130,7 @@ func (s *session) reportSpare(j *heldJob, l *Lease, runs []Run) Item {
 			cause = CauseOutcome
 		case run.State != TaskSucceeded:
 			s.failSpare(j, l, CauseOutcome)
+			item.Code = CodeSettled
 			continue
 		}
 		s.settleBySpare(j, l, run, cause)

@@ -59,6 +59,8 @@ func (w *wire) write(whole func()) {
 
 // since reports whether the fields that a version has added are part of the
 // encoding. Writing, they are when one of them is set.
+//
+//nolint:unparam // There is one later version so far.
 func (w *wire) since(version uint8, set bool) bool {
 	w.newest = max(w.newest, version)
 	if set && !w.decoding {

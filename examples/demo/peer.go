@@ -100,11 +100,20 @@ func (p *peer) open(ctx context.Context, said <-chan string) error {
 		<-p.ended
 		return fmt.Errorf("node %s has ended (%s) before it was up:\n%s", p.name, p.cmd.ProcessState, p.lastWords())
 	}
-	c, err := client.Open(client.Config{URL: "http://" + p.name, Dial: func(ctx context.Context) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(p.dir, "control.sock"))
-	}})
+	c, err := client.Open(client.Config{URL: "http://" + p.name, Dial: p.dial})
 	p.client = c
 	return err
+}
+
+// dial connects to the socket in the node's folder, through the folder's
+// descriptor: the path of a socket may have 108 bytes only.
+func (p *peer) dial(ctx context.Context) (net.Conn, error) {
+	d, err := os.Open(p.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return (&net.Dialer{}).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/control.sock", d.Fd()))
 }
 
 func (p *peer) log() string { return filepath.Join(p.dir, "log") }

@@ -102,9 +102,12 @@ func TestSpareOnce(t *testing.T) {
 		for range 3 {
 			g.wait(10 * time.Second)
 			for _, l := range g.leases(1) {
-				g.mustDo(&ledger.Report{Node: nodeID(1), Leases: []ledger.LeaseReport{{
+				r, _, err := g.Do(g.Context(), &ledger.Report{Node: nodeID(1), Leases: []ledger.LeaseReport{{
 					Epoch: l.Epoch, Runs: []ledger.Run{{First: l.Open.First, Count: 1, State: ledger.TaskFailed}},
 				}}})
+				if err != nil || r.Items[0].Code != ledger.CodeSettled {
+					t.Fatalf("a second attempt that failed: %+v, %v", r, err)
+				}
 			}
 		}
 		g.expect("proposed: one for each task", g.metric("spares_total", "ok"), 2)
