@@ -110,6 +110,18 @@ func (w *world) newOrder() ledger.Command {
 	return c
 }
 
+// firstOrder is one that is there from the start.
+func (w *world) firstOrder(n byte, kind ledger.OrderKind) ledger.Command {
+	c := &ledger.CreateOrder{Order: ledger.OrderID{0: 1, 15: n}, Kind: kind, Overlap: ledger.Overlap(w.n(0, 3, "overlap")), Spec: ledger.JobSpec{
+		Tenant: "alder", Module: ledger.ModuleID{31: 1}, Count: uint32(w.n(1, 3, "count")), FuelMax: 10,
+		Task: ledger.Resources{MemoryBytes: 10, FuelRate: 5, Slots: 1}, Retry: ledger.Retry{AttemptsMax: 1},
+	}}
+	if kind == ledger.OrderCron {
+		c.Schedule = "@hourly"
+	}
+	return c
+}
+
 func (w *world) fire() ledger.Command {
 	c := &ledger.Fire{}
 	for range w.n(1, 4, "firings") {

@@ -228,10 +228,12 @@ func (w *world) live(steps int) {
 	for _, c := range []ledger.Command{
 		&ledger.CreateTenant{Tenant: "alder", Weight: 1, BandMax: 3},
 		&ledger.CreateTenant{Tenant: "birch", Weight: 1, BandMax: 3, Quota: w.quota()},
-		&ledger.RegisterNode{Node: "n1", Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: 50}},
-		&ledger.RegisterNode{Node: "n2", Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: 50}},
+		&ledger.RegisterNode{Node: "n1", Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: 50}, Labels: own("n1")},
+		&ledger.RegisterNode{Node: "n2", Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: 50}, Labels: own("n2")},
 		&ledger.PutModule{Module: ledger.ModuleID{31: 1}, Bytes: 10},
 		&ledger.PutModule{Module: ledger.ModuleID{31: 2}, Bytes: 10},
+		w.firstOrder(1, ledger.OrderCron),
+		w.firstOrder(2, ledger.OrderDaemon),
 	} {
 		command := ledger.Encode(ledger.Envelope{Now: w.now, Body: c})
 		for _, m := range []*ledgertest.Memory{w.a, w.b} {
