@@ -70,8 +70,8 @@ var childHosts atomic.Int32
 // the same after a restart.
 func childListen() []string {
 	pid, host := os.Getpid(), childHosts.Add(1)
-	ip := fmt.Sprintf("/ip4/127.%d.%d.%d", 128+pid>>8&63, pid&255, host)
-	return []string{ip + "/udp/4610/quic-v1", ip + "/tcp/4610"}
+	ip, port := fmt.Sprintf("/ip4/127.%d.%d.%d", 128+pid>>8&63, pid&255, host%250+1), 4610+host/250
+	return []string{fmt.Sprintf("%s/udp/%d/quic-v1", ip, port), fmt.Sprintf("%s/tcp/%d", ip, port)}
 }
 
 // newChild makes a node that start starts.
