@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -106,7 +107,7 @@ func (l *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (n
 // loop connects the instance with itself.
 func (l *streamLayer) loop() (net.Conn, error) {
 	near, far := net.Pipe()
-	w, ok := l.own(&conn{Conn: far, r: bufio.NewReader(far)}, nil)
+	w, ok := l.own(&conn{Conn: far, r: bufio.NewReader(looped{far})}, nil)
 	if !ok {
 		return nil, net.ErrClosed
 	}
@@ -117,6 +118,19 @@ func (l *streamLayer) loop() (net.Conn, error) {
 		_ = w.Close()
 		return nil, net.ErrClosed
 	}
+}
+
+// looped is the end of a pipe of which Raft is told, when this end is closed, what it
+// would hear of the other one's: nothing is wrong with it.
+type looped struct{ net.Conn }
+
+// Read implements net.Conn.
+func (c looped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, io.ErrClosedPipe) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // Close implements net.Listener.

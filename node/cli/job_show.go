@@ -72,11 +72,12 @@ func (g *grid) printJob(j *api.Job, why string) error {
 	t.fact("placed", g.when(j.Placed))
 	t.fact("stopped", g.when(j.Stopped))
 	t.fact("finished", g.when(j.Finished))
-	kept := quantity.FormatDuration(time.Duration(j.RetentionSeconds)*time.Second) + " when it has ended"
-	if j.KeptUntil != nil {
-		kept = "until " + g.when(j.KeptUntil)
+	switch {
+	case j.KeptUntil != nil:
+		t.fact("kept", "until "+g.when(j.KeptUntil))
+	case j.RetentionSeconds > 0:
+		t.fact("kept", quantity.FormatDuration(time.Duration(j.RetentionSeconds)*time.Second)+" when it has ended")
 	}
-	t.fact("kept", kept)
 	t.fact("fuel", fuelAmount(j.Usage.Fuel))
 	t.fact("time", seconds(j.Usage.WallSeconds))
 	return t.flush()

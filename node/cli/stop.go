@@ -19,15 +19,11 @@ const (
 
 // stopNode ends a node in good order. patience is for the tasks that run. What the
 // grid could not be told is no error: it finds that out.
-func (a *app) stopNode(n *node.Node, patience time.Duration, log *slog.Logger) error {
+func stopNode(n *node.Node, patience time.Duration, log *slog.Logger) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if busy := n.Busy(); busy > 0 && patience > 0 {
-		a.say("stopping: tasks run on %s, which may take up to %s; another signal stops at once", plural(uint64(busy), "slot"), formatDuration(patience))
-	} else {
-		a.say("stopping")
-	}
+	log.Info(stopText(n.Busy(), patience) + "; another signal stops at once")
 	departed := make(chan error, 1)
 	go func() { departed <- n.Depart(ctx) }()
 	ticker := time.NewTicker(stopEvery)
@@ -39,10 +35,10 @@ func (a *app) stopNode(n *node.Node, patience time.Duration, log *slog.Logger) e
 				log.Warn("the grid could not be told everything, and will find out", "err", err)
 			}
 			err = n.Close()
-			a.say("stopped after %s", time.Since(began).Round(time.Millisecond))
+			log.Info("stopped", "after", time.Since(began).Round(time.Millisecond))
 			return err
 		case now := <-ticker.C:
-			a.say("%s", stopText(n.Busy(), patience-now.Sub(began)))
+			log.Info(stopText(n.Busy(), patience-now.Sub(began)))
 		}
 	}
 }

@@ -51,7 +51,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 	founder.stop(t)
 
 	log, _ := founder.errOut.read()
-	for _, want := range []string{"dugnad: stopping", "leadership is handed over", "dugnad: stopped after "} {
+	for _, want := range []string{`msg="stopping: `, "leadership is handed over", "msg=stopped after="} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the node that stopped has not said %q:\n%s", want, log)
 		}
@@ -148,7 +148,7 @@ func TestSecondSignal(t *testing.T) {
 		if err := n.cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}
-		n.await(t, n.errOut, 0, "dugnad: stopping")
+		n.await(t, n.errOut, 0, `msg="stopping: `)
 	}
 	select {
 	case <-n.ended:

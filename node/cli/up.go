@@ -163,7 +163,7 @@ func (a *app) runNode(ctx context.Context, config node.Config, patience time.Dur
 	if expelled {
 		return errors.Join(explainOut(config.Dir), n.Close())
 	}
-	return a.stopNode(n, patience, config.Log)
+	return stopNode(n, patience, config.Log)
 }
 
 const nodeDirHelp = "* the node's data `folder` (default ~/.local/share/dugnad)"

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -59,17 +60,61 @@ func (s *server) getObject(ctx context.Context, q *objectPath) (*huma.StreamResp
 }
 
 // stream answers with what write writes: size bytes, or as many as it likes when
-// that is negative.
+// that is negative. When it fails before it has written anything, the answer is the
+// problem.
 func (s *server) stream(size int64, write func(io.Writer) error) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(c huma.Context) {
-		c.SetHeader("Content-Type", "application/octet-stream")
-		if size >= 0 {
-			c.SetHeader("Content-Length", strconv.FormatInt(size, 10))
-		}
-		if err := write(c.BodyWriter()); err != nil {
+		w := &streamed{c: c, size: size}
+		err := write(w)
+		switch {
+		case err == nil:
+			w.begin()
+		case !w.begun:
+			s.fail(c, err)
+		default:
 			s.log.Info("answer was not taken whole", "err", err)
 			// Cuts the connection: the client must not take this for the end.
 			panic(http.ErrAbortHandler)
 		}
 	}}
+}
+
+// fail answers with a problem instead of a stream.
+func (s *server) fail(c huma.Context, err error) {
+	var p *api.Problem
+	if !errors.As(problem(err), &p) {
+		p = api.NewProblem(api.CodeInternal, err.Error(), "")
+	}
+	c.SetStatus(p.Status)
+	c.SetHeader("Content-Type", p.ContentType(""))
+	if err := json.NewEncoder(c.BodyWriter()).Encode(p); err != nil {
+		s.log.Debug("problem was not taken", "err", err)
+	}
+}
+
+// streamed is the body of an answer that begins with its first byte.
+type streamed struct {
+	c     huma.Context
+	size  int64
+	begun bool
+}
+
+func (w *streamed) begin() {
+	if w.begun {
+		return
+	}
+	w.begun = true
+	w.c.SetHeader("Content-Type", "application/octet-stream")
+	if w.size >= 0 {
+		w.c.SetHeader("Content-Length", strconv.FormatInt(w.size, 10))
+	}
+}
+
+// Write implements io.Writer.
+func (w *streamed) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	w.begin()
+	return w.c.BodyWriter().Write(b)
 }
