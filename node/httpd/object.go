@@ -85,8 +85,8 @@ func (s *server) fail(c huma.Context, err error) {
 	if !errors.As(problem(err), &p) {
 		p = api.NewProblem(api.CodeInternal, err.Error(), "")
 	}
-	c.SetStatus(p.Status)
 	c.SetHeader("Content-Type", p.ContentType(""))
+	c.SetStatus(p.Status) // which sends the header
 	if err := json.NewEncoder(c.BodyWriter()).Encode(p); err != nil {
 		s.log.Debug("problem was not taken", "err", err)
 	}
