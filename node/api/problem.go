@@ -23,6 +23,9 @@ const (
 	CodeStopping   Code = "stopping"
 	CodeIsOrder    Code = "is_order"
 	CodeInternal   Code = "internal"
+	// CodeNotAccepted: the leader and the node that was asked differ in their clocks
+	// or versions.
+	CodeNotAccepted Code = "not_accepted"
 )
 
 // statuses are the HTTP statuses of codes; what is not listed has 422.
@@ -30,7 +33,7 @@ var statuses = map[Code]int{
 	CodeInvalid: http.StatusUnprocessableEntity, CodeNotFound: http.StatusNotFound, CodeTooLarge: http.StatusRequestEntityTooLarge,
 	CodeRefused: http.StatusUnprocessableEntity, CodeNoLeader: http.StatusServiceUnavailable, CodeOverloaded: http.StatusServiceUnavailable,
 	CodeUncertain: http.StatusGatewayTimeout, CodeNoRoom: http.StatusInsufficientStorage, CodeNotHeld: http.StatusNotFound,
-	CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError,
+	CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError, CodeNotAccepted: http.StatusServiceUnavailable,
 	"tenant_unknown": http.StatusForbidden, "module_unknown": http.StatusNotFound, "job_unknown": http.StatusNotFound,
 	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, "job_state": http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,

@@ -26,6 +26,7 @@ var problems = []struct {
 	{replica.ErrOverloaded, api.CodeOverloaded, "try again"},
 	{replica.ErrUncertain, api.CodeUncertain, "it may have been accepted: ask again with the same idempotency key"},
 	{replica.ErrNoRoom, api.CodeNoRoom, "the disks of most voters are full: make room"},
+	{replica.ErrRefused, api.CodeNotAccepted, "set this node's clock, or the leader's, or bring both to one version; or ask another node"},
 	{replica.ErrTooLarge, api.CodeTooLarge, "put large parts into objects"},
 	{replica.ErrClosed, api.CodeStopping, "the node is stopping: ask another one"},
 	{replica.ErrStopped, api.CodeInternal, "this node's ledger has stopped: look at its log, and ask another node"},
