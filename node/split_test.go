@@ -41,8 +41,8 @@ var splits = []struct {
 	{name: "minority with the executor", far: []string{"executor", "other"}, leader: "same", running: "move"},
 }
 
-// splitKinds are the kinds of job. Each begins with one that writes a line per task;
-// after says that another one depends on it.
+// splitKinds are the kinds of job beside splitOrder. Each begins with one that writes
+// a line per task; after says that another one depends on it.
 var splitKinds = []struct {
 	name  string
 	count uint32
@@ -69,12 +69,19 @@ func TestPartitionMatrix(t *testing.T) {
 			defer cancel()
 			s := newSplitScene(ctx, t, splitNodes, c.far)
 			running := s.run(ctx, t)
+			// The first of its runs waits for room when the network splits.
+			orders := []*splitOrder{s.order(ctx, t, 1, s.near)}
+			s.waits(ctx, t, orders[0])
 			s.split(c.oneWay)
 			majority, minority := s.submit(ctx, s.near), s.submit(ctx, s.far[0])
+			orders = append(orders, s.order(ctx, t, 2, s.near), s.order(ctx, t, 3, s.far[0]))
 			for _, n := range s.nodes {
 				n.gate.release()
 			}
 			s.during(ctx, t, c.running, running, majority)
+			for _, o := range orders[:2] {
+				o.ran(ctx, t, s.near)
+			}
 			if now := s.led(ctx, t); (now == s.leader) != (c.leader == "same") {
 				t.Errorf("%s leads the majority, %s did, want %s", now.name, s.leader.name, c.leader)
 			}
@@ -82,11 +89,13 @@ func TestPartitionMatrix(t *testing.T) {
 				select {
 				case err := <-j.answer:
 					t.Errorf("the minority answers for %s: %v", j.kind, err)
+				case err := <-orders[2].answer:
+					t.Errorf("the minority answers for an order: %v", err)
 				default:
 				}
 			}
 			s.network.Heal()
-			s.after(ctx, t, slices.Concat(running, majority, minority))
+			s.after(ctx, t, slices.Concat(running, majority, minority), orders...)
 		})
 	}
 }
@@ -232,6 +241,18 @@ func (s *splitScene) split(oneWay bool) {
 	}
 }
 
+// waits waits until the first run of an order is a job.
+func (s *splitScene) waits(ctx context.Context, t *testing.T, o *splitOrder) {
+	t.Helper()
+	if err := <-o.answer; err != nil {
+		t.Fatal(err)
+	}
+	o.known(ctx, t, s.near)
+	untilOrder(ctx, t, s.near.Node, s.near.client, o.id.String(), func(is *api.Order) bool {
+		return len(is.Runs) > 0 && is.Runs[len(is.Runs)-1].Job != ""
+	})
+}
+
 // during waits until the majority has done what it can, and verifies where.
 func (s *splitScene) during(ctx context.Context, t *testing.T, want string, running, majority []*splitJob) {
 	t.Helper()
@@ -249,9 +270,18 @@ func (s *splitScene) during(ctx context.Context, t *testing.T, want string, runn
 }
 
 // after verifies what is there when the network is whole again.
-func (s *splitScene) after(ctx context.Context, t *testing.T, list []*splitJob) {
+func (s *splitScene) after(ctx context.Context, t *testing.T, list []*splitJob, orders ...*splitOrder) {
 	t.Helper()
 	s.whole(ctx, t)
+	for i, o := range orders {
+		// The first one's answer was taken before.
+		if i > 0 {
+			if err := <-o.answer; err != nil {
+				t.Errorf("order of %s: not accepted after healing: %v", o.at.name, err)
+			}
+		}
+		o.end(ctx, t, s.near)
+	}
 	for _, j := range list {
 		if len(s.far) > 0 && j.at == s.far[0] {
 			if err := <-j.answer; err != nil {
@@ -264,8 +294,8 @@ func (s *splitScene) after(ctx context.Context, t *testing.T, list []*splitJob) 
 		oncePerTask(ctx, t, s.near.client, j.id, j.count)
 	}
 	jobs, err := s.near.client.Jobs(ctx, "", client.Page{})
-	if err != nil || len(jobs.Jobs) != len(list) {
-		t.Errorf("there are %d jobs, want %d: %v", len(jobs.Jobs), len(list), err)
+	if submitted := slices.DeleteFunc(jobs.Jobs, func(j api.Job) bool { return j.Order != "" }); err != nil || len(submitted) != len(list) {
+		t.Errorf("there are %d jobs that no order has made, want %d: %v", len(submitted), len(list), err)
 	}
 	s.alike(ctx, t)
 	for _, j := range list {
