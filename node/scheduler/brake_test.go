@@ -80,6 +80,7 @@ func TestStatesCross(t *testing.T) {
 		g.wait(time.Duration(g.config.Params.OfferAgeNanosMax) + g.config.SilenceMax + beat)
 		g.expect("drained as it falls silent", int(g.state(0)), int(ledger.NodeDraining))
 		g.mustDo(&ledger.SetNodeState{Node: nodeID(0), State: ledger.NodeUnreachable, From: []ledger.NodeState{ledger.NodeDraining}})
+		g.wait(beat) // an offer of the same moment would be one that it has left
 		g.silent[0] = false
 		g.offer(0, 4)
 		g.wait(2 * g.config.BoardInterval)
