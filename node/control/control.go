@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"strconv"
 	"sync"
@@ -191,6 +192,10 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slo
 	mux.HandleFunc("POST /objects", s.putObject)
 	mux.HandleFunc("GET /objects/{hash}", s.getObject)
 	mux.HandleFunc("GET /ledger/backup", s.backup)
+	// What the process spends its memory and time on, for go tool pprof.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	if api != nil {
 		mux.Handle(apiPrefix, api)
 	}

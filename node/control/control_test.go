@@ -254,3 +254,28 @@ type answer struct {
 
 func (a *answer) Header() http.Header { return a.header }
 func (*answer) WriteHeader(int)       {}
+
+// TestProfiles: the node says what it spends its memory on.
+func TestProfiles(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, fake{})
+	c := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, dir) },
+	}}
+	for path, want := range map[string]string{"/debug/pprof/": "heap", "/debug/pprof/heap?debug=1": "heap profile:", "/debug/pprof/goroutine?debug=1": "goroutine profile:"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %s, %.80q, %v", path, answer.Status, b, err)
+		}
+	}
+}
