@@ -145,7 +145,7 @@ func Default() Config {
 		HeartbeatTimeout: 3 * time.Second, LeaseTimeout: 1500 * time.Millisecond, CommitTimeout: 500 * time.Millisecond,
 		RPCTimeout: 10 * time.Second, HealInterval: 2 * time.Second, StableAfter: 10 * time.Second, DeadAfter: 20 * time.Second,
 		AppendEntriesMax: 512, BatchCommandsMax: 256, BatchBytesMax: 256 << 10, CommandBytesMax: 1 << 20,
-		PipelineMax: 2, QueueMax: 4096, HistoryBytesMax: 32 << 20, SnapshotsMax: 2, ConnectionsMax: 4096,
+		PipelineMax: 2, QueueMax: 4096, HistoryBytesMax: 8 << 20, SnapshotsMax: 2, ConnectionsMax: 4096,
 		SnapshotInterval: time.Minute, SnapshotEntries: 16384, TrailingEntries: 8192,
 	}
 }

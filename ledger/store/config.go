@@ -97,7 +97,7 @@ func Default(dir string) Config {
 	return Config{
 		Dir:              dir,
 		SyncLog:          true,
-		MemTableBytes:    16 << 20,
+		MemTableBytes:    8 << 20,
 		BlockCacheBytes:  8 << 20,
 		RecordCacheBytes: 4 << 20,
 		DiskReserveBytes: 256 << 20,

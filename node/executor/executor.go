@@ -51,6 +51,9 @@ type Executor struct {
 	// asked is taken from by the loop that renews leases: see Answer.
 	asked chan struct{}
 
+	// over and highest are the epochs of which passed tells; those of refresh alone.
+	over, highest ledger.Epoch
+
 	mu     sync.Mutex
 	leases map[ledger.Epoch]*lease
 	jobs   map[ledger.JobID]*job

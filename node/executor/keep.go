@@ -118,9 +118,10 @@ func (e *Executor) refresh() (uint64, error) {
 	known, dirty := e.known()
 	index, err := e.config.Ledger.View(func(tx ledger.Tx) error {
 		var err error
-		if f.leases, err = ledger.LeasesOf(tx, e.config.Node, 0, e.config.LeasesMax+ledger.ItemsMax); err != nil {
+		if f.leases, err = ledger.LeasesOf(tx, e.config.Node, e.over, e.config.LeasesMax+ledger.ItemsMax); err != nil {
 			return err
 		}
+		e.over, e.highest = passed(e.over, e.highest, f.leases)
 		for i := range f.leases {
 			if l := &f.leases[i]; !known[l.Epoch] {
 				if err := f.look(tx, l.Job, true); err != nil {
@@ -148,6 +149,17 @@ func (e *Executor) refresh() (uint64, error) {
 	e.mu.Unlock()
 	e.resolve(doubts)
 	return index, nil
+}
+
+// passed returns the epoch up to which all leases of this node are over, and the
+// highest that it ever had, from what both were before and from those that there are
+// now: epochs are given in order, each once. Without it a look steps over every lease
+// that the node ever had, as the store forgets them late.
+func passed(over, highest ledger.Epoch, leases []ledger.Lease) (ledger.Epoch, ledger.Epoch) {
+	if len(leases) == 0 {
+		return max(over, highest), highest
+	}
+	return leases[0].Epoch - 1, max(highest, leases[len(leases)-1].Epoch)
 }
 
 // known returns the leases that need no look at their jobs, and the jobs that
