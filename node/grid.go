@@ -82,9 +82,9 @@ func (n *Node) explain(ctx context.Context, spec ledger.JobSpec) (api.Plan, erro
 	for _, share := range e.Nodes[:min(len(e.Nodes), planNodesMax)] {
 		out.Nodes[string(share.Node)] += int(share.Tasks)
 	}
-	out.Job.Text = fmt.Sprintf("%d of %d tasks would start at once on %d nodes", e.Started, e.Tasks, len(e.Nodes))
+	out.Job.Text = fmt.Sprintf("tasks that would start at once: %d of %d, on nodes: %d", e.Started, e.Tasks, len(e.Nodes))
 	if e.Ahead > 0 {
-		out.Job.Text += fmt.Sprintf("; %d jobs go first", e.Ahead)
+		out.Job.Text += fmt.Sprintf("; jobs that go first: %d", e.Ahead)
 	}
 	if e.Reasons != nil {
 		explainReasons(e.Reasons, &out.Job)

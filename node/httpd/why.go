@@ -92,7 +92,7 @@ func explain(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
 	case j.State == ledger.JobWaiting:
 		return explainWaiting(tx, j, out)
 	case j.State.Final() || j.State == ledger.JobStopping:
-		out.Text = fmt.Sprintf("the job is %s: it waits for no node", j.State)
+		out.Text = fmt.Sprintf("its state is %s: it waits for no node", j.State)
 		if j.Cause != ledger.CauseNone {
 			out.Text += ", because of " + j.Cause.String()
 		}
