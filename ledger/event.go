@@ -1,7 +1,5 @@
 package ledger
 
-import "fmt"
-
 // EventKind says what happened to a job. The values are stored.
 type EventKind uint8
 
@@ -38,10 +36,7 @@ var eventKindNames = [eventKinds]string{"submitted", "queued", "placed", "runnin
 
 // String returns the kind's name.
 func (k EventKind) String() string {
-	if k < eventKinds {
-		return eventKindNames[k]
-	}
-	return fmt.Sprintf("event %d", uint8(k))
+	return nameOf(eventKindNames[:], k, "event")
 }
 
 // Event is something that happened to a job. A job's events are numbered from 1

@@ -115,10 +115,7 @@ var taskStateNames = [taskStates]string{"waiting", "queued", "leased", "running"
 
 // String returns the state's name.
 func (s TaskState) String() string {
-	if s < taskStates {
-		return taskStateNames[s]
-	}
-	return fmt.Sprintf("state %d", uint8(s))
+	return nameOf(taskStateNames[:], s, "state")
 }
 
 // Final reports whether a task in this state stays in it.

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"time"
 )
 
@@ -31,10 +30,7 @@ var orderKindNames = [orderKinds]string{"cron", "daemon"}
 
 // String returns the kind's name.
 func (k OrderKind) String() string {
-	if k < orderKinds {
-		return orderKindNames[k]
-	}
-	return fmt.Sprintf("order kind %d", uint8(k))
+	return nameOf(orderKindNames[:], k, "order kind")
 }
 
 // OrderState is where a standing order stands. The values are stored.
@@ -56,10 +52,7 @@ var orderStateNames = [orderStates]string{"active", "paused", "ended"}
 
 // String returns the state's name.
 func (s OrderState) String() string {
-	if s < orderStates {
-		return orderStateNames[s]
-	}
-	return fmt.Sprintf("order state %d", uint8(s))
+	return nameOf(orderStateNames[:], s, "order state")
 }
 
 // Overlap is what becomes of a run while jobs of earlier runs have not ended. The
@@ -84,10 +77,7 @@ var overlapNames = [overlaps]string{"skip", "queue", "replace", "allow"}
 
 // String returns the name that job files have for it.
 func (o Overlap) String() string {
-	if o < overlaps {
-		return overlapNames[o]
-	}
-	return fmt.Sprintf("overlap %d", uint8(o))
+	return nameOf(overlapNames[:], o, "overlap")
 }
 
 // CatchUp says which of the times that passed while no leader could see them are
@@ -107,10 +97,7 @@ var catchUpNames = [catchUps]string{"none", "one", "all"}
 
 // String returns the name that job files have for it.
 func (c CatchUp) String() string {
-	if c < catchUps {
-		return catchUpNames[c]
-	}
-	return fmt.Sprintf("catch-up %d", uint8(c))
+	return nameOf(catchUpNames[:], c, "catch-up")
 }
 
 // Order is a standing order: what makes jobs, all of the same JobSpec, which is

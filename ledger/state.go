@@ -2,6 +2,15 @@ package ledger
 
 import "fmt"
 
+// nameOf returns the name of a value of an enumeration; what has none is a number of
+// its kind.
+func nameOf[T ~uint8](names []string, v T, kind string) string {
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return fmt.Sprintf("%s %d", kind, uint8(v))
+}
+
 // JobState is where a job stands. The values are stored.
 type JobState uint8
 
@@ -27,10 +36,7 @@ var jobStateNames = [jobStates]string{"waiting", "active", "stopping", "succeede
 
 // String returns the state's name.
 func (s JobState) String() string {
-	if s < jobStates {
-		return jobStateNames[s]
-	}
-	return fmt.Sprintf("job state %d", uint8(s))
+	return nameOf(jobStateNames[:], s, "job state")
 }
 
 // Final reports whether a job in this state stays in it.
@@ -86,10 +92,7 @@ var causeNames = [causes]string{"none", "cancelled", "queue_deadline", "total_de
 
 // String returns the cause's name, which is stable.
 func (c Cause) String() string {
-	if c < causes {
-		return causeNames[c]
-	}
-	return fmt.Sprintf("cause %d", uint8(c))
+	return nameOf(causeNames[:], c, "cause")
 }
 
 // NodeState is what may be placed on a node. The values are stored.
@@ -114,10 +117,7 @@ var nodeStateNames = [nodeStates]string{"up", "draining", "unreachable", "gone"}
 
 // String returns the state's name.
 func (s NodeState) String() string {
-	if s < nodeStates {
-		return nodeStateNames[s]
-	}
-	return fmt.Sprintf("node state %d", uint8(s))
+	return nameOf(nodeStateNames[:], s, "node state")
 }
 
 // LeaseState is where a lease stands. The values are stored.
@@ -140,10 +140,7 @@ var leaseStateNames = [leaseStates]string{"granted", "running", "unreachable"}
 
 // String returns the state's name.
 func (s LeaseState) String() string {
-	if s < leaseStates {
-		return leaseStateNames[s]
-	}
-	return fmt.Sprintf("lease state %d", uint8(s))
+	return nameOf(leaseStateNames[:], s, "lease state")
 }
 
 // task returns the state of the tasks of a lease in this state.
@@ -168,10 +165,7 @@ var phaseNames = [phases]string{"ready", "backoff", "waiting"}
 
 // String returns the phase's name.
 func (p Phase) String() string {
-	if p < phases {
-		return phaseNames[p]
-	}
-	return fmt.Sprintf("phase %d", uint8(p))
+	return nameOf(phaseNames[:], p, "phase")
 }
 
 // task returns the state of tasks in this phase.

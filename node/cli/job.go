@@ -287,12 +287,9 @@ func (a *app) jobCancelCommand() *cobra.Command {
 	return a.jobLeaf("cancel", "Stop a job, or end a standing order",
 		"Stops a job: its tasks that run are killed, the others never start. A standing order\n(a job file of kind cron or daemon) is ended, and the jobs that it made are stopped.",
 		func(ctx context.Context, g *grid, id string) error {
-			s, order, err := orderOr(ctx, id, g.client.Cancel, g.client.EndOrder)
+			s, err := either(ctx, id, g.client.Cancel, g.client.EndOrder)
 			if err != nil {
 				return err
-			}
-			if order != nil {
-				s = *order
 			}
 			return g.printSubmitted(s)
 		})

@@ -123,12 +123,9 @@ func (a *app) jobWhyCommand() *cobra.Command {
 	return a.jobLeaf("why", "Say what a job waits for",
 		"Says what a job waits for: the jobs that it comes after, or why nodes were passed over and\nwhat would help; of a standing order, when it runs next.",
 		func(ctx context.Context, g *grid, id string) error {
-			w, order, err := orderOr(ctx, id, g.client.Why, g.client.WhyOrder)
+			w, err := either(ctx, id, g.client.Why, g.client.WhyOrder)
 			if err != nil {
 				return err
-			}
-			if order != nil {
-				w = *order
 			}
 			if g.json {
 				return g.writeJSON(w)

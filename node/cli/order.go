@@ -25,6 +25,15 @@ func orderOr[T, O any](ctx context.Context, id string, job func(context.Context,
 	return j, &found, err
 }
 
+// either is orderOr where both give the same.
+func either[T any](ctx context.Context, id string, job, order func(context.Context, string) (T, error)) (T, error) {
+	v, o, err := orderOr(ctx, id, job, order)
+	if o != nil {
+		v = *o
+	}
+	return v, err
+}
+
 func (a *app) jobPauseCommand() *cobra.Command {
 	return a.orderLeaf("pause", "Let a standing order make no jobs for a while",
 		"Lets a standing order (a job file of kind cron or daemon) make no more jobs until it is\nresumed. The jobs that it made go on.", (*client.Client).PauseOrder)
