@@ -92,10 +92,10 @@ type Config struct {
 	HeartbeatTimeout time.Duration
 	// LeaseTimeout is how long a leader stays one without a majority.
 	LeaseTimeout time.Duration
-	// CommitTimeout is the pause after which an idle leader repeats itself. Other
-	// voters hear of the last commit no sooner than that, or with the next
-	// entry, which follows an entry that is alone. Each repetition wakes all
-	// voters: at 50 ms that was half of what an idle node costs.
+	// CommitTimeout is the pause after which an idle leader repeats itself. A voter
+	// that missed the notice of the last commit hears of it no sooner than that, or
+	// with the next entry. Each repetition wakes all voters: at 50 ms that was half
+	// of what an idle node costs.
 	CommitTimeout time.Duration
 	// RPCTimeout bounds one exchange with another member.
 	RPCTimeout time.Duration

@@ -21,6 +21,7 @@ type instance struct {
 	once         sync.Once
 	watching     sync.WaitGroup
 	unanswered   unanswered
+	notices      notices
 }
 
 // unanswered counts the futures that somebody waits for.
@@ -93,6 +94,7 @@ func (i *instance) shutdown() {
 		_ = i.Shutdown().Error()
 		i.trans.CloseStreams()
 		_ = i.trans.Close()
+		i.notices.end()
 		i.layer.wait()
 		close(i.gone)
 	})

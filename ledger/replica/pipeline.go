@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -201,21 +200,16 @@ func (p *pipeline) land() {
 			q.done <- outcome{result: results[i], index: f.future.Index()}
 		}
 		if err == nil {
-			p.spread(f.instance)
+			p.spread(f)
 		}
 	}
 }
 
-// spreadTimeout bounds how long Raft may take to accept the entry of spread: it is
-// of use at once, or not at all.
-const spreadTimeout = 10 * time.Millisecond
-
-// spread tells the other voters that an entry is committed, by another one without
-// content, when none is under way that would: Raft has them wait for CommitTimeout
-// otherwise, and with them whoever reads there what was just written.
-func (p *pipeline) spread(i *instance) {
+// spread tells the other voters what is committed, unless an entry is under way
+// that will.
+func (p *pipeline) spread(f flight) {
 	if len(p.slots) == 0 && len(p.queue) == 0 {
-		i.Barrier(spreadTimeout)
+		f.instance.spread(p.config.RaftLog, raft.ServerID(p.config.ID), f.future.Index())
 	}
 }
 

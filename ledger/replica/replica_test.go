@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/ledgertest"
@@ -108,5 +109,29 @@ func TestTooManyConnectionsAreTurnedAway(t *testing.T) {
 	}
 	if err := c.Open(1).Join(within(t), []string{"m0"}); err != nil {
 		t.Errorf("join: %v", err)
+	}
+}
+
+// TestOthersHearOfACommitAtOnce lets the other voters learn of a commit from nothing
+// but a notice: Raft itself would repeat itself after an hour.
+func TestOthersHearOfACommitAtOnce(t *testing.T) {
+	commit := 10 * time.Millisecond
+	c := ledgertest.NewCluster(t, ledgertest.ClusterConfig{Configure: func(c *replica.Config) { c.CommitTimeout = commit }})
+	c.Found(3, 3)
+	for i := range 3 {
+		c.Stop(i)
+	}
+	commit = time.Hour
+	var list []*replica.Replica
+	for i := range 3 {
+		list = append(list, c.Open(i))
+	}
+	for i := range 30 {
+		_, index := add(t, list[i%3], 1, uint64(i+1), "k")
+		for _, other := range list {
+			if err := other.Wait(within(t), index); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
