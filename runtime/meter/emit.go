@@ -72,6 +72,7 @@ const blockVoid = 0x40
 
 // Instructions that only the meter's own code uses.
 const (
+	opI32Eqz   wasm.Opcode = 0x45
 	opI32Eq    wasm.Opcode = 0x46
 	opI32LtS   wasm.Opcode = 0x48
 	opI32LtU   wasm.Opcode = 0x49

@@ -20,6 +20,8 @@ type label struct {
 	// unchecked is the largest fuel since a check at any branch to its end,
 	// and for an if also at its condition.
 	unchecked int
+	// void is set when branches to it carry no operands.
+	void bool
 }
 
 // segmentKind says what precedes a straight piece of code.
@@ -61,6 +63,8 @@ type function struct {
 
 	dead bool
 	skip int
+	// resume is the offset behind what has been written ahead of the reader.
+	resume int
 }
 
 // function rewrites a body into w.body.
@@ -100,6 +104,9 @@ func (w *rewriter) function(r wasm.Reader, t signature) error {
 		if err := r.Next(&in); err != nil {
 			return err
 		}
+		if in.Start < f.resume {
+			continue
+		}
 		if err := f.instr(&in); err != nil {
 			return fmt.Errorf("%w at offset %#x", err, in.Start)
 		}
@@ -121,7 +128,7 @@ func (f *function) plan(locals uint64) {
 }
 
 func (f *function) begin(t signature, locals uint64) {
-	fn := label{op: wasm.OpEnd}
+	fn := label{op: wasm.OpEnd, void: len(t.results) == 0}
 	if f.wrapped {
 		f.out.op(wasm.OpBlock)
 		f.blockType(&f.out, t.results)
@@ -144,13 +151,13 @@ func (f *function) instr(in *wasm.Instr) error {
 	switch in.Op {
 	case wasm.OpBlock:
 		f.copy(in)
-		f.push(label{op: in.Op}, 1)
+		f.push(label{op: in.Op, void: in.BlockKind == wasm.BlockVoid}, 1)
 	case wasm.OpLoop:
 		return f.loop(in)
 	case wasm.OpIf:
 		f.copy(in)
 		f.flush(segmentPlain)
-		f.push(label{op: in.Op, unchecked: f.unchecked}, 1)
+		f.push(label{op: in.Op, unchecked: f.unchecked, void: in.BlockKind == wasm.BlockVoid}, 1)
 	case wasm.OpElse:
 		f.otherwise()
 	case wasm.OpEnd:
@@ -239,8 +246,12 @@ func (f *function) loop(in *wasm.Instr) error {
 	f.out.byte(blockVoid)
 	f.out.op(wasm.OpLoop)
 	f.out = append(f.out, block...)
-	f.push(label{op: in.Op}, 4)
+	f.push(label{op: in.Op, void: true}, 4)
 	f.kind, f.unchecked = segmentLoop, 0
+	if s, ok := f.straightLoop(in); ok && f.afford(s) {
+		f.resume = s.to
+		return f.unroll(s)
+	}
 	return nil
 }
 

@@ -31,6 +31,8 @@ type Result struct {
 	// module's own functions, loops, pieces of straight code that are charged,
 	// and places that compare the state with zero.
 	Functions, Loops, Charges, Checks int
+	// Unrolled counts the loops whose beginning was repeated.
+	Unrolled int
 }
 
 // importCount is the number of functions that the meter imports.
@@ -51,6 +53,8 @@ type rewriter struct {
 	// usesSegments is set when the code names a data segment: then they must
 	// keep their indices.
 	usesSegments bool
+	// unrollBytes is how much code may still be added by repeating loops.
+	unrollBytes int
 	// body and segment are buffers that functions reuse.
 	body, segment code
 }
@@ -139,6 +143,7 @@ func (w *rewriter) code() (full, empty code, err error) {
 	}
 	var bodies code
 	bodies = make(code, 0, r.Len()+r.Len()/2)
+	w.unrollBytes = r.Len()/unrollPart + unrollSpare
 	for i := range n {
 		size, err := r.U32()
 		if err != nil {
