@@ -115,6 +115,8 @@ func TestExitCodes(t *testing.T) {
 		{"deadline", task.Outcome{Kind: task.DeadlineExceeded}, 124, "dugnad: m.wasm was still running after its deadline of 1h: raise it with --timeout\n"},
 		{"output", task.Outcome{Kind: task.OutputLimit, LimitsHit: []task.LimitHit{{Name: "output", Max: 1}}}, 121, "dugnad: m.wasm wrote more than 64MiB to stdout and stderr: raise it with --max-output\n"},
 		{"scratch", task.Outcome{Kind: task.ScratchLimit}, 121, "dugnad: m.wasm filled its scratch space of 64MiB in 10000 files: raise it with --scratch or --scratch-files\n"},
+		{"scratch bytes", task.Outcome{Kind: task.ScratchLimit, LimitsHit: []task.LimitHit{{Name: "scratch", Max: 1 << 20}}}, 121, "dugnad: m.wasm filled its scratch space of 1MiB: raise it with --scratch\n"},
+		{"scratch files", task.Outcome{Kind: task.ScratchLimit, LimitsHit: []task.LimitHit{{Name: "scratch-files", Max: 1}}}, 121, "dugnad: m.wasm made 1 file, as many as its scratch space may hold: raise it with --scratch-files\n"},
 		{"memory to start", task.Outcome{Kind: task.MemoryLimit}, 126, "dugnad: m.wasm needs more than 256MiB of memory to start: raise it with --memory\n"},
 		{"refused", task.Outcome{Kind: task.Refused, Message: "no _start"}, 126, "dugnad: module m.wasm refused: no _start\n"},
 		{"worker lost", task.Outcome{Kind: task.WorkerLost, Message: "killed"}, 125, "dugnad: m.wasm was running when its worker process died: killed\n"},

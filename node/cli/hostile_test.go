@@ -291,8 +291,8 @@ func (p *program) file(t *testing.T, name string, content []byte) string {
 func TestHostile(t *testing.T) {
 	p := newProgram(t)
 	good := p.file(t, "good.wasm", hello())
-	rows := spoilt()
-	for _, r := range refusedModules() {
+	rows := append(spoilt(), hoarders()...)
+	for _, r := range append(refusedModules(), claims()...) {
 		r.code = exitRefused
 		rows = append(rows, r)
 	}
@@ -302,10 +302,13 @@ func TestHostile(t *testing.T) {
 			p.file(t, "bad.wasm", r.module)
 			e := p.run(t, append(append([]string{"run"}, r.flags...), "bad.wasm")...)
 			checkEnd(t, e, r.code, r.words)
-			p.serves(t, good)
+			if r.code != exitRefused {
+				p.serves(t, good)
+			}
 			messages = append(messages, fmt.Sprintf("%s: exit code %d\n%s", r.name, e.code, indent(e.stderr)))
 		})
 	}
+	p.serves(t, good)
 	if len(messages) == len(rows) {
 		slices.Sort(messages)
 		compareGolden(t, "testdata/hostile.golden", strings.Join(messages, "\n"))

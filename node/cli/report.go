@@ -85,7 +85,7 @@ func (s *series) explain(at *attempt) {
 			s.say("%s exited with %d", who, o.ExitCode)
 		}
 	}
-	if o.Kind == task.Trapped {
+	if o.Kind == task.Trapped || o.Kind == task.ScratchLimit {
 		s.printStack(o.Stack)
 	}
 	if exitCode(o) == exitOK {
@@ -116,8 +116,7 @@ func explainKind(who string, o task.Outcome, l task.Limits) string {
 	case task.OutputLimit:
 		return fmt.Sprintf("%s wrote more than %s to stdout and stderr: raise it with --max-output", who, formatBytes(l.OutputBytes))
 	case task.ScratchLimit:
-		return fmt.Sprintf("%s filled its scratch space of %s in %s: raise it with --scratch or --scratch-files",
-			who, formatBytes(l.ScratchBytes), plural(l.ScratchFiles, "file"))
+		return explainScratch(who, o.LimitsHit, l)
 	case task.MemoryLimit:
 		return fmt.Sprintf("%s needs more than %s of memory to start: raise it with --memory", who, formatBytes(l.MemoryBytes))
 	case task.Refused:
@@ -129,6 +128,20 @@ func explainKind(who string, o task.Outcome, l task.Limits) string {
 	default:
 		return fmt.Sprintf("%s ended in a way that this dugnad does not know: %s", who, o.Kind)
 	}
+}
+
+// explainScratch says which limit of its scratch space the guest reached.
+func explainScratch(who string, hits []task.LimitHit, l task.Limits) string {
+	for _, hit := range hits {
+		switch hit.Name {
+		case "scratch":
+			return fmt.Sprintf("%s filled its scratch space of %s: raise it with --scratch", who, formatBytes(hit.Max))
+		case "scratch-files":
+			return fmt.Sprintf("%s made %s, as many as its scratch space may hold: raise it with --scratch-files", who, plural(hit.Max, "file"))
+		}
+	}
+	return fmt.Sprintf("%s filled its scratch space of %s in %s: raise it with --scratch or --scratch-files",
+		who, formatBytes(l.ScratchBytes), plural(l.ScratchFiles, "file"))
 }
 
 // explainTrap says what rule the guest broke.

@@ -44,6 +44,7 @@ func (r *run) outcome(err error) task.Outcome {
 	if r.scratch != nil {
 		if name, hit := r.scratch.LimitHit(); hit {
 			r.hit(name, scratchMax(name, r.limits))
+			o = scratchEnding(o, name)
 		}
 	}
 	o.LimitsHit = r.hits
@@ -60,6 +61,24 @@ func (r *run) outcome(err error) task.Outcome {
 		o.Usage.Fuel, o.Usage.MemoryPeakBytes = 0, 0
 	}
 	return o
+}
+
+// scratchEnding is how an attempt ended that had the given limit of its scratch
+// file system refused something: when that was room and the guest did not end
+// well, ScratchLimit instead of what its language made of it.
+func scratchEnding(o task.Outcome, limit string) task.Outcome {
+	var end string
+	switch {
+	case limit != scratch.LimitBytes && limit != scratch.LimitFiles:
+		return o
+	case o.Kind == task.Exited && o.ExitCode != 0:
+		end = fmt.Sprintf("exited with %d", o.ExitCode)
+	case o.Kind == task.Trapped && o.Trap.Kind != task.TrapStack:
+		end = "trapped: " + o.Message
+	default:
+		return o
+	}
+	return task.Outcome{Kind: task.ScratchLimit, Stack: o.Stack, Message: "the guest filled its scratch space and " + end}
 }
 
 func scratchMax(name string, l task.Limits) uint64 {

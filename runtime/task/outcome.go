@@ -20,8 +20,8 @@ const (
 	Cancelled Kind = "cancelled"
 	// OutputLimit: Limits.OutputBytes was reached.
 	OutputLimit Kind = "output_limit"
-	// ScratchLimit: Limits.ScratchBytes or ScratchFiles was reached and the
-	// guest did not survive it.
+	// ScratchLimit: Limits.ScratchBytes or ScratchFiles was reached, and then
+	// the guest exited with another code than 0 or trapped; Message says which.
 	ScratchLimit Kind = "scratch_limit"
 	// MemoryLimit: the module needs more memory to start than MemoryBytes.
 	MemoryLimit Kind = "memory_limit"
