@@ -8,7 +8,7 @@ import (
 func TestQuantityValue(t *testing.T) {
 	var n uint64
 	for in, want := range map[string]string{
-		"64MiB": "", "1.5B": "is not a whole number of at least 1, such as 64MiB", "1e30": "is too large",
+		"64MiB": "", "1.5B": "is not a whole number of at least 1, such as 64MiB", "1e30": "is too large: more than 64 bits hold",
 	} {
 		got := ""
 		if err := bytesValue(&n).Set(in); err != nil {

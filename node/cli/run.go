@@ -153,7 +153,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fs.BoolVar(&f.realRandom, "real-random", false, "* give the guest this machine's randomness")
 	fs.Uint64Var(&f.seed, "seed", 0, "* choose stream `N` of deterministic randomness")
 	fs.BoolVar(&f.json, "json", false, "* print one JSON object per attempt, with outcome, usage and output")
-	choiceFlag(cmd, &f.grid, "grid", "* run on the grid: auto, never or `always`; auto is when a node runs here and stdin is no dialogue", []string{gridAuto, gridNever, gridAlways})
+	choiceFlag(cmd, &f.grid, "grid", "* `WHEN` to run on the grid: auto, never or always; auto is when a node runs here and stdin is no dialogue", []string{gridAuto, gridNever, gridAlways})
 	f.where.register(fs)
 	setting(fs, "grid", "fuel", "memory", "timeout", "max-output", "scratch", "scratch-files", "stack", "open-files",
 		"parallel", "real-clock", "real-random", "seed", "json")

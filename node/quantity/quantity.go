@@ -55,7 +55,7 @@ var (
 	// ErrNotWhole is returned for what is no positive whole number.
 	ErrNotWhole = errors.New("is not a whole number of at least 1")
 	// ErrTooLarge is returned for what does not fit into 64 bits.
-	ErrTooLarge = errors.New("is too large")
+	ErrTooLarge = errors.New("is too large: more than 64 bits hold")
 	// ErrDuration is returned for what is no time above zero.
 	ErrDuration = errors.New("is not a time above zero, such as 500ms, 30s or 2h")
 )
