@@ -72,3 +72,43 @@ func BenchmarkDeadline(b *testing.B) {
 	}
 	b.ReportMetric(float64(worst.Microseconds())/1000, "worst-late-ms")
 }
+
+// BenchmarkRefused is dugnad run of every module that it refuses: an operation is
+// all of them once. median-ms is over the modules, slowest-ms the one that takes
+// longest, each by its own median.
+func BenchmarkRefused(b *testing.B) {
+	dugnad, err := buildDugnad()
+	if err != nil {
+		b.Fatal(err)
+	}
+	dir := b.TempDir()
+	rows := append(refusedModules(), claims()...)
+	times := make([][]time.Duration, len(rows))
+	for b.Loop() {
+		for i, r := range rows {
+			module := filepath.Join(dir, "bad.wasm")
+			if err := os.WriteFile(module, r.module, 0o600); err != nil {
+				b.Fatal(err)
+			}
+			start := time.Now()
+			out, err := exec.Command(dugnad, append(append([]string{"run", "--data-dir", filepath.Join(dir, "data")}, r.flags...), module)...).CombinedOutput()
+			times[i] = append(times[i], time.Since(start))
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != exitRefused {
+				b.Fatalf("%s: %v\n%s", r.name, err, out)
+			}
+		}
+	}
+	medians, slowest := make([]time.Duration, len(rows)), 0
+	for i, t := range times {
+		slices.Sort(t)
+		medians[i] = t[len(t)/2]
+		if medians[i] > medians[slowest] {
+			slowest = i
+		}
+	}
+	b.Logf("slowest: %s", rows[slowest].name)
+	b.ReportMetric(float64(medians[slowest].Microseconds())/1000, "slowest-ms")
+	slices.Sort(medians)
+	b.ReportMetric(float64(medians[len(medians)/2].Microseconds())/1000, "median-ms")
+}
