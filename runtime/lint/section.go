@@ -244,7 +244,7 @@ func (c *checker) readMemory(r *wasm.Reader) error {
 	}
 	const pagesMax = 1 << 16
 	if least > pagesMax || most > pagesMax {
-		return invalid(at, "the memory has more than %d pages", pagesMax)
+		return invalid(at, "a memory has at most %d pages, this one %d", pagesMax, max(least, most))
 	}
 	c.memory = true
 	c.report.Memory = true
