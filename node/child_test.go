@@ -84,6 +84,11 @@ func (s *childSettings) run(ctx context.Context, in io.Reader, out io.Writer) er
 			say("holds", f[1], f[2])
 		case "release":
 			g.release()
+		case "let":
+			g.let(step(f[1]), f[2])
+		case "metric":
+			value, err := sumOf(n, f[2])
+			say("metric", f[1], value, err)
 		case "disk":
 			say("disk", f[1], f[2], s.resize(f[1] == "full"))
 		case "digest":
@@ -100,6 +105,19 @@ const (
 	childSlots       = 16
 	childMemoryBytes = 16 << 30
 )
+
+// sumOf adds up what a metric of a node counts.
+func sumOf(n *Node, name string) (sum float64, err error) {
+	families, err := n.registry.Gather()
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum, err
+}
 
 // digestOf verifies a node's copy of the ledger and returns the hash of all that is
 // in it.

@@ -34,6 +34,7 @@ type child struct {
 	said     *lines
 	errs     *os.File
 	ended    chan struct{}
+	asked    int
 }
 
 // lines are what a process has said.
@@ -188,6 +189,19 @@ func (c *child) hold(ctx context.Context, s step, key string) {
 func (c *child) reached(ctx context.Context, s step, key string) {
 	c.t.Helper()
 	c.await(ctx, fmt.Sprint("held ", s, " ", key))
+}
+
+// metric returns what a metric of the node counts now.
+func (c *child) metric(ctx context.Context, name string) (value float64) {
+	c.t.Helper()
+	c.asked++
+	c.tell("metric", c.asked, name)
+	head := fmt.Sprint("metric ", c.asked, " ")
+	said := c.await(ctx, head)
+	if _, err := fmt.Sscan(strings.TrimPrefix(said, head), &value); err != nil || !strings.HasSuffix(said, "<nil>") {
+		c.t.Fatalf("%s says of %s: %s", c.settings.Name, name, said)
+	}
+	return value
 }
 
 // kill ends the process as a loss of power does.

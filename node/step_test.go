@@ -77,6 +77,16 @@ func (g *gate) release() {
 	clear(g.armed)
 }
 
+// let has one that is held go on.
+func (g *gate) let(s step, key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c := g.armed[gateKey(s, key)]; c != nil {
+		close(c)
+		delete(g.armed, gateKey(s, key))
+	}
+}
+
 // reach is called at a step.
 func (g *gate) reach(s step, key string) {
 	g.mu.Lock()

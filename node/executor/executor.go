@@ -97,6 +97,7 @@ func Open(ctx context.Context, config Config) (*Executor, error) {
 		return nil, fmt.Errorf("open executor: %w", err)
 	}
 	e.queue = newQueue(j, waiting, config.JournalBytesMax)
+	e.queue.show(e.metrics)
 	for i := range waiting {
 		w := &waiting[i]
 		e.replayed[w.epoch] = append(e.replayed[w.epoch], w.run)
@@ -241,7 +242,7 @@ func (e *Executor) unfinished() error {
 	e.mu.Lock()
 	n := len(e.leases)
 	e.mu.Unlock()
-	runs, _ := e.queue.size()
+	runs := e.queue.size()
 	return fmt.Errorf("%w: %d leases are still held, %d runs are in the journal", ErrUnfinished, n, runs)
 }
 

@@ -9,7 +9,8 @@ import (
 // metrics are one executor's; those that share a Registerer share them.
 type metrics struct {
 	tasks, leases, limits, commands *prometheus.CounterVec
-	held, running, waiting, journal prometheus.Gauge
+	held, running                   prometheus.Gauge
+	waiting, untold, journal        prometheus.Gauge
 	bundles, runs, reports          prometheus.Counter
 }
 
@@ -32,6 +33,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	gauge(&m.held, "leases_held", "Leases that this node holds.")
 	gauge(&m.running, "slots_used", "Slots in which tasks run.")
 	gauge(&m.waiting, "runs_waiting", "Runs in the journal that wait for the ledger.")
+	gauge(&m.untold, "outcomes_waiting", "Tasks whose outcome is in the journal and waits for the ledger.")
 	gauge(&m.journal, "journal_bytes", "Size of the journal.")
 	counter(&m.bundles, "results_total", "Result objects that were stored.")
 	counter(&m.runs, "runs_total", "Runs that were reported.")

@@ -21,6 +21,8 @@ type queue struct {
 	journal *journal
 	waiting []entry
 	bytes   int64
+	// tasks are those of the entries.
+	tasks uint64
 	// busy says that a report is under way, of the first entries.
 	busy bool
 	// pushed and moved hold an element after entries came, and after the ledger
@@ -32,6 +34,7 @@ func newQueue(j *journal, waiting []entry, most int64) *queue {
 	q := &queue{journal: j, waiting: waiting, max: most, pushed: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 	for i := range waiting {
 		q.bytes += waiting[i].bytes
+		q.tasks += uint64(waiting[i].run.Count)
 	}
 	if len(waiting) > 0 {
 		notify(q.pushed)
@@ -50,6 +53,9 @@ func (q *queue) push(list []entry, must bool) error {
 	}
 	q.waiting = append(q.waiting, list...)
 	q.bytes += size
+	for i := range list {
+		q.tasks += uint64(list[i].run.Count)
+	}
 	err := q.journal.append(q.waiting, len(list))
 	notify(q.pushed)
 	return err
@@ -96,6 +102,7 @@ func (q *queue) taken(b *batch) error {
 	defer q.mu.Unlock()
 	for i := range q.waiting[:b.n] {
 		q.bytes -= q.waiting[i].bytes
+		q.tasks -= uint64(q.waiting[i].run.Count)
 	}
 	q.waiting = slices.Delete(q.waiting, 0, b.n)
 	if len(q.waiting) == 0 && cap(q.waiting) > joinMax {
@@ -114,11 +121,20 @@ func (q *queue) idle() bool {
 	return !q.busy && len(q.waiting) == 0
 }
 
-// size returns how many runs wait, and the size of the journal.
-func (q *queue) size() (runs int, bytes int64) {
+// size returns how many runs wait.
+func (q *queue) size() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting), q.journal.size
+	return len(q.waiting)
+}
+
+// show sets the metrics to what waits now.
+func (q *queue) show(m *metrics) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	m.waiting.Set(float64(len(q.waiting)))
+	m.untold.Set(float64(q.tasks))
+	m.journal.Set(float64(q.journal.size))
 }
 
 // join returns the runs of a list by lease and task. Runs beside each other that

@@ -79,6 +79,7 @@ func (e *Executor) wait() {
 func (e *Executor) enqueue(runs []entry) {
 	for full := false; len(runs) > 0; full = true {
 		err := e.queue.push(runs, e.ctx.Err() != nil)
+		e.queue.show(e.metrics)
 		if err == nil {
 			return
 		}

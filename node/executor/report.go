@@ -90,9 +90,7 @@ func (e *Executor) acknowledge(b *batch, r ledger.Result, index uint64) {
 	if err := e.queue.taken(b); err != nil {
 		e.log.Error("journal is behind", "err", err)
 	}
-	runs, bytes := e.queue.size()
-	e.metrics.waiting.Set(float64(runs))
-	e.metrics.journal.Set(float64(bytes))
+	e.queue.show(e.metrics)
 }
 
 // answered settles one lease of a report. The caller holds e.mu.
