@@ -23,6 +23,8 @@ type fakeGrid struct {
 	url string
 	// attempt decides how each task ends; nil is well, without output.
 	attempt func(job *jobspec.Job, index uint32) fakeTask
+	// refusal, if set, is the answer to jobs that are valid.
+	refusal *api.Problem
 	plan    api.Plan
 	why     api.Why
 
@@ -118,6 +120,10 @@ func (f *fakeGrid) submit(r *http.Request) (any, *api.Problem) {
 	}
 	if _, ok := f.modules[job.Module.Object.String()]; !ok {
 		return nil, api.NewProblem("module_unknown", job.Module.String(), "push the module first")
+	}
+	if f.refusal != nil {
+		f.specs = append(f.specs, job)
+		return nil, f.refusal
 	}
 	id := r.Header.Get("Idempotency-Key")
 	if job.Standing() {

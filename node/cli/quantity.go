@@ -40,6 +40,18 @@ func (q quantityValue) String() string {
 	return q.format(*q.to)
 }
 
+// givenValue also notes that somebody has chosen the amount, in whatever way.
+type givenValue struct {
+	quantityValue
+	given *bool
+}
+
+func (g givenValue) Set(s string) error {
+	err := g.quantityValue.Set(s)
+	*g.given = *g.given || err == nil
+	return err
+}
+
 func fuelValue(to *uint64) quantityValue {
 	return quantityValue{to: to, kind: "N", example: "500M", parse: quantity.ParseFuel, format: formatFuel}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dugnad/dugnad/node/jobspec"
 	"github.com/dugnad/dugnad/runtime/lint"
 	"github.com/dugnad/dugnad/runtime/task"
 )
@@ -28,7 +29,9 @@ const (
 
 // runFlags are the flags of dugnad run as they were given.
 type runFlags struct {
-	limits     task.Limits
+	limits task.Limits
+	// fuelGiven says that limits.Fuel is not the default.
+	fuelGiven  bool
 	env        []string
 	stdin      string
 	inputs     []string
@@ -73,6 +76,8 @@ unless asked otherwise.
 
 A fuel is N or Nk, NM, NG, NT (powers of a thousand), also 1e9. A SIZE is N
 bytes or NKiB, NMiB, NGiB. A TIME is 500ms, 30s, 2h; a bare number is seconds.
+Without --fuel more than 10,000 tasks share what 10,000 have: of 1,000,000 each may
+burn 1T.
 
 When a node runs on this machine the grid runs the tasks, see --grid. The result is
 the same, but {index}, {count}, {job} and {attempt} in arguments and environment
@@ -135,7 +140,7 @@ func (a *app) runCommand() *cobra.Command {
 func (f *runFlags) register(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.Var(fuelValue(&f.limits.Fuel), "fuel", "* most work that the guest may do")
+	fs.Var(givenValue{fuelValue(&f.limits.Fuel), &f.fuelGiven}, "fuel", "* most work that the guest may do, each task for itself")
 	fs.Var(bytesValue(&f.limits.MemoryBytes), "memory", "* most memory: linear memory and tables together")
 	fs.Var(durationValue{&f.limits.Timeout}, "timeout", "* longest time from start to end")
 	fs.Var(bytesValue(&f.limits.OutputBytes), "max-output", "* most output: stdout and stderr together")
@@ -183,6 +188,9 @@ func (a *app) newJob(f *runFlags, args []string) (*job, error) {
 	j.spec = task.Spec{
 		Args: append([]string{j.name}, args[1:]...), Limits: f.limits,
 		RealClock: f.realClock, RealRandom: f.realRandom, Seed: f.seed,
+	}
+	if !f.fuelGiven {
+		j.spec.Limits.Fuel = uint64(jobspec.DefaultFuel(j.count)) // as in a job file
 	}
 	if j.spec.Env, err = guestEnv(f.env, a.Environ); err != nil {
 		return nil, err

@@ -102,6 +102,35 @@ func TestGridSeries(t *testing.T) {
 	}
 }
 
+// TestFuelOfMany: by default many tasks share what 10,000 have, on the grid and here;
+// fuel that somebody has chosen is for each, or is refused.
+func TestFuelOfMany(t *testing.T) {
+	for _, tt := range []struct {
+		count uint64
+		env   string
+		want  jobspec.Fuel
+	}{
+		{10_000, "", 100_000_000_000_000},
+		{184_467, "", 5_420_000_000_000},
+		{184_468, "", 5_420_000_000_000},
+		{1_000_000, "", 1_000_000_000_000},
+		{200_000, "DUGNAD_FUEL=2G", 2_000_000_000},
+	} {
+		f, r := newFakeGrid(t), newTestRun(t)
+		f.refusal = api.NewProblem("quota_queued", "so much for so many", "")
+		r.env = append(r.env, tt.env)
+		r.run("run", "@/m.wasm", "--count", fmt.Sprint(tt.count), "--grid", "always", "--api", f.url)
+		if len(f.specs) == 0 || f.specs[0].Limits.Fuel != tt.want || f.specs[0].Count != tt.count {
+			t.Errorf("%d tasks, %s: submitted %+v, want %d fuel for each; stderr %q", tt.count, tt.env, f.specs, tt.want, r.stderr.String())
+		}
+	}
+	f, r := newFakeGrid(t), newTestRun(t)
+	code := r.run("run", "@/m.wasm", "--count", "200000", "--fuel", "100T", "--grid", "always", "--api", f.url)
+	if want := "limits.fuel: is 100T for each of 200000 tasks, at most 92200G for so many"; code != exitFailure || !strings.Contains(r.stderr.String(), want) {
+		t.Errorf("exit code %d, stderr %q, want %q", code, r.stderr.String(), want)
+	}
+}
+
 // TestGridRefused: a module that the grid refuses ends as one that is refused here.
 func TestGridRefused(t *testing.T) {
 	f, r := newFakeGrid(t), newTestRun(t)
