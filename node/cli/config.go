@@ -29,6 +29,10 @@ const (
 // dugnad finds them set when it runs inside one of its own tasks' environment.
 var guestEnviron = []string{environIndex, environCount, jobspec.EnvironJob, jobspec.EnvironAttempt}
 
+// shellEnviron lists those that are for cobra: the scripts which complete a command
+// line for fish and PowerShell set the first, whoever wants no descriptions the other.
+var shellEnviron = []string{environPrefix + "ACTIVE_HELP", environPrefix + "COMPLETION_DESCRIPTIONS"}
+
 // setting makes the named flags of fs settable by environment and file.
 func setting(fs *pflag.FlagSet, names ...string) {
 	for _, name := range names {
@@ -142,9 +146,10 @@ func checkEnviron(environ, known []string) error {
 	for _, k := range known {
 		names = append(names, environName(k))
 	}
+	others := slices.Concat(guestEnviron, shellEnviron)
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, environPrefix) && !slices.Contains(names, name) && !slices.Contains(guestEnviron, name) {
+		if strings.HasPrefix(name, environPrefix) && !slices.Contains(names, name) && !slices.Contains(others, name) {
 			return usageError("the environment variable %s is not a setting of dugnad%s", name, didYouMean(name, "", names))
 		}
 	}
