@@ -102,6 +102,32 @@ func repeat[T any](ctx context.Context, c *Client, try func() (T, error)) (T, er
 	}
 }
 
+// The ledger's codes for what has been done already, and its cause of a job that was
+// cancelled.
+const (
+	codeJobState      api.Code = "job_state"
+	codeOrderState    api.Code = "order_state"
+	codeModuleUnknown api.Code = "module_unknown"
+	causeCancelled             = "cancelled"
+)
+
+// settle repeats a call that is refused, with a code, when it has been done before.
+// If that may have been by an earlier try, done finds out, and has the answer.
+func settle[T any](ctx context.Context, c *Client, refusal api.Code, try func() (T, error), done func() (T, bool)) (T, error) {
+	tried := false
+	return repeat(ctx, c, func() (T, error) {
+		v, err := try()
+		var problem *api.Problem
+		if tried && errors.As(err, &problem) && problem.Code == refusal {
+			if answer, ok := done(); ok {
+				return answer, nil
+			}
+		}
+		tried = true
+		return v, err
+	})
+}
+
 // NewKey makes a key for Submit that is also the id of the job. Ids sort by time.
 func NewKey() (string, error) {
 	var id [16]byte

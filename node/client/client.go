@@ -33,9 +33,9 @@ type Config struct {
 	Dial func(ctx context.Context) (net.Conn, error)
 	// Patience is how long a call is tried again while its node restarts or its
 	// connections are cut; 0 is PatienceDefault, less is not at all. Only calls that
-	// have the same effect when they are repeated are tried again: reads, Wait,
-	// Watch, Plan, Submit, Drain and Resume. A node that has never answered is not
-	// waited for.
+	// have the same effect when they are repeated are tried again, which are all but
+	// an upload of what cannot be read a second time: PutObject and PushModule want an
+	// io.Seeker for that. A node that has never answered is not waited for.
 	Patience time.Duration
 	// Retrying, if set, is told why each time that calls begin to be tried again.
 	// It may be called from several goroutines.
@@ -256,9 +256,15 @@ func (c *Client) Why(ctx context.Context, id string) (api.Why, error) {
 	return read[api.Why](ctx, c, "/jobs/"+url.PathEscape(id)+"/why", nil)
 }
 
-// Cancel stops a job.
+// Cancel stops a job. One that is over, or is being stopped already, is a problem,
+// unless an earlier try of the same call has stopped it.
 func (c *Client) Cancel(ctx context.Context, id string) (api.Submitted, error) {
-	return call[api.Submitted](ctx, c, http.MethodPost, "/jobs/"+url.PathEscape(id)+"/cancel", nil, nil, nil)
+	return settle(ctx, c, codeJobState, func() (api.Submitted, error) {
+		return call[api.Submitted](ctx, c, http.MethodPost, "/jobs/"+url.PathEscape(id)+"/cancel", nil, nil, nil)
+	}, func() (api.Submitted, bool) {
+		j, err := call[api.Job](ctx, c, http.MethodGet, "/jobs/"+url.PathEscape(id), Fresh{Consistent: true}.in(query{}), nil, nil)
+		return api.Submitted{ID: id, Index: j.Index}, err == nil && j.Cause == causeCancelled
+	})
 }
 
 // Order returns a standing order as it stands.
@@ -296,7 +302,12 @@ func (c *Client) ResumeOrder(ctx context.Context, id string) (api.Submitted, err
 }
 
 func (c *Client) setOrder(ctx context.Context, id, what string) (api.Submitted, error) {
-	return call[api.Submitted](ctx, c, http.MethodPost, "/orders/"+url.PathEscape(id)+"/"+what, nil, nil, nil)
+	return settle(ctx, c, codeOrderState, func() (api.Submitted, error) {
+		return call[api.Submitted](ctx, c, http.MethodPost, "/orders/"+url.PathEscape(id)+"/"+what, nil, nil, nil)
+	}, func() (api.Submitted, bool) {
+		o, err := call[api.Order](ctx, c, http.MethodGet, "/orders/"+url.PathEscape(id), Fresh{Consistent: true}.in(query{}), nil, nil)
+		return api.Submitted{ID: id, Index: o.Index, Kind: o.Kind}, err == nil && what == "end" && o.State == api.OrderEnded
+	})
 }
 
 // TaskQuery says which tasks are wanted.
@@ -343,7 +354,7 @@ func (c *Client) bytes(ctx context.Context, path string, q query) (io.ReadCloser
 
 // PushModule makes a module known to the grid.
 func (c *Client) PushModule(ctx context.Context, module io.Reader) (api.Module, error) {
-	return call[api.Module](ctx, c, http.MethodPost, "/modules", nil, octets(), module)
+	return upload[api.Module](ctx, c, "/modules", module)
 }
 
 // Modules lists modules.
@@ -358,7 +369,9 @@ func (c *Client) Module(ctx context.Context, id string) (api.Module, error) {
 
 // RemoveModule forgets a module that no job names.
 func (c *Client) RemoveModule(ctx context.Context, id string) error {
-	_, err := call[struct{}](ctx, c, http.MethodDelete, "/modules/"+url.PathEscape(id), nil, nil, nil)
+	_, err := settle(ctx, c, codeModuleUnknown, func() (struct{}, error) {
+		return call[struct{}](ctx, c, http.MethodDelete, "/modules/"+url.PathEscape(id), nil, nil, nil)
+	}, func() (struct{}, bool) { return struct{}{}, true })
 	return err
 }
 
@@ -384,12 +397,10 @@ func (c *Client) Resume(ctx context.Context, id string) (api.Node, error) {
 
 // PutObject keeps an object.
 func (c *Client) PutObject(ctx context.Context, object io.Reader) (api.Object, error) {
-	return call[api.Object](ctx, c, http.MethodPost, "/objects", nil, octets(), object)
+	return upload[api.Object](ctx, c, "/objects", object)
 }
 
 // Object returns an object's bytes.
 func (c *Client) Object(ctx context.Context, id string) (io.ReadCloser, error) {
 	return c.bytes(ctx, "/objects/"+url.PathEscape(id), nil)
 }
-
-func octets() http.Header { return http.Header{"Content-Type": {"application/octet-stream"}} }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,6 +100,8 @@ func withNode(t *testing.T, test func(t *testing.T, f *fakeNode, c *Client), ans
 		c.Close()
 		_ = server.Close()
 		<-ended
+		// A connection whose request was not read to its end lingers on the server.
+		<-time.After(time.Minute)
 	})
 }
 
@@ -136,12 +140,17 @@ func TestRepeated(t *testing.T) {
 		{"drain", func(ctx context.Context, c *Client) error { _, err := c.Drain(ctx, "x"); return err }, true},
 		{"plan", func(ctx context.Context, c *Client) error { _, err := c.Plan(ctx, []byte("x")); return err }, true},
 		{"submit", func(ctx context.Context, c *Client) error { _, err := c.Submit(ctx, []byte("x"), ""); return err }, true},
-		{"cancel", func(ctx context.Context, c *Client) error { _, err := c.Cancel(ctx, "x"); return err }, false},
-		{"put", func(ctx context.Context, c *Client) error {
-			_, err := c.PutObject(ctx, strings.NewReader("x"))
+		{"cancel", func(ctx context.Context, c *Client) error { _, err := c.Cancel(ctx, "x"); return err }, true},
+		{"end", func(ctx context.Context, c *Client) error { _, err := c.EndOrder(ctx, "x"); return err }, true},
+		{"remove", func(ctx context.Context, c *Client) error { return c.RemoveModule(ctx, "x") }, true},
+		{"push", func(ctx context.Context, c *Client) error {
+			_, err := c.PushModule(ctx, strings.NewReader("x"))
+			return err
+		}, true},
+		{"put what is read once", func(ctx context.Context, c *Client) error {
+			_, err := c.PutObject(ctx, io.LimitReader(strings.NewReader("x"), 1))
 			return err
 		}, false},
-		{"remove", func(ctx context.Context, c *Client) error { return c.RemoveModule(ctx, "x") }, false},
 	} {
 		for _, bad := range []http.HandlerFunc{cut(""), cut(`{"state": "succ`), problem(api.CodeStopping), problem(api.CodeOverloaded)} {
 			withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
@@ -159,6 +168,75 @@ func TestRepeated(t *testing.T) {
 				}
 			}, problem(code))
 		}
+	}
+}
+
+// TestSettled: a call whose first try was heard, and its answer lost, does not fail
+// because it has been done; one that somebody else was before does.
+func TestSettled(t *testing.T) {
+	cancel := func(ctx context.Context, c *Client) error { _, err := c.Cancel(ctx, "x"); return err }
+	end := func(ctx context.Context, c *Client) error { _, err := c.EndOrder(ctx, "x"); return err }
+	pause := func(ctx context.Context, c *Client) error { _, err := c.PauseOrder(ctx, "x"); return err }
+	remove := func(ctx context.Context, c *Client) error { return c.RemoveModule(ctx, "x") }
+	for _, tt := range []struct {
+		name    string
+		call    func(ctx context.Context, c *Client) error
+		answers []http.HandlerFunc
+		want    api.Code
+	}{
+		{"it was stopped by the first try", cancel, []http.HandlerFunc{cut(""), problem(codeJobState), text(`{"state": "stopping", "cause": "cancelled"}`)}, ""},
+		{"it ended before that", cancel, []http.HandlerFunc{cut(""), problem(codeJobState), text(`{"state": "succeeded"}`)}, codeJobState},
+		{"it is not known whether", cancel, []http.HandlerFunc{cut(""), problem(codeJobState), problem(api.CodeNoLeader)}, codeJobState},
+		{"it was over before", cancel, []http.HandlerFunc{problem(codeJobState), text(`{"state": "killed", "cause": "cancelled"}`)}, codeJobState},
+		{"it was ended by the first try", end, []http.HandlerFunc{problem(api.CodeUncertain), problem(codeOrderState), text(`{"state": "ended"}`)}, ""},
+		{"it was ended, not paused", pause, []http.HandlerFunc{cut(""), problem(codeOrderState), text(`{"state": "ended"}`)}, codeOrderState},
+		{"it was removed by the first try", remove, []http.HandlerFunc{cut(""), problem(codeModuleUnknown)}, ""},
+		{"it was never there", remove, []http.HandlerFunc{problem(codeModuleUnknown)}, codeModuleUnknown},
+	} {
+		withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+			err := tt.call(t.Context(), c)
+			var p *api.Problem
+			if got := tt.want == "" && err == nil || errors.As(err, &p) && p.Code == tt.want; !got {
+				t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+			}
+		}, tt.answers...)
+	}
+}
+
+// TestUploadAgain: what is uploaded again is whole, from where it was read first, and
+// a file stays open.
+func TestUploadAgain(t *testing.T) {
+	var got []string
+	take := func(answer http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			got = append(got, string(b))
+			answer(w, r)
+		}
+	}
+	name := filepath.Join(t.TempDir(), "object")
+	long := strings.Repeat("long ", 1<<20)
+	if err := os.WriteFile(name, []byte("head"+long), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Seek(int64(len("head")), io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	withNode(t, func(t *testing.T, _ *fakeNode, c *Client) {
+		if o, err := c.PutObject(t.Context(), file); err != nil || o.Object != "o" {
+			t.Errorf("%+v, %v", o, err)
+		}
+		// The first try was turned away before it had been read.
+		if len(got) != 2 || got[0] != long || got[1] != long {
+			t.Errorf("%d tries were read, not whole", len(got))
+		}
+	}, problem(api.CodeOverloaded), take(cut("")), take(text(`{"object": "o"}`)))
+	if err := file.Close(); err != nil {
+		t.Errorf("the file was closed: %v", err)
 	}
 }
 
