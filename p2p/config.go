@@ -34,8 +34,9 @@ type Config struct {
 	GridKey Key
 	// Membership is the node's; nil means the one in Dir.
 	Membership *Membership
-	// Invitation is exchanged for a membership when there is none. It is not
-	// looked at when there is one, but for the grid.
+	// Invitation is exchanged for a membership when there is none. When there is one,
+	// it says where members are now, should all of them have moved; its grid is the
+	// node's.
 	Invitation *Invitation
 	// Name is what the operator calls the node, up to NameBytesMax bytes.
 	Name string

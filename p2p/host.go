@@ -119,6 +119,8 @@ func (h *Host) open(ctx context.Context) error {
 		if err := h.storeBook(); err != nil {
 			return err
 		}
+	} else {
+		h.hearContacts()
 	}
 	if err := h.openAuthority(); err != nil {
 		return err

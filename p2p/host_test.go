@@ -186,6 +186,33 @@ func TestRestart(t *testing.T) {
 	eventually(t, "connected again", connectedTo(again, first))
 }
 
+// A member that nobody can be reached from any more, because all have moved while it
+// was away, finds the others by an invitation, which it does not use up.
+func TestMoved(t *testing.T) {
+	var ours Config
+	first := founder(t, func(c *Config) { ours = *c })
+	cfg := testConfig(t, t.TempDir())
+	cfg.Invitation = invite(t, first, RoleWorker, 1)
+	second := openHost(t, cfg)
+	self := second.Self()
+	eventually(t, "connected", connectedTo(first, second))
+	if err := errors.Join(second.Close(), first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	first = openHost(t, ours)
+	word := invite(t, first, RoleWorker, 1)
+	cfg.Invitation = word
+	second = openHost(t, cfg)
+	if second.Self() != self {
+		t.Fatal("it is another node")
+	}
+	eventually(t, "connected again", connectedTo(first, second))
+	cfg = testConfig(t, t.TempDir())
+	cfg.Invitation = word
+	third := openHost(t, cfg)
+	eventually(t, "the invitation is good for another", connectedTo(first, third))
+}
+
 func TestJoinRefused(t *testing.T) {
 	first := founder(t)
 	other := founder(t)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +32,8 @@ type devFlags struct {
 	memory    uint64
 	dir       string
 	apiListen string
+	// kept says that the folders stay.
+	kept bool
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -63,9 +66,11 @@ func (a *app) devCommand() *cobra.Command {
 
 // dev runs the grid until ctx ends.
 func (a *app) dev(ctx context.Context, f devFlags) (err error) {
-	log := slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	level := &slog.LevelVar{}
+	level.Set(slog.LevelWarn)
+	log := slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 	p2p.LogLibraries(log.Handler())
-	if f.dir == "" {
+	if f.kept = f.dir != ""; !f.kept {
 		if f.dir, err = os.MkdirTemp("", "dugnad-dev-"); err != nil {
 			return err
 		}
@@ -73,8 +78,12 @@ func (a *app) dev(ctx context.Context, f devFlags) (err error) {
 	}
 	var nodes []*node.Node
 	defer func() {
-		for i := len(nodes) - 1; i >= 0; i-- {
-			err = errors.Join(err, nodes[i].Close())
+		if f.kept {
+			departAll(nodes, log)
+		}
+		level.Set(slog.LevelError) // that they miss each other is no news
+		for _, n := range slices.Backward(nodes) {
+			err = errors.Join(err, n.Close())
 		}
 	}()
 	opening, stop := context.WithTimeout(ctx, joinTimeout)
@@ -96,6 +105,19 @@ func (a *app) dev(ctx context.Context, f devFlags) (err error) {
 	return nil
 }
 
+// departAll tells a grid that is kept that its nodes go, while all of them are still
+// there to take it down: what runs is handed back, and begins anew when the grid is
+// opened again, instead of counting as lost.
+func departAll(nodes []*node.Node, log *slog.Logger) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, n := range slices.Backward(nodes) {
+		if err := n.Depart(now); err != nil {
+			log.Warn("the grid could not be told everything, and will find out", "err", err)
+		}
+	}
+}
+
 // config is that of the next node: the first one founds the grid and invites the
 // others.
 func (f devFlags) config(ctx context.Context, nodes []*node.Node, i int) (node.Config, error) {
@@ -109,9 +131,7 @@ func (f devFlags) config(ctx context.Context, nodes []*node.Node, i int) (node.C
 		c.APIListen = f.apiListen
 		return c, nil
 	}
-	if p2p.Joined(c.Dir) {
-		return c, nil
-	}
+	// One that is a member learns from it where the first node is now: ports are new.
 	text, err := nodes[0].Invite(ctx, control.Invitation{Role: p2p.RoleWorker.String(), Seconds: int64(devInvitation.Seconds()), Uses: 1})
 	if err == nil {
 		c.Invitation, err = p2p.ParseInvitation(text)
