@@ -18,12 +18,16 @@ import (
 	"github.com/dugnad/dugnad/node/client"
 )
 
-// grid opens nodes that form a grid, and a client of each.
-func grid(ctx context.Context, t *testing.T, nodes int) (list []*Node, clients []*client.Client) {
+// grid opens nodes that form a grid, and a client of each. They share the gate that
+// there may be.
+func grid(ctx context.Context, t *testing.T, nodes int, gates ...*gate) (list []*Node, clients []*client.Client) {
 	t.Helper()
 	for i := range nodes {
 		c := testConfig(filepath.Join(t.TempDir(), fmt.Sprint("node", i)))
 		c.Host.Name, c.Found = fmt.Sprint("n", i), i == 0
+		for _, g := range gates {
+			c.alter = g.alter
+		}
 		if i > 0 {
 			c.Invitation = invite(ctx, t, list[0])
 		}
@@ -86,7 +90,9 @@ func problem(err error) api.Code {
 func TestJobs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	_, c := grid(ctx, t, 3)
+	began := make(chan string, 1)
+	g := &gate{say: func(_ step, key string) { began <- key }}
+	_, c := grid(ctx, t, 3, g)
 	hello, exit, spin := push(ctx, t, c[0], "hello"), push(ctx, t, c[1], "exit2"), push(ctx, t, c[2], "spin")
 
 	t.Run("array", func(t *testing.T) {
@@ -129,17 +135,23 @@ func TestJobs(t *testing.T) {
 		}
 	})
 	t.Run("cancel", func(t *testing.T) {
-		s := submit(ctx, t, c[2], "module: %s\n", spin)
-		if err := c[2].Watch(ctx, s.ID, 0, func(e api.Event) error {
-			if e.Kind != "running" {
-				return nil
-			}
-			_, err := c[0].Cancel(ctx, s.ID)
-			return err
-		}); err != nil {
+		// That a lease is running says no more than that its node works on it, which
+		// may be preparing: a guest that has written something has burnt fuel.
+		id := newKey()
+		g.hold(stepRunning, id)
+		if _, err := c[2].Submit(ctx, fmt.Appendf(nil, "module: %s\n", spin), id); err != nil {
 			t.Fatal(err)
 		}
-		j, err := c[2].Job(ctx, s.ID, client.Fresh{Consistent: true})
+		select {
+		case <-began:
+		case <-ctx.Done():
+			t.Fatal("the guest has not written anything")
+		}
+		g.release()
+		if _, err := c[0].Cancel(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		j, err := c[2].Wait(ctx, id, client.Fresh{Consistent: true})
 		if err != nil || j.State != api.JobKilled || j.Cause != "cancelled" || j.Usage.Fuel == 0 {
 			t.Errorf("%+v, %v", j, err)
 		}
