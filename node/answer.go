@@ -72,7 +72,7 @@ func lockFolder(dir string) (unlock func() error, err error) {
 }
 
 func (n *Node) openControl(ctx context.Context) error {
-	s, err := control.Open(ctx, n.config.Dir, n, n.api, n.log)
+	s, err := control.Open(ctx, n.config.Dir, n, n.api, n.log, n.registry)
 	n.control = s
 	return err
 }

@@ -18,6 +18,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
@@ -32,8 +35,10 @@ const (
 	stallTimeout = 2 * time.Minute
 	// problemTrailer tells at the end of a backup why it is not whole.
 	problemTrailer = "Dugnad-Problem"
-	// headerTimeout bounds how long a client may take to say what it wants.
+	// headerTimeout bounds how long a client may take to say what it wants, and
+	// idleTimeout how long a connection without requests is kept.
 	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
 )
 
 // Status is what a node says of itself.
@@ -176,11 +181,16 @@ var (
 const apiPrefix = "/v1/"
 
 // Open answers on a socket in the folder dir, of which the caller is the only user.
-// What is below apiPrefix goes to api, unless that is nil.
-func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slog.Logger) (*Server, error) {
+// What is below apiPrefix goes to api, unless that is nil. At most
+// turnstile.ConnectionsMax connections are open; reg may be nil.
+func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	l, err := listen(ctx, dir)
 	if err != nil {
 		return nil, fmt.Errorf("open control: %w", err)
+	}
+	bounded, err := turnstile.New(l, turnstile.ConnectionsMax, turnstile.Control, reg)
+	if err != nil {
+		return nil, fmt.Errorf("open control: %w", errors.Join(err, l.Close(), remove(dir)))
 	}
 	s := &Server{node: node, log: log, dir: dir, ended: make(chan error, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -200,11 +210,11 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slo
 		mux.Handle(apiPrefix, api)
 	}
 	s.http = http.Server{
-		Handler: s.whileOpen(mux), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: requestBytesMax,
+		Handler: s.whileOpen(mux), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: requestBytesMax, IdleTimeout: idleTimeout,
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	go func() { s.ended <- s.http.Serve(l) }()
+	go func() { s.ended <- s.http.Serve(bounded) }()
 	return s, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
@@ -74,7 +75,7 @@ func (f fake) Backup(ctx context.Context, w io.Writer) error {
 
 func open(t *testing.T, dir string, node Node) *Server {
 	t.Helper()
-	s, err := Open(t.Context(), dir, node, nil, slog.New(slog.DiscardHandler))
+	s, err := Open(t.Context(), dir, node, nil, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +85,41 @@ func open(t *testing.T, dir string, node Node) *Server {
 		}
 	})
 	return s
+}
+
+// TestFull: a client too many hears why it is not served, and is when another has
+// gone.
+func TestFull(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, fake{})
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	for range turnstile.ConnectionsMax {
+		c, err := Dial(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	c := NewClient(dir)
+	if _, err := c.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "has 1024 connections open, and takes no more") {
+		t.Errorf("one too many: %v", err)
+	}
+	_ = conns[0].Close()
+	for again := 0; ; again++ {
+		// The server learns of the close at its own time.
+		_, err := c.Status(t.Context())
+		if err == nil {
+			break
+		}
+		if again > 1000 {
+			t.Fatalf("no room after one has gone: %v", err)
+		}
+	}
 }
 
 func TestCalls(t *testing.T) {

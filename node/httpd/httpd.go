@@ -18,6 +18,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
@@ -107,12 +108,12 @@ type Server struct {
 }
 
 // Open answers requests on a listener, which it closes in the end, also when it
-// fails. At most 1,024 connections are open; log and reg may be nil.
+// fails. At most turnstile.ConnectionsMax connections are open; log and reg may be nil.
 func Open(l net.Listener, handler http.Handler, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	bounded, err := newTurnstile(l, connectionsMax, reg)
+	bounded, err := turnstile.New(l, turnstile.ConnectionsMax, turnstile.Port, reg)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("serve the API: %w", err), l.Close())
 	}

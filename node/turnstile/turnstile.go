@@ -1,4 +1,6 @@
-package httpd
+// Package turnstile bounds the connections of a listener, and tells those that are
+// too many so.
+package turnstile
 
 import (
 	"encoding/json"
@@ -15,11 +17,19 @@ import (
 )
 
 const (
-	// connectionsMax bounds the connections at a port; one more is answered with
-	// api.CodeOverloaded and closed.
-	connectionsMax = 1024
-	// turnAwayTimeout bounds how long the one that is too many may take to hear so.
+	// ConnectionsMax bounds the connections at a port, and those at the operator's
+	// socket.
+	ConnectionsMax = 1024
+	// turnAwayTimeout bounds how long the one that is too many may take to hear so,
+	// and turnAwayBytes what is read of its request.
 	turnAwayTimeout = 100 * time.Millisecond
+	turnAwayBytes   = 64 << 10
+)
+
+// The names that the metric has for limits.
+const (
+	Port    = "connections"
+	Control = "control_connections"
 )
 
 // turnstile is a listener that lets only so many connections in.
@@ -30,8 +40,10 @@ type turnstile struct {
 	refusal []byte
 }
 
-// newTurnstile bounds a listener. Turnstiles that share a Registerer share a metric.
-func newTurnstile(l net.Listener, places int, reg prometheus.Registerer) (*turnstile, error) {
+// New bounds the connections of a listener: one more than places is answered, over
+// HTTP, with api.CodeOverloaded, and closed. name is the limit's in the metric, which
+// turnstiles that share a Registerer share; reg may be nil.
+func New(l net.Listener, places int, name string, reg prometheus.Registerer) (net.Listener, error) {
 	t := &turnstile{Listener: l, places: make(chan struct{}, places)}
 	var limits *prometheus.CounterVec
 	var err error
@@ -41,7 +53,7 @@ func newTurnstile(l net.Listener, places int, reg prometheus.Registerer) (*turns
 	metric.Register(reg, &limits, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "dugnad_api_limit_reached_total", Help: "How often a limit of the HTTP interface refused something, by limit.",
 	}, []string{"limit"}), &err)
-	t.limit = limits.WithLabelValues("connections")
+	t.limit = limits.WithLabelValues(name)
 	return t, err
 }
 
@@ -81,7 +93,7 @@ func (t *turnstile) turnAway(c net.Conn) {
 		return
 	}
 	if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_, _ = io.CopyN(io.Discard, c, headerBytesMax) // until it has read
+		_, _ = io.CopyN(io.Discard, c, turnAwayBytes) // until it has read
 	}
 }
 

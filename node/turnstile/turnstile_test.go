@@ -1,4 +1,4 @@
-package httpd
+package turnstile
 
 import (
 	"bufio"
@@ -22,13 +22,13 @@ func TestTurnstile(t *testing.T) {
 		t.Fatal(err)
 	}
 	reg := prometheus.NewRegistry()
-	turnstile, err := newTurnstile(l, 2, reg)
+	bounded, err := New(l, 2, Port, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "welcome") })}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(turnstile) }()
+	go func() { served <- server.Serve(bounded) }()
 	defer func() {
 		_ = server.Close()
 		<-served
