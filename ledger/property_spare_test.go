@@ -189,6 +189,9 @@ func (r *race) compare() {
 		if at.State.Final() {
 			r.ended[task] = at.State
 		}
+		if n := spares[task]; n != 0 != (at.SpareEpoch != 0) || n > 0 && at.SpareEpoch == at.Epoch {
+			r.t.Fatalf("task %d has %d spares, and is %+v", task, n, at)
+		}
 		if n := spares[task]; n > 1 || n > 0 && (at.State < ledger.TaskLeased || at.State.Final()) {
 			r.t.Fatalf("task %d is %s and has %d spares", task, at.State, n)
 		}

@@ -16,6 +16,10 @@ type Task struct {
 	Node            NodeID
 	Epoch           Epoch
 	NotBefore       Time
+	// SpareNode and SpareEpoch name the lease of a second attempt beside the first,
+	// if there is one.
+	SpareNode  NodeID
+	SpareEpoch Epoch
 	// Cause says why it waits again, or why it ended; Exit is the class of its
 	// exit, or ExitVarious.
 	Cause Cause
@@ -44,7 +48,14 @@ func FindTask(tx Tx, id JobID, index uint32) (t Task, err error) {
 		return Task{State: e.State, Cause: e.Cause, Exit: e.Exit}, nil
 	}
 	if l := r.leaseOf(id, index); l != nil {
-		return Task{State: l.State.task(), Attempt: l.Attempt, Losses: l.Losses, Node: l.Node, Epoch: l.Epoch}, nil
+		t = Task{State: l.State.task(), Attempt: l.Attempt, Losses: l.Losses, Node: l.Node, Epoch: l.Epoch}
+		if key := keySpare(id, index); j.Spares > 0 {
+			if value := r.get(key); value != nil {
+				_, spare := parseSpare(key, value)
+				t.SpareNode, t.SpareEpoch = spare.node, spare.epoch
+			}
+		}
+		return t, nil
 	}
 	if p := r.pendingOf(id, index); p != nil {
 		return Task{State: p.Phase.task(), Attempt: p.Attempt, Losses: p.Losses, NotBefore: p.NotBefore, Cause: p.Cause}, nil
@@ -63,7 +74,8 @@ func (r reader) freshTask(j *Job) Task {
 	return Task{State: TaskKilled, Cause: j.Cause}
 }
 
-// leaseOf returns the lease in whose open tasks one is, or nil.
+// leaseOf returns the lease in whose open tasks one is, or nil: never a spare, which
+// the index by job does not have.
 func (r reader) leaseOf(id JobID, task uint32) (found *Lease) {
 	prefix := prefixJobLease(id)
 	lookBack(task, func(low, high uint32) bool {

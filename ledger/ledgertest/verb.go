@@ -231,6 +231,9 @@ var looks = map[string]func(*runner, ledger.Tx, []string) (string, error){
 			return "", err
 		}
 		text := fmt.Sprintf("task %d: %s attempt=%d losses=%d node=%q epoch=%d", index, t.State, t.Attempt, t.Losses, t.Node, t.Epoch)
+		if t.SpareEpoch != 0 {
+			text += fmt.Sprintf(" spare=%s/%d", t.SpareNode, t.SpareEpoch)
+		}
 		if t.Cause != ledger.CauseNone {
 			text += " cause=" + t.Cause.String()
 		}

@@ -139,8 +139,11 @@ type Task struct {
 	Losses  uint32 `json:"losses,omitempty" doc:"Attempts that were lost with their node"`
 	Node    string `json:"node,omitempty"`
 	Epoch   uint64 `json:"epoch,omitempty"`
-	Cause   string `json:"cause,omitempty"`
-	Exit    string `json:"exit,omitempty" doc:"Kind of outcome"`
+	// A second attempt runs beside the first, see Job.Spares.
+	SpareNode  string `json:"spare_node,omitempty" doc:"Where a second attempt runs beside the first"`
+	SpareEpoch uint64 `json:"spare_epoch,omitempty"`
+	Cause      string `json:"cause,omitempty"`
+	Exit       string `json:"exit,omitempty" doc:"Kind of outcome"`
 	// NotBefore is the end of its back-off.
 	NotBefore *time.Time `json:"not_before,omitempty"`
 	Result    *Result    `json:"result,omitempty"`

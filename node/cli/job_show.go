@@ -183,7 +183,7 @@ var taskStates = []string{"waiting", "queued", "leased", "running", "unreachable
 
 func (a *app) jobTasksCommand() *cobra.Command {
 	var state string
-	cmd := a.jobLeaf("tasks", "List a job's tasks", "Lists a job's tasks with how they ended and what they used.",
+	cmd := a.jobLeaf("tasks", "List a job's tasks", "Lists a job's tasks with how they ended and what they used. A second attempt that runs\nbeside the first has a line of its own, as spare.",
 		func(ctx context.Context, g *grid, id string) error { return g.tasks(ctx, id, state) })
 	choiceFlag(cmd, &state, "state", "only tasks in this `state`: "+strings.Join(taskStates, ", "), taskStates)
 	return cmd
@@ -233,4 +233,7 @@ func (g *grid) taskRow(t table, k *api.Task) {
 		}
 	}
 	t.row(cells...)
+	if k.SpareNode != "" { // a second attempt beside the first
+		t.row(cells[0], "spare", cells[2], k.SpareNode, "", "", "", "", "", "")
+	}
 }

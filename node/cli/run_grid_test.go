@@ -131,6 +131,28 @@ func TestFuelOfMany(t *testing.T) {
 	}
 }
 
+// TestTasksSpare: a second attempt has a line of its own in the list of tasks.
+func TestTasksSpare(t *testing.T) {
+	f, r := newFakeGrid(t), newTestRun(t)
+	f.attempt = func(_ *jobspec.Job, i uint32) fakeTask {
+		k := fakeTask{Task: api.Task{State: "running", Node: "one"}}
+		if i == 1 {
+			k.SpareNode, k.SpareEpoch = "two", 7
+		}
+		return k
+	}
+	r.run("run", "@/m.wasm", "--count", "2", "--grid", "always", "--api", f.url)
+	r = newTestRun(t)
+	code := r.run("job", "tasks", f.jobs[0].ID, "--api", f.url)
+	var rows []string
+	for line := range strings.Lines(r.stdout.String()) {
+		rows = append(rows, strings.Join(strings.Fields(line), " "))
+	}
+	if want := []string{"0 running 0 one - - - - - -", "1 running 0 one - - - - - -", "1 spare 0 two - - - - - -"}; code != 0 || len(rows) != 4 || !slices.Equal(rows[1:], want) {
+		t.Errorf("exit code %d, rows %q, stderr %q, want %q", code, rows, r.stderr.String(), want)
+	}
+}
+
 // TestGridRefused: a module that the grid refuses ends as one that is refused here.
 func TestGridRefused(t *testing.T) {
 	f, r := newFakeGrid(t), newTestRun(t)

@@ -101,7 +101,7 @@ func pick(tx ledger.Tx, j *ledger.Job, state string, from uint32, limit int) ([]
 func translateTask(index uint32, t *ledger.Task) api.Task {
 	out := api.Task{
 		Index: index, State: t.State.String(), Attempt: t.Attempt, Losses: t.Losses, Node: string(t.Node), Epoch: uint64(t.Epoch),
-		Cause: cause(t.Cause), NotBefore: when(t.NotBefore),
+		SpareNode: string(t.SpareNode), SpareEpoch: uint64(t.SpareEpoch), Cause: cause(t.Cause), NotBefore: when(t.NotBefore),
 	}
 	if t.State.Final() {
 		out.Exit = class(t.Exit)

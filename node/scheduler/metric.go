@@ -25,10 +25,10 @@ type metrics struct {
 	registerer prometheus.Registerer
 	all        []prometheus.Collector
 
-	passes, ticks, failed, filters, crowded        prometheus.Counter
-	passSeconds                                    prometheus.Histogram
-	wakes, placements, states, notes, runs, spares *prometheus.CounterVec
-	queued, blocked, brake, silent, held, orders   prometheus.Gauge
+	passes, ticks, failed, filters, crowded, unread prometheus.Counter
+	passSeconds                                     prometheus.Histogram
+	wakes, placements, states, notes, runs, spares  *prometheus.CounterVec
+	queued, blocked, brake, silent, held, orders    prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -53,6 +53,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.failed = counter("failed_total", "Commands whose result is not known.")
 	m.filters = counter("filters_refused_total", "Holdings of nodes that could not be read.")
 	m.crowded = counter("limit_reached_total", "Passes with more kinds of blocked jobs than are told apart.")
+	m.unread = counter("stragglers_limit_reached_total", "Looks for stragglers that have not read the leases of every node.")
 	m.wakes = vector("wakes_total", "What made a pass due, by cause.", "cause")
 	m.placements = vector("placements_total", "Placements that were proposed, by the ledger's answer.", "result")
 	m.states = vector("node_states_total", "Changes of nodes' states that were proposed, by state.", "state")

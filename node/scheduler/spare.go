@@ -12,7 +12,8 @@ const (
 	// spareEndedPart is the part of a job's tasks of which more must have succeeded
 	// before one of the others is taken for a straggler: one in so many.
 	spareEndedPart = 2
-	// spareLeasesMax bounds the leases that a look for stragglers reads.
+	// spareLeasesMax bounds the leases that a look for stragglers reads: those on
+	// other nodes wait until there are fewer.
 	spareLeasesMax = 4096
 	// sparesAtOnce bounds the spares that one look places.
 	sparesAtOnce = 64
@@ -94,8 +95,12 @@ func (l *lead) stragglers(now time.Time) (list []straggler, err error) {
 	_, err = l.config.Ledger.View(func(tx ledger.Tx) error {
 		read := 0
 		for _, n := range l.backlog.Nodes() {
-			if n.Leases == 0 || read >= spareLeasesMax {
+			if n.Leases == 0 {
 				continue
+			}
+			if read >= spareLeasesMax {
+				l.metrics.unread.Inc()
+				return nil
 			}
 			leases, err := ledger.LeasesOf(tx, n.ID, 0, spareLeasesMax-read)
 			if err != nil {

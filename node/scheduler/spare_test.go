@@ -115,3 +115,32 @@ func TestSpareOnce(t *testing.T) {
 		g.expect("tasks out", out(g.job(id)), 2)
 	})
 }
+
+// TestStragglersLimit: a look that does not get to the leases of every node is counted.
+func TestStragglersLimit(t *testing.T) {
+	for more, counted := range map[uint32]bool{0: false, 1: true} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGrid(t)
+			g.add(2, 2*spareLeasesMax)
+			id := g.submit(spec(spareLeasesMax + more))
+			place := func(first, count uint32, node int) {
+				c := &ledger.Place{}
+				for i := range count {
+					c.Placements = append(c.Placements, ledger.Placement{
+						Job: id, Start: first + i, Count: 1, Slots: 1, Node: nodeID(node), Expiry: stamp(time.Now().Add(time.Hour)),
+					})
+				}
+				g.mustDo(c)
+			}
+			place(0, spareLeasesMax, 0)
+			if more > 0 {
+				place(spareLeasesMax, more, 1)
+			}
+			g.open()
+			g.wait(3 * time.Second)
+			if n := g.metric("stragglers_limit_reached_total", ""); n > 0 != counted {
+				t.Errorf("%d leases: counted %d times, want that: %t", spareLeasesMax+more, n, counted)
+			}
+		})
+	}
+}
