@@ -1,6 +1,8 @@
 package ledger_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -10,16 +12,26 @@ import (
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 )
 
-// picture is a Backlog that is told the changes of a ledger, late now and then.
+// picture is a Backlog, and Rolls of all nodes and of one, that are told the changes
+// of a ledger, late now and then.
 type picture struct {
 	*ledger.Backlog
-	limit ledger.QueueLimit
-	late  [][2][]byte
+	limit    ledger.QueueLimit
+	all, own *ledger.Roll
+	late     [][2][]byte
 }
 
 func newPicture(tx ledger.Tx, limit ledger.QueueLimit) (*picture, error) {
 	b, err := ledger.NewBacklog(tx, limit)
-	return &picture{Backlog: b, limit: limit}, err
+	if err != nil {
+		return nil, err
+	}
+	p := &picture{Backlog: b, limit: limit}
+	if p.all, err = ledger.NewRoll(tx, ledger.RollPrefix()); err != nil {
+		return nil, err
+	}
+	p.own, err = ledger.NewRoll(tx, ledger.LeasePrefix(someNodes[0]))
+	return p, err
 }
 
 // note keeps what a transaction has changed.
@@ -37,8 +49,13 @@ func (p *picture) note(tx *ledgertest.MemoryTx) error {
 // tell tells the Backlog what it has not been told yet.
 func (p *picture) tell() error {
 	for _, c := range p.late {
-		if err := p.Change(c[0], c[1]); err != nil {
+		if err := errors.Join(p.Change(c[0], c[1]), p.all.Change(c[0], c[1])); err != nil {
 			return err
+		}
+		if bytes.HasPrefix(c[0], ledger.LeasePrefix(someNodes[0])) {
+			if err := p.own.Change(c[0], c[1]); err != nil {
+				return err
+			}
 		}
 	}
 	p.late = nil
@@ -82,7 +99,61 @@ func (p *picture) compare(tx ledger.Tx) error {
 			return fmt.Errorf("tenant is %+v, want %+v", p.Tenant(t.ID), t)
 		}
 	}
-	return err
+	return errors.Join(err, p.compareLeases(tx))
+}
+
+// compareLeases does so with the Rolls.
+func (p *picture) compareLeases(tx ledger.Tx) error {
+	all := 0
+	for i, node := range someNodes {
+		leases, err := ledger.LeasesOf(tx, node, 0, 1000)
+		if err != nil {
+			return err
+		}
+		var want []ledger.Held
+		for _, l := range leases {
+			want = append(want, ledger.Held{Epoch: l.Epoch, Job: l.Job, Granted: l.Granted})
+			if found, err := ledger.FindLease(tx, node, l.Epoch); err != nil || !reflect.DeepEqual(found, l) || !p.all.Has(node, l.Epoch) {
+				return fmt.Errorf("lease is %+v, %w, want %+v", found, err, l)
+			}
+		}
+		all += len(want)
+		if got := p.all.Of(node); !slices.Equal(got, want) {
+			return fmt.Errorf("leases of %s are %+v, want %+v", node, got, want)
+		}
+		if got := p.own.Of(node); i == 0 && (!slices.Equal(got, want) || p.own.Len() != len(want)) || i > 0 && got != nil {
+			return fmt.Errorf("leases of %s alone are %+v, want %+v", node, got, want)
+		}
+	}
+	if p.all.Len() != all {
+		return fmt.Errorf("there are %d leases, want %d", p.all.Len(), all)
+	}
+	return nil
+}
+
+// TestRollRefuses: what is no lease's key or value is said to be none.
+func TestRollRefuses(t *testing.T) {
+	d := newDriver(t)
+	r, err := ledger.NewRoll(d.Memory, ledger.RollPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := append(ledger.LeasePrefix("n1"), 0, 0, 0, 0, 0, 0, 0, 1)
+	for name, c := range map[string][2][]byte{
+		"no epoch":   {ledger.LeasePrefix("n1"), {1}},
+		"no node":    {append(ledger.RollPrefix(), sound[3:]...), {1}},
+		"no end":     {append([]byte("Ln1"), sound[4:]...), {1}},
+		"not stored": {sound, {9}},
+	} {
+		if err := r.Change(c[0], c[1]); !errors.Is(err, ledger.ErrMalformed) || r.Len() != 0 {
+			t.Errorf("%s: %v, %d leases", name, err, r.Len())
+		}
+	}
+	for _, key := range [][]byte{nil, ledger.JobPrefix(), sound} {
+		if err := r.Change(key, nil); err != nil {
+			t.Errorf("key %q: %v", key, err)
+		}
+	}
 }
 
 // TestBacklogHoldsNoMore has more jobs, and a job with more ranges, than the limit.

@@ -118,7 +118,9 @@ func JobsOf(tx Tx, tenant TenantID, after JobID, limit int) (list []Job, err err
 	return list, nil
 }
 
-// LeasesOf returns up to limit leases of a node with an epoch above after.
+// LeasesOf returns up to limit leases of a node with an epoch above after. It steps
+// over those that ended and are not compacted yet: who looks again and again keeps a
+// Roll, and how many there are is Node.Leases.
 func LeasesOf(tx Tx, node NodeID, after Epoch, limit int) ([]Lease, error) {
 	return page[Lease](tx, prefixLease(node), keyLease(node, after+1), limit)
 }
@@ -157,7 +159,13 @@ func PendingOf(tx Tx, job JobID, limit int) ([]Pending, error) {
 
 // Events returns up to limit events of a job from the number given. The first
 // may have a larger one: older events are not kept.
-func Events(tx Tx, job JobID, from uint32, limit int) ([]Event, error) {
+func Events(tx Tx, job JobID, from uint32, limit int) (list []Event, err error) {
+	defer catch(&err)
+	// A scan from an event that is gone steps over all those that went after it.
+	var j Job
+	if (reader{tx}).load(keyJob(job), &j) && j.Events > EventsKept {
+		from = max(from, j.Events-EventsKept+1)
+	}
 	return page[Event](tx, prefixEvent(job), keyEvent(job, from), limit)
 }
 

@@ -36,7 +36,30 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// FuzzDecode does the same for commands.
+// FuzzRoll tells a Roll any change: it has the lease of a change that it has taken in,
+// and not that of one that it has refused.
+func FuzzRoll(f *testing.F) {
+	l := Lease{Node: "n1", Epoch: 3, Tasks: Tasks(0, 1), Open: Tasks(0, 1), Slots: 1}
+	f.Add(keyLease("n1", 3), encode(&l))
+	f.Add(keyLease("n1", 3)[:5], encode(&l))
+	f.Add(keyJob(JobID{}), []byte{1})
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		r := &Roll{nodes: map[NodeID][]Held{}}
+		node, epoch, ok := parseLease(key)
+		if value == nil {
+			value = []byte{}
+		}
+		err := r.Change(key, value)
+		if has := r.Has(node, epoch); has != (ok && err == nil) || has != (r.Len() == 1) || ok && !bytes.Equal(keyLease(node, epoch), key) {
+			t.Fatalf("key %x is lease %d of %q, %v: %v, has %v of %d", key, epoch, node, ok, err, has, r.Len())
+		}
+		if err := r.Change(key, nil); err == nil && r.Len() != 0 {
+			t.Fatalf("%x was deleted and is there", key)
+		}
+	})
+}
+
+// FuzzDecode does for commands what FuzzRecord does.
 func FuzzDecode(f *testing.F) {
 	for _, c := range goldenCommands() {
 		f.Add(Encode(Envelope{Seq: 1, Now: 2, Body: c}))

@@ -134,8 +134,8 @@ func (n *Node) awaitNoLease() error {
 	defer cancel()
 	look := func() (uint64, error) {
 		return n.book.View(func(tx ledger.Tx) error {
-			list, err := ledger.LeasesOf(tx, n.self(), 0, 1)
-			if err == nil && len(list) == 0 {
+			is, err := ledger.FindNode(tx, n.self())
+			if errors.Is(err, ledger.ErrNotFound) || err == nil && is.Leases == 0 {
 				err = errNone
 			}
 			return err

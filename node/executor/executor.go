@@ -51,10 +51,10 @@ type Executor struct {
 	// asked is taken from by the loop that renews leases: see Answer.
 	asked chan struct{}
 
-	// over and highest are the epochs of which passed tells; those of refresh alone.
-	over, highest ledger.Epoch
-
-	mu     sync.Mutex
+	mu sync.Mutex
+	// roll is which leases the own copy of the ledger has, as far as its changes were
+	// heard; leases are those that are held.
+	roll   *ledger.Roll
 	leases map[ledger.Epoch]*lease
 	jobs   map[ledger.JobID]*job
 	// done has the leases that are over here and may still be seen in the own copy
@@ -104,7 +104,11 @@ func Open(ctx context.Context, config Config) (*Executor, error) {
 		e.orphans[w.epoch] += w.run.Count
 	}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
-	index, err := e.refresh()
+	enrolled, err := e.enroll()
+	index := enrolled
+	if err == nil {
+		index, err = e.refresh()
+	}
 	if err != nil {
 		e.stop()
 		e.work.Wait()
@@ -113,7 +117,7 @@ func Open(ctx context.Context, config Config) (*Executor, error) {
 	if n := len(e.leases); n > 0 || len(waiting) > 0 {
 		e.log.Info("took up work again", "leases", n, "runs_to_report", len(waiting))
 	}
-	e.loops.Go(func() { e.watchLeases(index) })
+	e.loops.Go(func() { e.watchLeases(enrolled) })
 	e.loops.Go(func() { e.watchJobs(index) })
 	e.loops.Go(e.keep)
 	e.loops.Go(e.pulse)

@@ -13,15 +13,35 @@ import (
 	"github.com/dugnad/dugnad/node/jobspec"
 )
 
-// watchLeases signals leases of this node that are new or over.
+// enroll reads which leases this node has, when the changes since were not heard.
+func (e *Executor) enroll() (uint64, error) {
+	var roll *ledger.Roll
+	index, err := e.config.Ledger.View(func(tx ledger.Tx) (err error) {
+		roll, err = ledger.NewRoll(tx, ledger.LeasePrefix(e.config.Node))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read which leases there are: %w", err)
+	}
+	e.mu.Lock()
+	e.roll = roll
+	e.mu.Unlock()
+	return index, nil
+}
+
+// watchLeases keeps the roll, and signals leases of this node that are new or over.
 func (e *Executor) watchLeases(from uint64) {
 	prefix := ledger.LeasePrefix(e.config.Node)
-	e.watch(prefix, from, func(_ uint64, changes []replica.Change) error {
+	e.watch(prefix, from, e.enroll, func(changes []replica.Change) error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for _, c := range changes {
-			if len(c.Key) != len(prefix)+8 {
-				continue
+			value := c.Value
+			if c.Deleted {
+				value = nil
+			}
+			if err := e.roll.Change(c.Key, value); err != nil {
+				return err
 			}
 			epoch := ledger.Epoch(binary.BigEndian.Uint64(c.Key[len(prefix):]))
 			_, over := e.done[epoch]
@@ -36,7 +56,7 @@ func (e *Executor) watchLeases(from uint64) {
 // watchJobs signals changes of the jobs of which leases are held.
 func (e *Executor) watchJobs(from uint64) {
 	prefix := ledger.JobPrefix()
-	e.watch(prefix, from, func(_ uint64, changes []replica.Change) error {
+	e.watch(prefix, from, e.soilJobs, func(changes []replica.Change) error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for _, c := range changes {
@@ -52,13 +72,24 @@ func (e *Executor) watchJobs(from uint64) {
 	})
 }
 
-// watch visits changes until the executor stops. After a gap everything is looked
-// at anew.
-func (e *Executor) watch(prefix []byte, from uint64, visit func(uint64, []replica.Change) error) {
+// soilJobs has all jobs read again, when the changes since were not heard.
+func (e *Executor) soilJobs() (uint64, error) {
+	index, err := e.config.Ledger.View(func(ledger.Tx) error { return nil })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id := range e.jobs {
+		e.dirty[id] = struct{}{}
+	}
+	return index, err
+}
+
+// watch visits changes until the executor stops. After a gap again looks at everything
+// anew, and returns the index from which on changes are news.
+func (e *Executor) watch(prefix []byte, from uint64, again func() (uint64, error), visit func([]replica.Change) error) {
 	for failures := 0; ; {
 		err := e.config.Ledger.Watch(e.ctx, prefix, from, func(index uint64, changes []replica.Change) error {
 			from, failures = index, 0
-			return visit(index, changes)
+			return visit(changes)
 		})
 		if e.ctx.Err() != nil {
 			return
@@ -68,14 +99,9 @@ func (e *Executor) watch(prefix []byte, from uint64, visit func(uint64, []replic
 			e.log.Warn("own copy of the ledger cannot be watched", "err", err)
 		}
 		if errors.Is(err, replica.ErrTooOld) {
-			if index, err := e.config.Ledger.View(func(ledger.Tx) error { return nil }); err == nil {
+			if index, err := again(); err == nil {
 				from = index
 			}
-			e.mu.Lock()
-			for id := range e.jobs {
-				e.dirty[id] = struct{}{}
-			}
-			e.mu.Unlock()
 		}
 		notify(e.changed)
 		e.pause(e.ctx, failures)
@@ -105,6 +131,7 @@ func (e *Executor) keep() {
 
 // found is what a look at the ledger has shown.
 type found struct {
+	// leases are those that are not held.
 	leases []ledger.Lease
 	// jobs are those of new leases and those that changed, specs those of the
 	// former.
@@ -112,24 +139,36 @@ type found struct {
 	specs map[ledger.JobID]ledger.JobSpec
 }
 
-// refresh compares what is held with what the own copy of the ledger says.
+// sought is what a look at the ledger reads: leases that are not held, of which some
+// may be over here, and jobs.
+type sought struct {
+	leases []ledger.Epoch
+	over   map[ledger.Epoch]bool
+	dirty  map[ledger.JobID]struct{}
+	// more says that there are more such leases than one look reads.
+	more bool
+}
+
+// refresh compares what is held with what the own copy of the ledger says. It reads
+// as much as has changed, however much is held or was.
 func (e *Executor) refresh() (uint64, error) {
+	s := e.seek()
 	f := found{jobs: map[ledger.JobID]ledger.Job{}, specs: map[ledger.JobID]ledger.JobSpec{}}
-	known, dirty := e.known()
 	index, err := e.config.Ledger.View(func(tx ledger.Tx) error {
-		var err error
-		if f.leases, err = ledger.LeasesOf(tx, e.config.Node, e.over, e.config.LeasesMax+ledger.ItemsMax); err != nil {
-			return err
-		}
-		e.over, e.highest = passed(e.over, e.highest, f.leases)
-		for i := range f.leases {
-			if l := &f.leases[i]; !known[l.Epoch] {
-				if err := f.look(tx, l.Job, true); err != nil {
-					return err
-				}
+		for _, epoch := range s.leases {
+			l, err := ledger.FindLease(tx, e.config.Node, epoch)
+			if errors.Is(err, ledger.ErrNotFound) {
+				continue
 			}
+			if err == nil && !s.over[epoch] {
+				err = f.look(tx, l.Job, true)
+			}
+			if err != nil {
+				return err
+			}
+			f.leases = append(f.leases, l)
 		}
-		for id := range dirty {
+		for id := range s.dirty {
 			if err := f.look(tx, id, false); err != nil {
 				return err
 			}
@@ -138,7 +177,7 @@ func (e *Executor) refresh() (uint64, error) {
 	})
 	if err != nil {
 		e.mu.Lock()
-		for id := range dirty {
+		for id := range s.dirty {
 			e.dirty[id] = struct{}{}
 		}
 		e.mu.Unlock()
@@ -148,34 +187,29 @@ func (e *Executor) refresh() (uint64, error) {
 	doubts := e.compare(&f, index)
 	e.mu.Unlock()
 	e.resolve(doubts)
+	if s.more {
+		notify(e.changed)
+	}
 	return index, nil
 }
 
-// passed returns the epoch up to which all leases of this node are over, and the
-// highest that it ever had, from what both were before and from those that there are
-// now: epochs are given in order, each once. Without it a look steps over every lease
-// that the node ever had, as the store forgets them late.
-func passed(over, highest ledger.Epoch, leases []ledger.Lease) (ledger.Epoch, ledger.Epoch) {
-	if len(leases) == 0 {
-		return max(over, highest), highest
-	}
-	return leases[0].Epoch - 1, max(highest, leases[len(leases)-1].Epoch)
-}
-
-// known returns the leases that need no look at their jobs, and the jobs that
-// do.
-func (e *Executor) known() (leases map[ledger.Epoch]bool, dirty map[ledger.JobID]struct{}) {
+// seek returns what is to be read.
+func (e *Executor) seek() sought {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	leases = make(map[ledger.Epoch]bool, len(e.leases)+len(e.done))
-	for epoch := range e.leases {
-		leases[epoch] = true
+	s := sought{over: map[ledger.Epoch]bool{}, dirty: e.dirty}
+	e.dirty = map[ledger.JobID]struct{}{}
+	for _, held := range e.roll.Of(e.config.Node) {
+		if e.leases[held.Epoch] != nil {
+			continue
+		}
+		if s.more = len(s.leases) == e.config.LeasesMax+ledger.ItemsMax; s.more {
+			break
+		}
+		s.leases = append(s.leases, held.Epoch)
+		_, s.over[held.Epoch] = e.done[held.Epoch]
 	}
-	for epoch := range e.done {
-		leases[epoch] = true
-	}
-	dirty, e.dirty = e.dirty, map[ledger.JobID]struct{}{}
-	return leases, dirty
+	return s
 }
 
 // look reads a job once.
@@ -204,10 +238,8 @@ func (f *found) look(tx ledger.Tx, id ledger.JobID, withSpec bool) error {
 // job was stopped. It returns the doubts that can be resolved now. The caller
 // holds e.mu.
 func (e *Executor) compare(f *found, index uint64) []doubt {
-	listed := make(map[ledger.Epoch]bool, len(f.leases))
 	for i := range f.leases {
 		l := &f.leases[i]
-		listed[l.Epoch] = true
 		ended, over := e.done[l.Epoch]
 		switch {
 		case e.leases[l.Epoch] != nil:
@@ -221,14 +253,14 @@ func (e *Executor) compare(f *found, index uint64) []doubt {
 		}
 	}
 	for epoch, l := range e.leases {
-		if j, ok := f.jobs[l.job.id]; !listed[epoch] {
+		if j, ok := f.jobs[l.job.id]; !e.roll.Has(e.config.Node, epoch) {
 			l.drop(index, "stale")
 		} else if ok && j.State == ledger.JobStopping {
 			l.kill()
 		}
 	}
 	for epoch := range e.done {
-		if !listed[epoch] {
+		if !e.roll.Has(e.config.Node, epoch) {
 			delete(e.done, epoch)
 		}
 	}

@@ -32,10 +32,11 @@ type lead struct {
 	broken chan error
 
 	backlog  *ledger.Backlog
+	roll     *ledger.Roll
 	snapshot placement.Snapshot
 	planner  placement.Planner
 	seed     uint64
-	// index is that of the last change which the backlog has taken in.
+	// index is that of the last change which backlog and roll have taken in.
 	index uint64
 
 	// due is when the next pass begins, zero when there is no reason for one.
@@ -95,6 +96,9 @@ func (l *lead) open() (leads bool, err error) {
 	l.index, err = l.config.Ledger.Read(ctx, func(tx ledger.Tx) error {
 		var err error
 		if l.backlog, err = ledger.NewBacklog(tx, l.config.Queue); err == nil {
+			l.roll, err = ledger.NewRoll(tx, ledger.RollPrefix())
+		}
+		if err == nil {
 			err = l.ticks.read(tx)
 		}
 		if err == nil {

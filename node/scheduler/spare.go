@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -12,8 +13,8 @@ const (
 	// spareEndedPart is the part of a job's tasks of which more must have succeeded
 	// before one of the others is taken for a straggler: one in so many.
 	spareEndedPart = 2
-	// spareLeasesMax bounds the leases that a look for stragglers reads: those on
-	// other nodes wait until there are fewer.
+	// spareLeasesMax bounds the leases of which a look for stragglers reads the job:
+	// the others wait until there are fewer.
 	spareLeasesMax = 4096
 	// sparesAtOnce bounds the spares that one look places.
 	sparesAtOnce = 64
@@ -30,6 +31,7 @@ type spares struct {
 
 // attempt is a task under a lease.
 type attempt struct {
+	node  ledger.NodeID
 	epoch ledger.Epoch
 	task  uint32
 }
@@ -59,7 +61,7 @@ func (l *lead) help(now time.Time) error {
 		running, _ := s.lease.Open.Split(s.lease.Slots)
 		running.Runs(func(first, end uint32) {
 			for task := first; task < end && len(placements) < sparesAtOnce; task++ {
-				at := attempt{s.lease.Epoch, task}
+				at := attempt{s.lease.Node, s.lease.Epoch, task}
 				if l.spares.tried[at] || s.left == 0 {
 					continue
 				}
@@ -90,43 +92,52 @@ func (l *lead) help(now time.Time) error {
 // stragglers returns leases that take too long, of jobs that may have spares, and
 // forgets what was tried of leases that have ended.
 func (l *lead) stragglers(now time.Time) (list []straggler, err error) {
-	held := map[ledger.Epoch]bool{}
-	jobs := map[ledger.JobID]*pace{}
+	maps.DeleteFunc(l.spares.tried, func(at attempt, _ bool) bool { return !l.roll.Has(at.node, at.epoch) })
+	jobs := paces{}
 	_, err = l.config.Ledger.View(func(tx ledger.Tx) error {
 		read := 0
 		for _, n := range l.backlog.Nodes() {
-			if n.Leases == 0 {
-				continue
-			}
-			if read >= spareLeasesMax {
-				l.metrics.unread.Inc()
-				return nil
-			}
-			leases, err := ledger.LeasesOf(tx, n.ID, 0, spareLeasesMax-read)
-			if err != nil {
-				return err
-			}
-			read += len(leases)
-			for _, lease := range leases {
-				held[lease.Epoch] = true
-				p := jobs[lease.Job]
-				if p == nil {
-					if p, err = readPace(tx, lease.Job); err != nil {
-						return err
-					}
-					jobs[lease.Job] = p
+			for _, held := range l.roll.Of(n.ID) {
+				elapsed := now.Sub(l.local(held.Granted, now))
+				if elapsed <= l.config.SpareAfter {
+					continue
 				}
-				if !lease.Spare && p.late(&lease, now.Sub(l.local(lease.Granted, now)), &l.config) {
+				if read++; read > spareLeasesMax {
+					l.metrics.unread.Inc()
+					return nil
+				}
+				p, err := jobs.read(tx, held.Job)
+				if err != nil {
+					return err
+				}
+				if p.mean == 0 {
+					continue
+				}
+				lease, err := ledger.FindLease(tx, n.ID, held.Epoch)
+				if err == nil && !lease.Spare && p.late(&lease, elapsed, &l.config) {
 					list = append(list, straggler{lease, p})
+				}
+				if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+					return err
 				}
 			}
 		}
 		return nil
 	})
-	if err == nil {
-		maps.DeleteFunc(l.spares.tried, func(at attempt, _ bool) bool { return !held[at.epoch] })
-	}
 	return list, err
+}
+
+// paces are those of the jobs that a look has come upon.
+type paces map[ledger.JobID]*pace
+
+// read reads a job's pace once.
+func (p paces) read(tx ledger.Tx, id ledger.JobID) (*pace, error) {
+	if is := p[id]; is != nil {
+		return is, nil
+	}
+	is, err := readPace(tx, id)
+	p[id] = is
+	return is, err
 }
 
 // pace is how fast a job's tasks are.

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"time"
 
@@ -171,7 +172,7 @@ func (l *lead) hear(n news) error {
 		} else if value == nil {
 			value = []byte{}
 		}
-		if err := l.backlog.Change(c.Key, value); err != nil {
+		if err := errors.Join(l.backlog.Change(c.Key, value), l.roll.Change(c.Key, value)); err != nil {
 			return err
 		}
 		switch {
