@@ -22,7 +22,8 @@ type generation struct {
 	dir    string
 	db     *badger.DB
 	// cache is what updates have read, under the store's writing.
-	cache *cache
+	cache  *cache
+	floors floors
 	// readers counts the views at each index, under the store's mu.
 	readers map[uint64]int
 	// synced is the index up to which Sync was called, under the store's syncing.

@@ -169,7 +169,7 @@ func (s *Store) ViewAt(f func(tx ledger.Tx) error) (index uint64, err error) {
 		return 0, err
 	}
 	defer v.release()
-	t := &tx{read: v.generation.db.NewTransactionAt(v.index, false)}
+	t := &tx{read: v.generation.db.NewTransactionAt(v.index, false), floors: &v.generation.floors, index: v.index}
 	return v.index, t.run(f)
 }
 

@@ -20,8 +20,13 @@ const (
 type tx struct {
 	read *badger.Txn
 	// overlay and cache are nil in a transaction that only reads.
-	overlay  *overlay
-	cache    *cache
+	overlay *overlay
+	cache   *cache
+	// floors are those of the generation, index is whose state is read; found are the
+	// floors that an update has come upon.
+	floors   *floors
+	index    uint64
+	found    []floor
 	scanning int
 	ended    bool
 	key      []byte
@@ -128,13 +133,23 @@ func (t *tx) Scan(prefix, from []byte, visit func(key, value []byte) bool) error
 	o.Prefix = prefix
 	it := t.read.NewIterator(o)
 	defer it.Close()
-	it.Seek(start)
 	s := &scan{it: it, prefix: prefix, visit: visit}
 	if t.overlay != nil && t.overlay.count > 0 {
 		c := t.overlay.from(start)
 		s.pending = &c
 	}
-	return s.run()
+	whole := len(start) == len(prefix)
+	if whole {
+		start = t.floors.find(prefix, t.index)
+		s.finds = t.overlay != nil
+	}
+	it.Seek(start)
+	err := s.run()
+	if s.first != nil {
+		// What this update has deleted is there at t.index.
+		t.found = append(t.found, floor{prefix, s.first, t.index + 1})
+	}
+	return err
 }
 
 // scan merges what is stored with what is pending.
@@ -144,6 +159,9 @@ type scan struct {
 	prefix  []byte
 	visit   func(key, value []byte) bool
 	value   []byte
+	// first is a copy of the first key that there is, when finds asks for it.
+	first []byte
+	finds bool
 }
 
 func (s *scan) run() error {
@@ -168,7 +186,7 @@ func (s *scan) run() error {
 			if s.value == nil {
 				s.value = []byte{}
 			}
-			if !s.visit(item.Key()[1:], s.value) {
+			if !s.show(item.Key(), s.value) {
 				return nil
 			}
 			s.it.Next()
@@ -178,10 +196,18 @@ func (s *scan) run() error {
 			s.it.Next()
 		}
 		s.pending.next()
-		if w.value != nil && !s.visit(w.key[1:], w.value) {
+		if w.value != nil && !s.show(w.key, w.value) {
 			return nil
 		}
 	}
+}
+
+func (s *scan) show(key, value []byte) bool {
+	if s.finds {
+		s.finds = false
+		s.first = bytes.Clone(key)
+	}
+	return s.visit(key[1:], value)
 }
 
 func (s *scan) peek() *write {

@@ -78,7 +78,7 @@ func (s *Store) Update(index uint64, f func(tx ledger.Tx) error) error {
 	if index <= applied {
 		return fmt.Errorf("%w: %d, applied is %d", ErrStale, index, applied)
 	}
-	t := &tx{read: g.db.NewTransactionAt(applied, false), overlay: &overlay{}, cache: g.cache}
+	t := &tx{read: g.db.NewTransactionAt(applied, false), overlay: &overlay{}, cache: g.cache, floors: &g.floors, index: applied}
 	defer func() { s.meter.cached(g.cache) }()
 	if err := t.run(f); err != nil {
 		return err
@@ -87,6 +87,7 @@ func (s *Store) Update(index uint64, f func(tx ledger.Tx) error) error {
 		return fmt.Errorf("commit %d: %w", index, err)
 	}
 	_ = t.overlay.each(g.cache.follow)
+	g.floors.follow(t.found, t.overlay)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applied = index
