@@ -214,17 +214,26 @@ type Run struct {
 // Release hands back the open tasks of a lease: they are queued again, and no
 // attempt is counted. The scheduler sends it as well, with CausePreempted, to
 // make room for a higher band; what the node reports after that is stale.
+//
+// With Parts, one for each lease and at most PartsMax, only those of its open tasks go back that are in its
+// part, such as those that have not begun; what it has left goes on. A part of which
+// nothing is open any more is answered CodeSettled.
 type Release struct {
 	Node   NodeID
 	Epochs []Epoch
 	Cause  Cause
+	Parts  []Range
 }
 
 // RefuseLease hands back a lease that the node will not run: its tasks are
 // queued again after RefusalNanos, and keep away from the node. The cause is one
 // of CauseRefused, CauseFull, CauseModule and CausePreference; CauseNone counts as
 // CauseRefused.
-type RefuseLease Release
+type RefuseLease struct {
+	Node   NodeID
+	Epochs []Epoch
+	Cause  Cause
+}
 
 // NoteReasons keeps why jobs could not be placed.
 type NoteReasons struct{ Notes []Note }

@@ -1,6 +1,9 @@
 package ledger
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 func (c *CreateTenant) fields(w *wire) {
 	text(w, &c.Tenant)
@@ -107,9 +110,23 @@ func (c *Release) fields(w *wire) {
 	text(w, &c.Node)
 	epochs(w, &c.Epochs)
 	w.u8((*uint8)(&c.Cause))
+	if w.since(2, len(c.Parts) > 0) {
+		n := 0
+		list(w, &c.Parts, func(r *Range) {
+			if n++; w.decoding && n > PartsMax {
+				w.fail(fmt.Sprintf("more than %d parts of leases", PartsMax))
+				return
+			}
+			w.tasks(r)
+		})
+	}
 }
 
-func (c *RefuseLease) fields(w *wire) { (*Release)(c).fields(w) }
+func (c *RefuseLease) fields(w *wire) {
+	text(w, &c.Node)
+	epochs(w, &c.Epochs)
+	w.u8((*uint8)(&c.Cause))
+}
 
 func (c *NoteReasons) fields(w *wire) {
 	list(w, &c.Notes, func(n *Note) {

@@ -62,6 +62,8 @@ func goldenCommands() map[string]Command {
 		"place_v2":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9, Spare: true}, {Job: id("job"), Start: 11, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9}}},
 		"set_node_state_v2": &SetNodeState{Node: "n1", State: NodeUnreachable, From: []NodeState{NodeUp, NodeDraining}},
 
+		"release_v2": &Release{Node: "n1", Epochs: []Epoch{1, 300}, Cause: CauseDrain, Parts: []Range{Tasks(5, 10), mask(3, 5, 900)}},
+
 		"create_tenant":   &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
 		"set_quota":       &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
 		"register_node":   &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Labels: []Label{{"zone", "north"}}, Features: []string{"simd"}},
@@ -244,6 +246,7 @@ func TestStableNumbers(t *testing.T) {
 		{"LeaseTasksMax", LeaseTasksMax},
 		{"chunkTasks", chunkTasks},
 		{"ItemsMax", ItemsMax},
+		{"PartsMax", PartsMax},
 		{"CommandBytesMax", CommandBytesMax},
 		{"CountMax", CountMax},
 		{"PayloadBytesMax", PayloadBytesMax},

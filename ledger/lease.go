@@ -50,9 +50,19 @@ func (c *Release) apply(s *session) Result {
 	if c.Cause < CauseReleased || c.Cause > CausePreempted {
 		return outside("cause", uint64(c.Cause), uint64(CauseReleased), uint64(CausePreempted))
 	}
-	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
-		n := l.Open.Count()
-		s.giveBack(j, l, c.Cause, Pending{Attempt: l.Attempt, Losses: l.Losses, Avoid: l.Avoid})
+	if n := len(c.Parts); n > 0 && n != len(c.Epochs) {
+		return outside("parts", uint64(n), uint64(len(c.Epochs)), uint64(len(c.Epochs)))
+	}
+	return s.eachLease(c.Node, c.Epochs, func(i int, j *heldJob, l *Lease) Item {
+		tasks := l.Open
+		if len(c.Parts) > 0 {
+			tasks = l.Open.Minus(l.Open.Minus(c.Parts[i]))
+		}
+		n := tasks.Count()
+		if n == 0 {
+			return Item{Code: CodeSettled}
+		}
+		s.giveBack(j, l, tasks, c.Cause, Pending{Attempt: l.Attempt, Losses: l.Losses, Avoid: l.Avoid})
 		return Item{Epoch: l.Epoch, Count: n}
 	})
 }
@@ -68,7 +78,7 @@ func (c *RefuseLease) apply(s *session) Result {
 	}
 	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
 		n := l.Open.Count()
-		s.giveBack(j, l, cause, Pending{
+		s.giveBack(j, l, l.Open, cause, Pending{
 			Attempt: l.Attempt, Losses: l.Losses, NotBefore: s.now + RefusalNanos, Avoid: avoid(l.Avoid, l.Node),
 		})
 		return Item{Epoch: l.Epoch, Count: n}
@@ -98,27 +108,27 @@ func (s *session) eachLease(node NodeID, epochs []Epoch, do func(int, *heldJob, 
 	return r
 }
 
-// giveBack ends a lease and queues its open tasks as to says; those of a job
-// that was stopped are killed.
-func (s *session) giveBack(j *heldJob, l *Lease, cause Cause, to Pending) {
+// giveBack queues open tasks of a lease as to says; those of a job that was stopped
+// are killed. The lease ends when it has none left.
+func (s *session) giveBack(j *heldJob, l *Lease, tasks Range, cause Cause, to Pending) {
 	if l.Spare {
 		s.failSpare(j, l, cause)
 		return
 	}
+	l.Open = l.Open.Minus(tasks)
 	if j.State != JobStopping {
-		l.Open = l.Open.Minus(s.promote(j, l, l.Open, to))
+		tasks = tasks.Minus(s.promote(j, l, tasks, to))
 	}
 	switch {
-	case l.Open.Empty():
+	case tasks.Empty():
 	case j.State == JobStopping:
-		s.end(j, l, Ending{State: TaskKilled, Cause: j.Cause, Tasks: l.Open})
+		s.end(j, l, Ending{State: TaskKilled, Cause: j.Cause, Tasks: tasks})
 	default:
-		to.Tasks, to.Cause = l.Open, cause
-		s.move(j, l.State.task(), TaskQueued, l.Open.Count())
+		to.Tasks, to.Cause = tasks, cause
+		s.move(j, l.State.task(), TaskQueued, tasks.Count())
 		s.addPending(j, to)
-		s.noteLease(j, l, l.Open, Event{Kind: EventRequeued, Cause: cause, Until: to.NotBefore})
+		s.noteLease(j, l, tasks, Event{Kind: EventRequeued, Cause: cause, Until: to.NotBefore})
 	}
-	l.Open = Range{}
 	s.settleLease(j, l)
 }
 
@@ -132,7 +142,7 @@ func (s *session) lose(l *Lease, cause Cause) {
 		s.settleLease(j, l)
 		return
 	}
-	s.giveBack(j, l, cause, Pending{Attempt: l.Attempt, Losses: l.Losses + 1, Avoid: avoid(l.Avoid, l.Node)})
+	s.giveBack(j, l, l.Open, cause, Pending{Attempt: l.Attempt, Losses: l.Losses + 1, Avoid: avoid(l.Avoid, l.Node)})
 }
 
 // end makes tasks of a lease final; the caller takes them out of Open.

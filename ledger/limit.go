@@ -13,6 +13,9 @@ const (
 
 	// ItemsMax bounds the placements, leases or runs of one command.
 	ItemsMax = 4096
+	// PartsMax bounds the parts of leases that one Release names, each of which may
+	// take 8 KiB, a bit for every task, however few bytes describe it.
+	PartsMax = 256
 	// CommandBytesMax bounds an encoded command.
 	CommandBytesMax = 4 << 20
 

@@ -76,7 +76,7 @@ func (w *world) command() ledger.Command {
 		if w.n(0, 1, "refuse") == 0 {
 			return &ledger.RefuseLease{Node: node, Epochs: w.epochs(node), Cause: ledger.Cause(w.n(0, 17, "cause"))}
 		}
-		return &ledger.Release{Node: node, Epochs: w.epochs(node), Cause: ledger.CauseReleased}
+		return w.release(node)
 	case 19:
 		return &ledger.NoteReasons{Notes: []ledger.Note{{Job: w.job(), Reasons: []ledger.Reason{{What: "memory", Nodes: 3, Have: 1, Need: 2}}}}}
 	case 20, 21:
@@ -92,6 +92,31 @@ func (w *world) command() ledger.Command {
 	default:
 		return &ledger.Tick{}
 	}
+}
+
+// release hands back leases, or parts of them, some of which are not theirs.
+func (w *world) release(node ledger.NodeID) ledger.Command {
+	c := &ledger.Release{Node: node, Epochs: w.epochs(node), Cause: ledger.CauseReleased}
+	if w.n(0, 2, "whole") == 0 {
+		return c
+	}
+	for _, epoch := range c.Epochs {
+		var part ledger.Range
+		if l, err := ledger.FindLease(w.a, node, epoch); err == nil {
+			from := l.Tasks.First + uint32(w.n(0, int(l.Tasks.End-l.Tasks.First), "from"))
+			part = ledger.Tasks(from, from+uint32(w.n(0, 100, "count")))
+			if w.n(0, 1, "scattered") == 0 {
+				_, rest := l.Open.Split(1)
+				_, rest = rest.Split(uint32(w.n(0, 2, "kept")))
+				part = part.Union(rest)
+			}
+		}
+		c.Parts = append(c.Parts, part)
+	}
+	if w.n(0, 9, "odd") == 0 {
+		c.Parts = append(c.Parts, ledger.Tasks(0, 1))
+	}
+	return c
 }
 
 func (w *world) order() ledger.OrderID { return ledger.OrderID{0: 1, 15: byte(w.n(1, 3, "order"))} }

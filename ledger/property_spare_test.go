@@ -87,7 +87,12 @@ func (r *race) step() {
 	case 12, 13:
 		r.try(&ledger.Renew{Node: l.Node, Epochs: epochs, Expiry: expiry})
 	case 14:
-		r.try(&ledger.Release{Node: l.Node, Epochs: epochs, Cause: ledger.CauseReleased})
+		release := &ledger.Release{Node: l.Node, Epochs: epochs, Cause: ledger.CauseReleased}
+		if r.n(0, 1) == 0 {
+			_, rest := l.Open.Split(uint32(r.n(0, 3)))
+			release.Parts = []ledger.Range{rest}
+		}
+		r.try(release)
 	case 15:
 		r.try(&ledger.RefuseLease{Node: l.Node, Epochs: epochs})
 	case 16, 17:

@@ -155,6 +155,19 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// TestPartsAreBounded: a Release of more parts than PartsMax is not read.
+func TestPartsAreBounded(t *testing.T) {
+	for _, n := range []int{PartsMax, PartsMax + 1} {
+		c := &Release{Node: "n1", Epochs: make([]Epoch, n), Cause: CauseDrain, Parts: make([]Range, n)}
+		for i := range c.Parts {
+			c.Parts[i] = mask(0, LeaseTasksMax-1)
+		}
+		if _, err := Decode(Encode(Envelope{Seq: 1, Now: 2, Body: c})); (err != nil) != (n > PartsMax) || err != nil && !errors.Is(err, ErrMalformed) {
+			t.Errorf("%d parts: %v", n, err)
+		}
+	}
+}
+
 // someRange draws a range and its model, which is a set of tasks.
 func someRange(t *rapid.T, label string) (Range, map[uint32]bool) {
 	from := rapid.Uint32Range(0, 300).Draw(t, label+" from")

@@ -28,7 +28,7 @@ import (
 //	begin NODE EPOCH…
 //	renew NODE EPOCH… until=D
 //	report NODE EPOCH FIRST+COUNT STATE [fuel=N] [memory=N] [wall=D] [exit=N] [terminal=true] [output=TEXT] [; EPOCH FIRST+COUNT …]
-//	release NODE EPOCH… cause=CAUSE
+//	release NODE EPOCH… cause=CAUSE [tasks=FIRST+COUNT]…
 //	refuse NODE EPOCH… [cause=CAUSE]
 //	reasons JOB [nodes=N] [sampled=N] [free=D] [WHAT[/DETAIL]:NODES:HAVE:NEED]…
 //	tick
@@ -178,6 +178,15 @@ func (a *arguments) epochs() []ledger.Epoch {
 		epochs = append(epochs, ledger.Epoch(n))
 	}
 	return epochs
+}
+
+// parts returns what tasks= says, a part for each lease.
+func (a *arguments) parts() (parts []ledger.Range) {
+	for _, s := range a.values["tasks"] {
+		first, count := a.span(s)
+		parts = append(parts, ledger.Tasks(first, first+count))
+	}
+	return parts
 }
 
 // span reads FIRST+COUNT.

@@ -48,7 +48,7 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 	case "report":
 		return a.report(parts)
 	case "release":
-		return &ledger.Release{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Cause: a.cause()}
+		return &ledger.Release{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Cause: a.cause(), Parts: a.parts()}
 	case "refuse":
 		return &ledger.RefuseLease{Node: ledger.NodeID(a.word(0)), Epochs: a.epochs(), Cause: a.cause()}
 	case "reasons":

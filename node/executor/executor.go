@@ -164,9 +164,9 @@ func (e *Executor) Answer(ctx context.Context) error {
 	}
 }
 
-// Drain takes no new lease and starts no further task, and waits for those that
-// run. When ctx ends they are cancelled. What has not finished is handed back
-// with CauseDrain. It returns ErrUnfinished when that did not succeed within
+// Drain takes no new lease and starts no further task, hands back those that have not
+// begun, and waits for those that run. When ctx ends they are cancelled, and handed
+// back as well, with CauseDrain. It returns ErrUnfinished when that did not succeed within
 // Config.CloseTimeout. Afterwards new leases are refused until Resume.
 func (e *Executor) Drain(ctx context.Context) error {
 	if e.ctx.Err() != nil {
@@ -203,12 +203,15 @@ func (e *Executor) end() error {
 	return e.queue.close()
 }
 
-// leave hands back all leases: those that run nothing at once, the others when
-// what they run has ended, or ctx.
+// leave hands back all leases: what has not begun at once, the rest when what runs
+// has ended, or ctx.
 func (e *Executor) leave(ctx context.Context, cause ledger.Cause) error {
 	e.mu.Lock()
 	e.away = true
 	for _, l := range e.leases {
+		if ctx.Err() != nil {
+			l.cancel(errHandedBack)
+		}
 		l.handBack(false, cause)
 	}
 	emptied := e.whenEmpty()

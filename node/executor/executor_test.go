@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 )
 
 func isReport(c ledger.Command) bool { _, ok := c.(*ledger.Report); return ok }
+
+func isRelease(c ledger.Command) bool { _, ok := c.(*ledger.Release); return ok }
 
 func isBegin(c ledger.Command) bool { _, ok := c.(*ledger.Begin); return ok }
 
@@ -341,10 +344,17 @@ func TestDrain(t *testing.T) {
 	<-running
 	drained := make(chan error)
 	go func() { drained <- e.Drain(t.Context()) }()
+	g.await("what has not begun is queued, while the others run", func(tx ledger.Tx) bool {
+		list, err := ledger.PendingOf(tx, id, 10)
+		return err == nil && len(list) == 1 && list[0].Cause == ledger.CauseDrain && list[0].Tasks.Count() == 8
+	})
 	select {
 	case err := <-drained:
 		t.Fatalf("drained while tasks run: %v", err)
-	case <-time.After(50 * time.Millisecond):
+	default:
+	}
+	if l := g.leases(); len(l) != 1 || l[0].Open.Count() != 2 || l[0].Slots != 2 {
+		t.Errorf("leases are %+v", l)
 	}
 	close(end)
 	if err := <-drained; err != nil {
@@ -352,6 +362,9 @@ func TestDrain(t *testing.T) {
 	}
 	if p := g.queued(id, ledger.CauseDrain); p.Tasks.Count() != 8 {
 		t.Error(p.Tasks)
+	}
+	if n := g.faults.count(isRelease); n != 1 {
+		t.Errorf("%d releases", n)
 	}
 	g.place(id, 2, 8, 2)
 	g.await("the new lease is refused", func(tx ledger.Tx) bool {
@@ -362,6 +375,47 @@ func TestDrain(t *testing.T) {
 	g.tickUntilReady(id)
 	g.place(id, 2, 8, 2)
 	g.finished(id)
+}
+
+// TestDrainAnswerLost: what the ledger has got back without this node hearing of it is
+// handed back again, and the lease ends with what runs.
+func TestDrainAnswerLost(t *testing.T) {
+	g := newGrid(t)
+	running, end := make(chan struct{}, 10), make(chan struct{})
+	g.box.run = func(attempt) task.Outcome {
+		running <- struct{}{}
+		<-end
+		return exit(0)
+	}
+	var lost atomic.Int32
+	g.faults.set(nil, func(c ledger.Command) error {
+		if isRelease(c) && lost.Add(1) <= 3 {
+			return errAway
+		}
+		return nil
+	})
+	e := g.open(func(c *Config) { c.RenewInterval, c.BeginAfter, c.Lease = time.Hour, time.Hour, 3*time.Hour })
+	id := g.submit(10, &jobspec.Program{}, nil)
+	g.place(id, 0, 10, 2)
+	<-running
+	<-running
+	drained := make(chan error)
+	go func() { drained <- e.Drain(t.Context()) }()
+	g.await("what has not begun is queued", func(tx ledger.Tx) bool {
+		n, err := ledger.FindNode(tx, self)
+		j, err2 := ledger.FindJob(tx, id)
+		return err == nil && err2 == nil && n.Reserved.Slots == 2 && j.Tasks[ledger.TaskQueued] == 8
+	})
+	close(end)
+	if err := <-drained; err != nil {
+		t.Fatal(err)
+	}
+	if n := g.faults.count(isRelease); n < 2 || len(g.leases()) != 0 {
+		t.Errorf("%d releases, leases %+v", n, g.leases())
+	}
+	if p := g.queued(id, ledger.CauseDrain); p.Tasks.Count() != 8 {
+		t.Error(p.Tasks)
+	}
 }
 
 // tickUntilReady lets the back-off of a job's only range end.

@@ -48,7 +48,8 @@ type lease struct {
 	back *handing
 	// gone says that it is not held any more.
 	gone bool
-	// index is that of the last report which the ledger has taken.
+	// index is that of the last report, or part of it handed back, which the ledger has
+	// taken.
 	index uint64
 }
 
@@ -60,16 +61,17 @@ type handing struct {
 	sent bool
 }
 
-// hand is a lease that is to be handed back.
+// hand is a lease that is to be handed back, or with a part some tasks of it.
 type hand struct {
 	epoch  ledger.Epoch
 	refuse bool
 	cause  ledger.Cause
+	part   ledger.Range
 }
 
-// handBack starts no further task, and hands the lease back when those that run
-// have ended and the ledger knows how. The first cause counts. The caller holds
-// e.mu.
+// handBack starts no further task, and hands the lease back: at once what has not
+// begun, the rest when what runs has ended and the ledger knows how. What is refused
+// goes back as a whole. The first cause counts. The caller holds e.mu.
 func (l *lease) handBack(refuse bool, cause ledger.Cause) {
 	if l.back == nil {
 		l.back = &handing{refuse: refuse, cause: cause}
@@ -77,6 +79,28 @@ func (l *lease) handBack(refuse bool, cause ledger.Cause) {
 	if !l.running {
 		l.cancel(errHandedBack)
 	}
+	l.e.settle(l)
+	l.handBackPart()
+}
+
+// handBackPart hands back the tasks that have not begun of a lease of which others
+// run. The caller holds e.mu.
+func (l *lease) handBackPart() {
+	if l.gone || l.back.refuse || l.back.sent || !l.running || l.ctx.Err() != nil || l.left() == 0 {
+		return
+	}
+	part := l.todo
+	for _, index := range l.popped {
+		part = part.Union(ledger.Tasks(index, index+1))
+	}
+	l.e.hands = append(l.e.hands, hand{epoch: l.epoch, cause: l.back.cause, part: part})
+	notify(l.e.kicked)
+}
+
+// parted forgets tasks that the ledger has got back. The caller holds e.mu.
+func (l *lease) parted(part ledger.Range) {
+	l.todo = l.todo.Minus(part)
+	l.popped = slices.DeleteFunc(slices.Clone(l.popped), part.Has)
 	l.e.settle(l)
 }
 
@@ -114,7 +138,7 @@ func (e *Executor) settle(l *lease) {
 		l.drop(l.index, "finished")
 	case l.back != nil && !l.back.sent:
 		l.back.sent = true
-		e.hands = append(e.hands, hand{l.epoch, l.back.refuse, l.back.cause})
+		e.hands = append(e.hands, hand{epoch: l.epoch, refuse: l.back.refuse, cause: l.back.cause})
 		notify(e.kicked)
 	}
 }
@@ -208,8 +232,12 @@ func (l *lease) pushBack(indexes []uint32) {
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
 	l.popped = append(slices.Clip(indexes), l.popped...)
-	if !l.gone && l.back == nil {
+	switch {
+	case l.gone:
+	case l.back == nil:
 		l.staff()
+	default:
+		l.handBackPart()
 	}
 }
 

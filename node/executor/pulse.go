@@ -144,19 +144,19 @@ func (e *Executor) handBack() bool {
 		if len(hands) == 0 {
 			return true
 		}
-		ways := map[hand][]ledger.Epoch{}
+		ways := map[way][]hand{}
 		for _, h := range hands {
-			way := hand{refuse: h.refuse, cause: h.cause}
-			ways[way] = append(ways[way], h.epoch)
+			way := way{h.refuse, !h.part.Empty(), h.cause}
+			ways[way] = append(ways[way], h)
 		}
 		ok := true
-		for way, epochs := range ways {
-			for len(epochs) > 0 {
-				n := min(len(epochs), ledger.ItemsMax)
-				if !e.handBackSome(way, epochs[:n]) {
+		for way, hands := range ways {
+			for len(hands) > 0 {
+				n := min(len(hands), way.most())
+				if !e.handBackSome(way, hands[:n]) {
 					ok = false
 				}
-				epochs = epochs[n:]
+				hands = hands[n:]
 			}
 		}
 		if !ok {
@@ -165,30 +165,55 @@ func (e *Executor) handBack() bool {
 	}
 }
 
+// way is what leases have in common that are handed back by one command.
+type way struct {
+	refuse, partly bool
+	cause          ledger.Cause
+}
+
+// most returns how many leases go into one command.
+func (w way) most() int {
+	if w.partly {
+		return ledger.PartsMax
+	}
+	return ledger.ItemsMax
+}
+
 // handBackSome hands back leases in the same way. Those of which the ledger was
 // not told stay in hands.
-func (e *Executor) handBackSome(way hand, epochs []ledger.Epoch) bool {
-	name, how := "release", "released"
-	release := ledger.Release{Node: e.config.Node, Epochs: epochs, Cause: way.cause}
-	var c ledger.Command = &release
-	if way.refuse {
-		refusal := ledger.RefuseLease(release)
-		name, how, c = "refuse", "refused", &refusal
-	}
-	ok := e.tell(name, c, epochs, func(l *lease, epoch ledger.Epoch, _ ledger.Code, index uint64) {
-		if l != nil {
-			l.drop(index, how)
-			return
+func (e *Executor) handBackSome(way way, hands []hand) bool {
+	var epochs []ledger.Epoch
+	parts := map[ledger.Epoch]ledger.Range{}
+	release := &ledger.Release{Node: e.config.Node, Cause: way.cause}
+	for _, h := range hands {
+		epochs = append(epochs, h.epoch)
+		if way.partly {
+			parts[h.epoch] = h.part
+			release.Parts = append(release.Parts, h.part)
 		}
-		e.done[epoch] = index
+	}
+	release.Epochs = epochs
+	name, how := "release", "released"
+	var c ledger.Command = release
+	if way.refuse {
+		name, how, c = "refuse", "refused", &ledger.RefuseLease{Node: e.config.Node, Epochs: epochs, Cause: way.cause}
+	}
+	ok := e.tell(name, c, epochs, func(l *lease, epoch ledger.Epoch, code ledger.Code, index uint64) {
+		switch {
+		case way.partly && l == nil:
+		case way.partly && (code == ledger.CodeOK || code == ledger.CodeSettled):
+			l.index = max(l.index, index)
+			l.parted(parts[epoch])
+		case l != nil:
+			l.drop(index, how)
+		default:
+			e.done[epoch] = index
+		}
 	})
-	if ok {
-		return true
+	if !ok {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.hands = append(e.hands, hands...)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, epoch := range epochs {
-		e.hands = append(e.hands, hand{epoch: epoch, refuse: way.refuse, cause: way.cause})
-	}
-	return false
+	return ok
 }

@@ -110,7 +110,7 @@ func (e *Executor) answered(id ledger.JobID, report *ledger.LeaseReport, code le
 		return
 	}
 	l.open -= min(tasks, l.open)
-	l.index = index
+	l.index = max(l.index, index)
 	switch code {
 	case ledger.CodeStaleLease, ledger.CodeNodeUnknown:
 		l.drop(index, "stale")
