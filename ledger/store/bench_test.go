@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -105,6 +106,34 @@ func fillState(b *testing.B, s *Store, n int) {
 		if err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkFirst reads the first key of a table from which 16,000 before it were
+// deleted, as a Tick does, and deletes it.
+func BenchmarkFirst(b *testing.B) {
+	s := openTest(b, Default(b.TempDir()))
+	key := func(i int) []byte { return fmt.Appendf(nil, "T%012d", i) }
+	index, next := uint64(0), 0
+	update := func(f func(tx ledger.Tx) error) {
+		index++
+		if err := s.Update(index, f); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for ; next < 16000; next++ {
+		update(func(tx ledger.Tx) error { return errors.Join(tx.Delete(key(next-1)), tx.Set(key(next), nil)) })
+	}
+	for b.Loop() {
+		update(func(tx ledger.Tx) error {
+			var first []byte
+			err := tx.Scan([]byte("T"), nil, func(key, _ []byte) bool {
+				first = bytes.Clone(key)
+				return false
+			})
+			next++
+			return errors.Join(err, tx.Delete(first), tx.Set(key(next), nil))
+		})
 	}
 }
 

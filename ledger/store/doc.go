@@ -20,7 +20,8 @@
 // next; it then goes back to the last update before the hole.
 //
 // Updates read through a cache of small records, which follows what they commit,
-// and write in ascending order of key. Views and snapshots use neither.
+// and write in ascending order of key. Views and snapshots use neither. Scans of keys
+// whose low end is deleted steadily begin where an update has last found the first.
 //
 // The package does not know what a command is, takes no part in Raft, and holds
 // no goroutine of its own except those of Badger: Run is the caller's.

@@ -132,10 +132,27 @@ func (g *grid) schedule(id ledger.JobID, r *rand.Rand, mu *sync.Mutex) (ended bo
 		g.t.Fatal(err)
 	}
 	if len(places) > 0 {
-		g.do(&ledger.Place{Placements: places})
+		g.placeAll(places)
 	}
 	g.do(&ledger.Tick{})
 	return ended
+}
+
+// placeAll places what is still there: a range that was seen begins elsewhere when a
+// task before it has failed meanwhile and joined it.
+func (g *grid) placeAll(places []ledger.Placement) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	r, _, err := g.book.Do(ctx, &ledger.Place{Placements: places})
+	if err != nil || r.Code != ledger.CodeOK {
+		g.t.Fatalf("place: %v %s, %v", r.Code, r.What, err)
+	}
+	for _, i := range r.Items {
+		if i.Code != ledger.CodeOK && i.Code != ledger.CodeRangeUnknown {
+			g.t.Fatalf("place: item %v", i.Code)
+		}
+	}
 }
 
 // verify compares the ledger with what the fates say.
