@@ -19,22 +19,29 @@ import (
 // only takes entries beyond ValueBytesMax, and bounds them.
 const raftValueLogBytes = 2 * LogBytesMax
 
-// badgerOptions returns what both databases have in common.
-func (s *Store) badgerOptions(dir string) badger.Options {
+// Level 0 is compacted from so many tables on, and flushes wait at so many.
+const (
+	levelZeroTables = 4
+	levelZeroStall  = 10
+)
+
+// badgerOptions returns what both databases have in common. c are the compactors
+// of the one in dir.
+func (s *Store) badgerOptions(dir string, c *compactors) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithMetricsEnabled(false). // they are global variables
 		WithDetectConflicts(false).
 		WithMemTableSize(s.config.MemTableBytes).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
-		WithNumLevelZeroTables(4).
-		WithNumLevelZeroTablesStall(10).
+		WithNumLevelZeroTables(levelZeroTables).
+		WithNumLevelZeroTablesStall(levelZeroStall).
 		WithValueThreshold(ValueBytesMax + 1).
 		WithValueLogFileSize(raftValueLogBytes).
 		WithCompression(options.None).
 		WithBlockCacheSize(s.config.BlockCacheBytes).
 		WithChecksumVerificationMode(options.OnBlockRead).
-		WithLogger(badgerLog{s.log.With("database", dir), s})
+		WithLogger(badgerLog{s.log.With("database", dir), s, c})
 }
 
 // openBadger opens one database after its files have been looked at, because
@@ -104,10 +111,11 @@ func classify(err error) error {
 }
 
 // badgerLog passes Badger's log on. It also listens: Badger repeats a flush that
-// failed for ever and tells nobody else.
+// failed for ever and tells nobody else, and its compactors rest there.
 type badgerLog struct {
-	log   *slog.Logger
-	store *Store
+	log        *slog.Logger
+	store      *Store
+	compactors *compactors
 }
 
 // Errorf implements badger.Logger.
@@ -131,7 +139,13 @@ func (l badgerLog) Errorf(format string, args ...any) {
 func (l badgerLog) Warningf(format string, args ...any) { l.print(slog.LevelWarn, format, args) }
 
 // Infof implements badger.Logger.
-func (l badgerLog) Infof(format string, args ...any) { l.print(slog.LevelDebug, format, args) }
+func (l badgerLog) Infof(format string, args ...any) {
+	if format == flattenBegins {
+		l.compactors.hold()
+		return
+	}
+	l.print(slog.LevelDebug, format, args)
+}
 
 // Debugf implements badger.Logger. Badger calls it several times for each
 // write; nobody wants to read that.

@@ -11,6 +11,7 @@ import (
 // transactions as it takes, the mark in the last. A failure in the middle leaves
 // versions that nobody reads, and that the same update writes again.
 func (s *Store) commit(g *generation, m mark, o *overlay) error {
+	g.compactors.wrote(o.bytes)
 	if small(g.db, o) {
 		return s.commitSmall(g, m, o)
 	}

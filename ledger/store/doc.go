@@ -24,5 +24,6 @@
 // whose low end is deleted steadily begin where an update has last found the first.
 //
 // The package does not know what a command is, takes no part in Raft, and holds
-// no goroutine of its own except those of Badger: Run is the caller's.
+// no goroutine of its own except those of Badger, which Run lets rest: Run is the
+// caller's.
 package store

@@ -21,6 +21,8 @@ type generation struct {
 	number uint64
 	dir    string
 	db     *badger.DB
+	// compactors are those of db.
+	compactors *compactors
 	// cache is what updates have read, under the store's writing.
 	cache  *cache
 	floors floors
@@ -51,12 +53,14 @@ func (s *Store) openGeneration(number uint64) (*generation, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", classify(err))
 	}
-	db, err := s.openBadger(s.badgerOptions(dir), true)
+	c := newCompactors(s.config.MemTableBytes)
+	db, err := s.openBadger(s.badgerOptions(dir, c), true)
 	if err != nil {
 		return nil, err
 	}
+	c.db = db
 	g := &generation{
-		store: s, number: number, dir: dir, db: db,
+		store: s, number: number, dir: dir, db: db, compactors: c,
 		cache: newCache(s.config.RecordCacheBytes), readers: map[uint64]int{},
 	}
 	g.references.Store(1)
@@ -71,6 +75,7 @@ func (g *generation) release() {
 		return
 	}
 	defer g.store.generations.Done()
+	g.compactors.wake()
 	if err := g.db.Close(); err != nil {
 		g.closeErr = fmt.Errorf("close %s: %w", g.dir, classify(err))
 	}

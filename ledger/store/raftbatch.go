@@ -18,6 +18,8 @@ type batch struct {
 	then func()
 	// floor is the new lower bound, when there is one.
 	floor uint64
+	// bytes is the size of what txn has.
+	bytes int64
 }
 
 func (b *batch) put(w write) error {
@@ -33,6 +35,7 @@ func (b *batch) put(w write) error {
 }
 
 func (b *batch) one(w write) error {
+	b.bytes += w.size()
 	if w.value == nil {
 		return b.txn.Delete(w.key)
 	}
@@ -40,6 +43,8 @@ func (b *batch) one(w write) error {
 }
 
 func (b *batch) send() error {
+	b.raft.compactors.wrote(b.bytes)
+	b.bytes = 0
 	done := make(chan error, 1)
 	b.txn.CommitWith(func(err error) { done <- err })
 	select {

@@ -33,6 +33,8 @@ type RaftLog struct {
 	store *Store
 	db    *badger.DB
 	dir   string
+	// compactors are those of db.
+	compactors *compactors
 
 	// use is held for reading while the database is used, for writing by close.
 	use    sync.RWMutex
@@ -65,11 +67,13 @@ func (s *Store) openRaftLog(ctx context.Context, dir string) (*RaftLog, error) {
 			return nil, err
 		}
 	}
-	db, err := s.openBadger(s.badgerOptions(dir).WithSyncWrites(s.config.SyncLog), false)
+	c := newCompactors(s.config.MemTableBytes)
+	db, err := s.openBadger(s.badgerOptions(dir, c).WithSyncWrites(s.config.SyncLog), false)
 	if err != nil {
 		return nil, err
 	}
-	r := &RaftLog{store: s, db: db, dir: dir}
+	c.db = db
+	r := &RaftLog{store: s, db: db, dir: dir, compactors: c}
 	if err := r.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read raft log's bounds: %w", err), r.close())
 	}
@@ -137,6 +141,7 @@ func (r *RaftLog) close() error {
 		return nil
 	}
 	r.closed = true
+	r.compactors.wake()
 	if err := r.db.Close(); err != nil {
 		return fmt.Errorf("close %s: %w", r.dir, classify(err))
 	}

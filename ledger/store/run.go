@@ -12,7 +12,7 @@ import (
 // Run looks after the store until ctx ends, and returns its error; or until the
 // store is closed or has a Fault, and returns that. It lets Badger drop what is
 // overwritten, collects the value log's garbage, compacts when nothing was
-// written for a while, and reads everything now and then to find damage.
+// written for a while, lets Badger's compactors rest then, and reads everything now and then to find damage.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.config.MaintainInterval)
 	defer tick.Stop()
@@ -79,7 +79,9 @@ func (s *Store) maintain(k *keeper) error {
 			break
 		}
 	}
-	s.flatten(k, v.generation.db)
+	s.flatten(k, v.generation)
+	v.generation.compactors.look()
+	s.raft.compactors.look()
 	return nil
 }
 
@@ -110,7 +112,7 @@ func (s *Store) discard(g *generation) {
 
 // flatten compacts both databases once when a whole round passed without a
 // write and there are stale bytes.
-func (s *Store) flatten(k *keeper, state *badger.DB) {
+func (s *Store) flatten(k *keeper, state *generation) {
 	applied := s.Applied()
 	last, _ := s.raft.LastIndex()
 	if k.applied != applied || k.last != last {
@@ -121,9 +123,9 @@ func (s *Store) flatten(k *keeper, state *badger.DB) {
 		return
 	}
 	k.flat = true
-	for _, db := range []*badger.DB{state, s.raft.db} {
+	for _, c := range []*compactors{state.compactors, s.raft.compactors} {
 		levelZero, stale := 0, int64(0)
-		for _, l := range db.Levels() {
+		for _, l := range c.db.Levels() {
 			if l.Level == 0 {
 				levelZero = l.NumTables
 			}
@@ -132,7 +134,8 @@ func (s *Store) flatten(k *keeper, state *badger.DB) {
 		if levelZero < 2 && stale < s.config.MemTableBytes {
 			continue
 		}
-		if err := db.Flatten(1); err != nil {
+		c.wake()
+		if err := c.db.Flatten(1); err != nil {
 			s.log.Warn("database is not compacted", "err", err)
 		}
 	}
