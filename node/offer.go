@@ -17,8 +17,8 @@ import (
 
 const (
 	// watchInterval is how often a node looks whether its place in the ledger's
-	// tree, by which offers travel, has changed, and who was expelled.
-	watchInterval = 500 * time.Millisecond
+	// tree, by which offers travel, has changed unannounced, and who was expelled.
+	watchInterval = 2 * time.Second
 	// offerInterval is how often a node looks whether what it holds, and the room
 	// for more, has changed.
 	offerInterval = 2 * time.Second
@@ -77,13 +77,7 @@ func (n *Node) watchOffers(ctx context.Context) {
 	last := p2p.NodeID("")
 	expelled := 0
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.watching:
-			continue
-		case <-ticker.C:
-		}
+		changed := n.book.Changed()
 		if now, _ := n.parent(); now != last {
 			last = now
 			n.publisher.ParentChanged()
@@ -93,6 +87,13 @@ func (n *Node) watchOffers(ctx context.Context) {
 			for _, id := range out {
 				n.publisher.Board().Forget(id)
 			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.watching:
+		case <-changed:
+		case <-ticker.C:
 		}
 	}
 }

@@ -9,7 +9,9 @@ import (
 
 // noticePauses are the pauses before a voter is told again that did not have the
 // entry yet. After the last one it learns from Raft, within CommitTimeout.
-var noticePauses = [...]time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond}
+var noticePauses = [...]time.Duration{
+	5 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond, 320 * time.Millisecond, time.Second,
+}
 
 // notice says that the entry with this index and term is committed.
 type notice struct{ index, term uint64 }

@@ -13,27 +13,38 @@ import (
 // would be sent there before the heartbeat timeout.
 func (r *Replica) listen(ctx context.Context) {
 	silence := r.config.HeartbeatTimeout / 4
-	tick := time.NewTicker(silence / 2)
-	defer tick.Stop()
+	timer := time.NewTimer(silence)
+	defer timer.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case <-timer.C:
+			timer.Reset(r.askSilent(ctx, silence))
 		case <-ctx.Done():
 			return
 		}
-		i := r.engine.get()
-		id, address := r.leader()
-		if i == nil || address == "" || id == r.config.ID || i.State() != raft.Follower {
-			continue
-		}
-		if last := i.LastContact(); last.IsZero() || time.Since(last) < silence {
-			continue
-		}
-		asked, cancel := context.WithTimeout(ctx, silence)
-		_, _, err := r.callers.call(asked, address, callTerm, nil)
-		cancel()
-		r.log.Debug("leader was silent, asked it", "leader", id, "err", err)
 	}
+}
+
+// askSilent asks a leader that was silent for so long, and returns how long it takes
+// until one can have been.
+func (r *Replica) askSilent(ctx context.Context, silence time.Duration) time.Duration {
+	i := r.engine.get()
+	id, address := r.leader()
+	if i == nil || address == "" || id == r.config.ID || i.State() != raft.Follower {
+		return silence
+	}
+	last := i.LastContact()
+	if last.IsZero() {
+		return silence
+	}
+	if left := silence - time.Since(last); left > 0 {
+		return left
+	}
+	asked, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	_, _, err := r.callers.call(asked, address, callTerm, nil)
+	r.log.Debug("leader was silent, asked it", "leader", id, "err", err)
+	return silence / 2
 }
 
 // noteLeader sends elsewhere what waits for an answer of a leader that is none any

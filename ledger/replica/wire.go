@@ -116,6 +116,10 @@ func (r *Replica) self() identity {
 	return identity{r.book.view().lineage, r.config.ID, r.config.Address}
 }
 
+// acceptPause is how long accept waits after an error, and at most for a caller that
+// it turns away.
+const acceptPause = 500 * time.Millisecond
+
 // accept takes connections until the listener is closed.
 func (r *Replica) accept() {
 	var handlers sync.WaitGroup
@@ -130,7 +134,7 @@ func (r *Replica) accept() {
 		}
 		if err != nil {
 			r.log.Warn("accepting a connection did not work", "err", err)
-			if !r.pause(r.config.CommitTimeout) {
+			if !r.pause(acceptPause) {
 				return
 			}
 			continue
@@ -153,7 +157,7 @@ func (r *Replica) accept() {
 // does not wait for one that does not listen.
 func (r *Replica) turnAway(raw net.Conn) {
 	defer raw.Close()
-	raw.SetWriteDeadline(time.Now().Add(r.config.CommitTimeout))
+	raw.SetWriteDeadline(time.Now().Add(acceptPause))
 	busy := fmt.Errorf("%w: %d connections", errBusy, r.config.ConnectionsMax)
 	if err := writeFrame(raw, r.self().append(appendCode(codeBusy, busy))); err != nil {
 		r.log.Debug("connection was closed without a word", "err", err)
