@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -92,8 +93,11 @@ type recorder struct {
 	own  bool
 }
 
-// begin starts the record of a log entry; the last one's data stays valid.
-func (t *recorder) begin(index uint64) { t.data = binary.AppendUvarint(nil, index) }
+// begin starts the record of a log entry.
+func (t *recorder) begin(index uint64) { t.data = binary.AppendUvarint(t.data[:0], index) }
+
+// record returns the record, in no more memory than it needs: it is kept for long.
+func (t *recorder) record(index uint64) record { return record{index, bytes.Clone(t.data)} }
 
 func (t *recorder) Set(key, value []byte) error {
 	if err := t.Tx.Set(key, value); err != nil {

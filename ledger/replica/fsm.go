@@ -115,7 +115,7 @@ func (f *fsm) update(logs []*raft.Log, responses []any) (done int, err error) {
 				return err
 			}
 			responses[i] = response
-			records = append(records, record{l.Index, rec.data})
+			records = append(records, rec.record(l.Index))
 		}
 		done, ownChanged = 0, rec.own
 		return nil

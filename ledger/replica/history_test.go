@@ -62,7 +62,7 @@ func TestHistorySurvivesARestart(t *testing.T) {
 		if err := rec.Set([]byte("k"), []byte{byte(index)}); err != nil {
 			t.Fatal(err)
 		}
-		records = append(records, record{index, rec.data})
+		records = append(records, rec.record(index))
 	}
 	h.append(records)
 	save := func() {

@@ -19,6 +19,9 @@ import (
 // only takes entries beyond ValueBytesMax, and bounds them.
 const raftValueLogBytes = 2 * LogBytesMax
 
+// tableSuffix ends the names of Badger's tables.
+const tableSuffix = ".sst"
+
 // Level 0 is compacted from so many tables on, and flushes wait at so many.
 const (
 	levelZeroTables = 4

@@ -47,10 +47,12 @@ type bulk struct {
 
 func newBulk(s *Store) bulk { return bulk{s, bytes.Repeat([]byte("neighbours"), 6500)} }
 
+func bulkKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }
+
 func (b bulk) update(t *testing.T, index uint64) {
 	t.Helper()
 	err := b.store.Update(index, func(tx ledger.Tx) error {
-		return tx.Set(binary.BigEndian.AppendUint64(nil, index), b.value)
+		return tx.Set(bulkKey(index), b.value)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +135,7 @@ func TestRestDoesNotBlockWriters(t *testing.T) {
 	}
 	err := s.View(func(tx ledger.Tx) error {
 		for i := uint64(1); i <= last; i++ {
-			v, err := tx.Get(binary.BigEndian.AppendUint64(nil, i))
+			v, err := tx.Get(bulkKey(i))
 			if err != nil {
 				return err
 			}

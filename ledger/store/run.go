@@ -34,6 +34,7 @@ func (s *Store) Run(ctx context.Context) error {
 			if err := s.VerifyDisk(); err != nil {
 				return s.fail(err)
 			}
+			keeper.out = [2]uint64{} // all of them were read
 		}
 	}
 }
@@ -43,6 +44,8 @@ type keeper struct {
 	applied, last uint64
 	flat          bool
 	full          bool
+	// out is the newest table when tables were paged out last, of each database.
+	out [2]uint64
 }
 
 // maintain is one round.
@@ -111,33 +114,54 @@ func (s *Store) discard(g *generation) {
 }
 
 // flatten compacts both databases once when a whole round passed without a
-// write and there are stale bytes.
+// write and there are stale bytes, and gives the system back the memory of tables
+// that were made since it did so last.
 func (s *Store) flatten(k *keeper, state *generation) {
 	applied := s.Applied()
 	last, _ := s.raft.LastIndex()
 	if k.applied != applied || k.last != last {
-		*k = keeper{applied: applied, last: last}
+		*k = keeper{applied: applied, last: last, out: k.out}
 		return
 	}
 	if k.flat {
 		return
 	}
 	k.flat = true
-	for _, c := range []*compactors{state.compactors, s.raft.compactors} {
-		levelZero, stale := 0, int64(0)
-		for _, l := range c.db.Levels() {
-			if l.Level == 0 {
-				levelZero = l.NumTables
+	for i, c := range []*compactors{state.compactors, s.raft.compactors} {
+		s.flattenOne(c)
+		if newest := newestTable(c.db); newest != k.out[i] {
+			k.out[i] = newest
+			if err := pageOut(c.db.Opts().Dir); err != nil {
+				s.log.Debug("tables keep their pages", "err", err)
 			}
-			stale += l.StaleDatSize
 		}
-		if levelZero < 2 && stale < s.config.MemTableBytes {
-			continue
+	}
+}
+
+// newestTable returns the number of the newest table, which a flush or a compaction
+// has made.
+func newestTable(db *badger.DB) (newest uint64) {
+	for _, t := range db.Tables() {
+		newest = max(newest, t.ID)
+	}
+	return newest
+}
+
+// flattenOne compacts a database if that is worth while.
+func (s *Store) flattenOne(c *compactors) {
+	levelZero, stale := 0, int64(0)
+	for _, l := range c.db.Levels() {
+		if l.Level == 0 {
+			levelZero = l.NumTables
 		}
-		c.wake()
-		if err := c.db.Flatten(1); err != nil {
-			s.log.Warn("database is not compacted", "err", err)
-		}
+		stale += l.StaleDatSize
+	}
+	if levelZero < 2 && stale < s.config.MemTableBytes {
+		return
+	}
+	c.wake()
+	if err := c.db.Flatten(1); err != nil {
+		s.log.Warn("database is not compacted", "err", err)
 	}
 }
 

@@ -58,7 +58,7 @@ func verifyTables(ctx context.Context, dir string, blocks bool) (newest uint64, 
 
 // verifyUnnamed refuses tables without a manifest: Badger would delete them.
 func verifyUnnamed(dir string) error {
-	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	tables, err := filepath.Glob(filepath.Join(dir, "*"+tableSuffix))
 	if err != nil {
 		return err
 	}

@@ -11,13 +11,21 @@ func TestLimitMemory(t *testing.T) {
 	const chosen = 123 << 20
 	before := debug.SetMemoryLimit(chosen)
 	defer debug.SetMemoryLimit(before)
-	limitMemory([]string{"GOMEMLIMIT=123MiB"})
+	percent := debug.SetGCPercent(77)
+	defer func() { debug.SetGCPercent(percent) }()
+	limitMemory([]string{"GOMEMLIMIT=123MiB", "GOGC=77"})
 	if got := debug.SetMemoryLimit(-1); got != chosen {
 		t.Errorf("with GOMEMLIMIT the limit is %d, want %d as before", got, chosen)
+	}
+	if got := debug.SetGCPercent(77); got != 77 {
+		t.Errorf("with GOGC the heap grows by %d %%, want 77 as before", got)
 	}
 	limitMemory([]string{"GOMEMLIMIT="})
 	if got := debug.SetMemoryLimit(-1); got != goMemoryBytes {
 		t.Errorf("the limit is %d, want %d", got, goMemoryBytes)
+	}
+	if got := debug.SetGCPercent(77); got != goGCPercent {
+		t.Errorf("the heap grows by %d %%, want %d", got, goGCPercent)
 	}
 }
 

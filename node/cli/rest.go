@@ -12,9 +12,10 @@ const (
 	restBeat = 10 * time.Second
 	// restBytes is what a node that rests allocates in that time at most, and
 	// workBytes what has been allocated since memory was given back last before it
-	// is worth while again: it costs some 50 ms of processor time.
+	// is worth while again: it costs some 50 ms of processor time. Half of it is
+	// what the ledger's store takes to compact once the work is over.
 	restBytes = 4 << 20
-	workBytes = 64 << 20
+	workBytes = 32 << 20
 )
 
 // allocatedMetric counts the bytes that were ever allocated on the heap.

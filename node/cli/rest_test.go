@@ -12,15 +12,15 @@ func TestWorkOver(t *testing.T) {
 		allocated uint64
 		over      bool
 	}{
-		{30 << 20, false},  // It has started.
-		{31 << 20, false},  // It rests, but there is little to give.
+		{20 << 20, false},  // It has started.
+		{21 << 20, false},  // It rests, but there is little to give.
 		{200 << 20, false}, // It works.
 		{201 << 20, true},
 		{202 << 20, false}, // It was given.
+		{220 << 20, false},
+		{221 << 20, false}, // Too little since.
 		{240 << 20, false},
-		{241 << 20, false}, // Too little since.
-		{280 << 20, false},
-		{281 << 20, true},
+		{241 << 20, true},
 	} {
 		if got := w.over(step.allocated); got != step.over {
 			t.Errorf("beat %d, %d MiB: %v", i, step.allocated>>20, got)
