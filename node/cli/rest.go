@@ -11,10 +11,14 @@ const (
 	// restBeat is how often a node looks whether it rests.
 	restBeat = 10 * time.Second
 	// restBytes is what a node that rests allocates in that time at most, and
-	// workBytes what has been allocated since memory was given back last before it
-	// is worth while again: it costs some 50 ms of processor time. Half of it is
-	// what the ledger's store takes to compact once the work is over.
+	// restBeats how long it has rested when its work is over: until then the ledger's
+	// store compacts. After longBeats memory is given back again, as it lets go of
+	// its buffers one after the other.
 	restBytes = 4 << 20
+	restBeats = 4
+	longBeats = 12
+	// workBytes has been allocated since memory was given back last before it is
+	// worth while again: it costs some 50 ms of processor time.
 	workBytes = 32 << 20
 )
 
@@ -45,13 +49,26 @@ func rest(ctx context.Context) {
 type work struct {
 	// last was allocated at the beat before, given when memory was given back.
 	last, given uint64
+	// beats is for how long nothing much was allocated, in beats; again says that
+	// memory is to be given back after longBeats.
+	beats int
+	again bool
 }
 
-// over takes in how much was ever allocated, and reports whether work is over.
+// over takes in how much was ever allocated, and reports whether memory is to be
+// given back.
 func (w *work) over(allocated uint64) bool {
-	resting := allocated-w.last <= restBytes
+	w.beats++
+	if allocated-w.last > restBytes {
+		w.beats, w.again = 0, false
+	}
 	w.last = allocated
-	if !resting || allocated-w.given < workBytes {
+	switch {
+	case w.beats >= restBeats && allocated-w.given >= workBytes:
+		w.again = true
+	case w.again && w.beats >= longBeats:
+		w.again = false
+	default:
 		return false
 	}
 	w.given = allocated
