@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pageOut has the system take back the pages of the tables in dir, which are
-// mapped: those that were written or read lately count as this process's memory
-// until something else needs it. They are read from the disk again when they are
-// asked for. Should a mapping be another one by now, its pages go and come likewise:
+// pageOut has the system take back the pages of the tables in dir, and of the
+// write-ahead logs, which are mapped: those that were written or read lately count as
+// this process's memory until something else needs it. They are read from the disk
+// again when they are asked for; what is not yet written there stays. Should a mapping be another one by now, its pages go and come likewise:
 // unlike other advice to the system this one changes no content.
 func pageOut(dir string) error {
 	dir, err := filepath.EvalSymlinks(dir)
@@ -33,7 +33,10 @@ func pageOut(dir string) error {
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		at := strings.IndexByte(lines.Text(), '/')
-		if at < 0 || filepath.Dir(lines.Text()[at:]) != dir || !strings.HasSuffix(lines.Text(), tableSuffix) {
+		if at < 0 || filepath.Dir(lines.Text()[at:]) != dir {
+			continue
+		}
+		if ext := filepath.Ext(lines.Text()); ext != tableSuffix && ext != ".mem" {
 			continue
 		}
 		var begin, end uintptr
