@@ -133,6 +133,8 @@ var forbidden = map[string]attempt{
 	"socket netlink":   {0, func(order) error { _, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, 0); return err }},
 	"connect":          {0, func(order) error { return unix.Connect(0, &unix.SockaddrUnix{Name: "/x"}) }},
 	"bind":             {0, func(order) error { return unix.Bind(0, &unix.SockaddrInet4{Port: 1}) }},
+	"accept":           {0, func(order) error { _, _, err := unix.Accept4(0, 0); return err }},
+	"peer":             {0, func(order) error { _, err := unix.GetsockoptUcred(0, unix.SOL_SOCKET, unix.SO_PEERCRED); return err }},
 	"sendmsg":          {0, func(order) error { return unix.Sendmsg(0, []byte{1}, nil, nil, 0) }},
 	"exec":             {0, func(order) error { return unix.Exec("/bin/sh", []string{"sh"}, nil) }},
 	"execveat":         {0, func(order) error { return raw(unix.SYS_EXECVEAT, 0, 0, 0, 0, unix.AT_EMPTY_PATH) }},
@@ -284,6 +286,17 @@ func mapMemory(prot int) error {
 }
 
 var limited = map[string]func(order) error{
+	"accept on 900": func(order) error { _, _, err := unix.Accept4(900, 0); return err },
+	"accept on 0":   func(order) error { _, _, err := unix.Accept4(0, 0); return err },
+	"listen on 900": func(order) error { return unix.Listen(900, 1) },
+	"peer of 900": func(order) error {
+		_, err := unix.GetsockoptUcred(900, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		return err
+	},
+	"kind of 900": func(order) error {
+		_, err := unix.GetsockoptInt(900, unix.SOL_SOCKET, unix.SO_TYPE)
+		return err
+	},
 	"map 4 GiB":     func(order) error { return mapMemory(unix.PROT_READ | unix.PROT_WRITE) },
 	"reserve 4 GiB": func(order) error { return mapMemory(unix.PROT_NONE) },
 	"fill the heap": func(order) error {

@@ -72,7 +72,7 @@ func filter(p Policy) seccomp.Policy {
 	}
 	taken := map[string]bool{}
 	allow := seccomp.SyscallGroup{Action: seccomp.ActionAllow, Names: known(names, taken)}
-	for _, c := range conditional() {
+	for _, c := range conditional(p) {
 		if !taken[c.Name] && len(known([]string{c.Name}, map[string]bool{})) > 0 {
 			allow.NamesWithCondtions = append(allow.NamesWithCondtions, c)
 		}
@@ -99,7 +99,7 @@ func known(names []string, taken map[string]bool) []string {
 }
 
 // conditional lists the calls that are allowed with certain arguments only.
-func conditional() []seccomp.NameWithConditions {
+func conditional(p Policy) []seccomp.NameWithConditions {
 	is := func(arg uint32, v uint64) seccomp.Condition {
 		return seccomp.Condition{Argument: arg, Operation: seccomp.Equal, Value: v}
 	}
@@ -110,7 +110,7 @@ func conditional() []seccomp.NameWithConditions {
 		return seccomp.Condition{Argument: arg, Operation: seccomp.BitsNotSet, Value: bits}
 	}
 	self := uint64(os.Getpid())
-	return []seccomp.NameWithConditions{
+	list := []seccomp.NameWithConditions{
 		// A thread of this process, in its namespaces.
 		on("clone", seccomp.Condition{Operation: seccomp.BitsSet, Value: unix.CLONE_THREAD}, without(0, namespaceFlags)),
 		on("openat", without(2, writeFlags)),
@@ -129,4 +129,9 @@ func conditional() []seccomp.NameWithConditions {
 		on("prlimit64", is(0, 0), is(2, 0)),
 		on("getrlimit", without(0, 0)),
 	}
+	if p.Listener > 0 {
+		list = append(list, on("accept4", is(0, uint64(p.Listener))),
+			on("getsockopt", is(1, unix.SOL_SOCKET), is(2, unix.SO_PEERCRED)))
+	}
+	return list
 }

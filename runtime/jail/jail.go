@@ -37,6 +37,9 @@ type Policy struct {
 	// FileBytes bounds the size of a file that is written; 0 leaves the limit
 	// as it is.
 	FileBytes uint64 `json:"file_bytes,omitempty"`
+	// Listener is the descriptor of a listening socket on which the process may
+	// accept connections, and ask whose they are; 0 is none.
+	Listener int `json:"listener,omitempty"`
 	// AllowExec keeps execve and the making of processes.
 	AllowExec bool `json:"allow_exec,omitempty"`
 }

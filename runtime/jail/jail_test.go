@@ -178,6 +178,25 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestListener: a process may accept on its listening socket, and ask who that is, but
+// neither on another one nor anything else.
+func TestListener(t *testing.T) {
+	probe := Probe()
+	if !probe.Seccomp {
+		t.Skip(seccompMissing)
+	}
+	o := paths(t)
+	o.Policy.Listener = 900 // which is no socket: the kernel says so when it is asked
+	for attempt, want := range map[string]syscall.Errno{
+		"accept on 900": syscall.EBADF, "peer of 900": syscall.EBADF,
+		"accept on 0": syscall.EPERM, "kind of 900": syscall.EPERM, "listen on 900": syscall.EPERM,
+	} {
+		if r, stderr, err := runJailed(t, attempt, o); err != nil || r.Errno != want {
+			t.Errorf("%s: %v (%s), want %v: %v %s", attempt, r.Errno, r.Error, want, err, stderr)
+		}
+	}
+}
+
 func TestLimitsCannotBeRaised(t *testing.T) {
 	o := paths(t)
 	o.Policy.OpenFiles = 32

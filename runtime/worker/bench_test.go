@@ -39,16 +39,32 @@ func BenchmarkWarmStart(b *testing.B) {
 	w := openTestWorker(b, cache, nil)
 	for _, name := range []string{"tiny", "hello"} {
 		img := testImage(b, cache, name)
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			measure(b, func() {
-				var out bytes.Buffer
-				if o := w.Run(context.Background(), img, task.Spec{}, Streams{Stdout: &out}); o.Kind != task.Exited {
-					b.Fatalf("%+v", o)
-				}
-			})
-		})
+		b.Run(name, func(b *testing.B) { warmStart(b, w, img, "") })
 	}
+	w = openTestWorker(b, cache, outlives(b))
+	b.Run("hello, with a key", func(b *testing.B) { warmStart(b, w, testImage(b, cache, "hello"), benchKey) })
+}
+
+// benchKey is a key as long as those of a grid's tasks.
+const benchKey = "0123456789abcdef0123456789abcdef"
+
+// outlives has a worker's tasks with keys outlive this process.
+func outlives(b *testing.B) func(c *Config) {
+	dir := b.TempDir()
+	return func(c *Config) { c.OrphanDir, c.OrphanMax = dir, time.Minute }
+}
+
+func warmStart(b *testing.B, w *Worker, img Image, key string) {
+	b.ReportAllocs()
+	measure(b, func() {
+		var out bytes.Buffer
+		tasks := []Task{{Key: key, Streams: Streams{Stdout: &out}}}
+		w.RunSeries(context.Background(), img, tasks, func(_ int, o task.Outcome) {
+			if o.Kind != task.Exited {
+				b.Fatalf("%+v", o)
+			}
+		}, nil)
+	})
 }
 
 // BenchmarkWarmStartParallel is the same from several goroutines.
@@ -69,14 +85,18 @@ func BenchmarkWarmStartParallel(b *testing.B) {
 // task.
 func BenchmarkSeriesParallel(b *testing.B) {
 	cache := openTestCache(b, nil)
-	w := openTestWorker(b, cache, nil)
 	img := testImage(b, cache, "tiny")
+	b.Run("no key", func(b *testing.B) { seriesParallel(b, openTestWorker(b, cache, nil), img, "") })
+	b.Run("keys", func(b *testing.B) { seriesParallel(b, openTestWorker(b, cache, outlives(b)), img, benchKey) })
+}
+
+func seriesParallel(b *testing.B, w *Worker, img Image, key string) {
 	const length = 64
 	b.RunParallel(func(pb *testing.PB) {
 		tasks := make([]Task, length)
 		for n := 0; n >= 0; {
 			for n = 0; n < length && pb.Next(); n++ {
-				tasks[n] = Task{}
+				tasks[n] = Task{Key: key}
 			}
 			w.RunSeries(context.Background(), img, tasks[:n], func(_ int, o task.Outcome) {
 				if o.Kind != task.Exited {

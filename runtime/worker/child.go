@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -30,6 +32,8 @@ func childMain(ctx context.Context) error {
 	}
 	socket := os.NewFile(socketFD, "socket")
 	defer socket.Close()
+	// Its stderr goes to the parent, which may be gone before it.
+	signal.Ignore(syscall.SIGPIPE)
 	in, out := newFrameReader(socket), &sender{w: socket}
 	f, err := in.next()
 	if err != nil {
@@ -41,7 +45,7 @@ func childMain(ctx context.Context) error {
 	} else if err := f.decode(&s); err != nil {
 		return err
 	}
-	serve, h := confine(ctx, s, in, out)
+	serve, h := confine(ctx, s, socket, in, out)
 	if err := out.sendJSON(frameHello, 0, h); err != nil || serve == nil {
 		return err
 	}
@@ -50,7 +54,7 @@ func childMain(ctx context.Context) error {
 
 // confine opens what the mode needs, closes the jail, and returns the function
 // that serves, or nil when the hello carries an error.
-func confine(ctx context.Context, s setup, in *frameReader, out *sender) (func() error, hello) {
+func confine(ctx context.Context, s setup, socket io.Closer, in *frameReader, out *sender) (func() error, hello) {
 	fail := func(err error) (func() error, hello) {
 		return nil, hello{Version: protocolVersion, Error: err.Error()}
 	}
@@ -62,6 +66,14 @@ func confine(ctx context.Context, s setup, in *frameReader, out *sender) (func()
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0)
 	if s.Mode != modeRun && s.Mode != modeCompile {
 		return fail(fmt.Errorf("%w: mode %q is not known", ErrProtocol, s.Mode))
+	}
+	var l *listener
+	if s.OrphanMax > 0 {
+		var err error
+		if l, err = openListener(); err != nil {
+			return fail(err)
+		}
+		s.Policy.Listener = l.fd
 	}
 	// The engine opens while the jail closes: it needs nothing that the jail
 	// takes away, and this is on the way of every cold start.
@@ -91,6 +103,8 @@ func confine(ctx context.Context, s setup, in *frameReader, out *sender) (func()
 	sv := &server{
 		dir: s.Dir, in: in, out: out, engine: eng, parts: map[uint32][]byte{},
 		images: map[uint32]*childImage{}, tasks: map[uint32]*childTask{},
+		ended:  endedTasks{tasks: map[uint32]*childTask{}},
+		socket: socket, listener: l, orphanMax: s.OrphanMax, report: report,
 	}
 	return func() error { return sv.serve(ctx) }, h
 }

@@ -72,7 +72,7 @@ func (c *Cache) runCompiler(ctx context.Context, work string, p prepared) (compi
 	limited, cancel := context.WithTimeoutCause(ctx, c.config.CompileTimeout, ErrCompileTimeout)
 	defer cancel()
 	heap := int64(c.config.CompileMemoryBytes / 4 * 3)
-	proc, err := startProcess(executable, heap, 0)
+	proc, err := startProcess(executable, heap, 0, nil)
 	if err != nil {
 		return compiled{}, err
 	}

@@ -28,7 +28,7 @@ const startBytesMax = 8 << 20
 const frameHeaderBytes = 9
 
 // protocolVersion is compared in the setup and hello frames.
-const protocolVersion = 2
+const protocolVersion = 3
 
 // frameType tells what a frame says. P is the parent, C the child.
 type frameType uint8
@@ -58,6 +58,11 @@ const (
 	frameChunk                             // P→C, id 0 module or 1 skeleton, data
 	frameCompile                           // P→C: the chunks are complete
 	frameCompiled                          // C→P, JSON compiled
+	frameAdopt                             // P→C, JSON adoption: the first frame of a parent that comes after another one
+	frameKept                              // C→P, id of a task, JSON kept: the answer to adopt is one for each task, and hello
+	frameAttach                            // P→C, id of a task that is kept: tell what it has put out and how it ended
+	frameAttached                          // C→P, id of a task, JSON attached: before anything else about it
+	frameForget                            // P→C, id of a task that is kept: end it, and keep nothing of it
 	frameTypeEnd
 )
 

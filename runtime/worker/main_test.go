@@ -29,6 +29,12 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == tickerCommand {
 		os.Exit(tickerMain(os.Args[2]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == parentCommand {
+		os.Exit(parentMain(os.Args[2]))
+	}
+	if len(os.Args) > 2 && os.Args[1] == strangerCommand {
+		os.Exit(strangerMain(os.Args[2]))
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -29,6 +29,9 @@ type setup struct {
 	HeapBytes int64 `json:"heap_bytes,omitempty"`
 	// SliceFuel is passed to the sandbox; 0 means its default.
 	SliceFuel uint64 `json:"slice_fuel,omitempty"`
+	// OrphanMax is how long the child may be without a parent; 0 is that it ends
+	// with its parent. Otherwise the child has a listening socket.
+	OrphanMax time.Duration `json:"orphan_ns,omitempty"`
 	// Workers is the number of goroutines that compile.
 	Workers int `json:"workers,omitempty"`
 }
@@ -67,6 +70,32 @@ type start struct {
 	// Interactive is for the sandbox's streams.
 	Interactive bool       `json:"interactive,omitempty"`
 	Spec        *task.Spec `json:"spec"`
+	// Key is what a later parent knows the task by; a task without one ends with
+	// its parent.
+	Key []byte `json:"key,omitempty"`
+	// Read lists tasks with keys whose outcomes the parent has read since the last
+	// start: they need not be kept any more.
+	Read []uint32 `json:"read,omitempty"`
+}
+
+// adoption is the payload of frameAdopt.
+type adoption struct {
+	Version int `json:"version"`
+}
+
+// kept is the payload of frameKept: a task of an earlier parent.
+type kept struct {
+	Key []byte `json:"key"`
+	// Elapsed is how long ago the task began.
+	Elapsed time.Duration `json:"elapsed_ns"`
+}
+
+// attached is the payload of frameAttached.
+type attached struct {
+	// StdinBytes is how much of its stdin the child has been given.
+	StdinBytes int64 `json:"stdin_bytes,omitempty"`
+	// Credit is how much more it may be sent of it without asking.
+	Credit int `json:"credit,omitempty"`
 }
 
 // compiled is the payload of frameCompiled. Error is the engine's message when

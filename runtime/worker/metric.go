@@ -16,6 +16,9 @@ type metrics struct {
 	refusals       *prometheus.CounterVec
 	workerStarts   prometheus.Counter
 	workerLosses   prometheus.Counter
+	adoptions      prometheus.Counter
+	adoptedTasks   prometheus.Counter
+	orphansEnded   prometheus.Counter
 	compileSeconds prometheus.Histogram
 	compileErrors  *prometheus.CounterVec
 	cacheHits      prometheus.Counter
@@ -40,6 +43,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	vector(&m.refusals, "dugnad_module_refusals_total", "Modules refused before compiling, by limit or code.", "limit")
 	counter(&m.workerStarts, "dugnad_worker_starts_total", "Worker processes that were started.")
 	counter(&m.workerLosses, "dugnad_worker_losses_total", "Worker processes that ended before they were closed.")
+	counter(&m.adoptions, "dugnad_worker_adoptions_total", "Worker processes of an earlier process that were adopted.")
+	counter(&m.adoptedTasks, "dugnad_worker_adopted_tasks_total", "Tasks that an earlier process had begun, and that were told the end of.")
+	counter(&m.orphansEnded, "dugnad_worker_orphans_ended_total", "Worker processes of an earlier process that were ended instead of adopted.")
 	register(reg, &m.compileSeconds, prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "dugnad_compile_seconds", Help: "Time to compile a module, whole process.",
 		Buckets: prometheus.ExponentialBuckets(0.01, 2.5, 12),

@@ -36,27 +36,33 @@ var errHello = fmt.Errorf("worker process did not start within %s", helloTimeout
 
 // process is a child process and the parent's end of its socket.
 type process struct {
-	socket *os.File
+	socket io.Closer
 	in     *frameReader
 	out    *sender
 	stderr tail
 	// exited is closed when the process is gone.
 	exited chan struct{}
-	cmd    *exec.Cmd
+	pid    int
+	// cmd is nil for a process that another one has started, pidfd stands for that.
+	cmd *exec.Cmd
+	// mu guards pidfd, which is -1 when the process is gone.
+	mu    sync.Mutex
+	pidfd int
 	// blame is why the parent killed the process, when it did.
 	blame atomic.Pointer[error]
 }
 
-// startProcess starts a child. It dies with its parent.
-func startProcess(executable string, heapBytes int64, nice int) (*process, error) {
+// startProcess starts a child. The kernel ends it with its parent, unless it is
+// given a socket on which it may wait for another one.
+func startProcess(executable string, heapBytes int64, nice int, listener *os.File) (*process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make socket pair: %w", err)
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "worker socket")
 	defer theirs.Close()
-	p := &process{socket: os.NewFile(uintptr(fds[0]), "worker socket"), exited: make(chan struct{})}
-	p.in, p.out = newFrameReader(p.socket), &sender{w: p.socket}
+	ours := os.NewFile(uintptr(fds[0]), "worker socket")
+	p := &process{socket: ours, exited: make(chan struct{}), in: newFrameReader(ours), out: &sender{w: ours}}
 	p.cmd = exec.Command(executable, ChildCommand)
 	// The child inherits nothing: what is in the environment of the parent is
 	// none of a guest's business. The garbage collector is set up here because
@@ -73,12 +79,17 @@ func startProcess(executable string, heapBytes int64, nice int) (*process, error
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = time.Second
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if listener != nil {
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, listener)
+		p.cmd.SysProcAttr.Pdeathsig = 0
+	}
 	started := make(chan error, 1)
 	go p.supervise(started, nice)
 	if err := <-started; err != nil {
 		p.socket.Close()
 		return nil, fmt.Errorf("start worker process: %w", err)
 	}
+	p.pid = p.cmd.Process.Pid
 	return p, nil
 }
 
@@ -141,6 +152,10 @@ func (p *process) setup(ctx context.Context, s setup) (hello, error) {
 // kill ends the process at once. It may be called at any time.
 func (p *process) kill() {
 	// An error means that it has ended already.
+	if p.cmd == nil {
+		p.killOther()
+		return
+	}
 	_ = p.cmd.Process.Kill()
 }
 
@@ -181,7 +196,10 @@ func (p *process) lost(ctx context.Context, cause error) error {
 
 // status says how the process ended: "exit status 2", "signal: killed".
 func (p *process) status() string {
-	if p.cmd.ProcessState == nil {
+	switch {
+	case p.cmd == nil:
+		return "a status that only its first parent could have known"
+	case p.cmd.ProcessState == nil:
 		return "not started"
 	}
 	return p.cmd.ProcessState.String()

@@ -107,6 +107,8 @@ func (o *outlet) idle() <-chan struct{} {
 type inlet struct {
 	run    *run
 	source io.Reader
+	// skip is how much of source the child has already; read's own.
+	skip int64
 
 	mu      sync.Mutex
 	credit  int
@@ -135,12 +137,26 @@ func (in *inlet) grant(n int) bool {
 	return true
 }
 
+// resume has read begin behind what the child has, with the credit that the child
+// has given; it reports false when it has begun.
+func (in *inlet) resume(skip int64, credit int) bool {
+	in.mu.Lock()
+	began := in.started
+	in.skip = skip
+	in.mu.Unlock()
+	return !began && (credit == 0 || in.grant(credit))
+}
+
 // stop makes read return after the Read that is under way.
 func (in *inlet) stop() { close(in.stopped) }
 
 // read reads and sends until stdin or the task ends.
 func (in *inlet) read() {
 	out, buffer := in.run.worker.process.out, make([]byte, 32<<10)
+	if in.skip > 0 {
+		// What is shorter than it was is at its end.
+		_, _ = io.CopyN(io.Discard, in.source, in.skip)
+	}
 	for {
 		in.mu.Lock()
 		n := min(in.credit, len(buffer))

@@ -30,7 +30,9 @@ type run struct {
 	limits  task.Limits
 	outputs [2]outlet // stdout, stderr
 	input   *inlet    // nil without stdin
-	output  uint64    // bytes of output so far; the reading goroutine's own
+	// keyed says that the child keeps the task for a later parent.
+	keyed  bool
+	output uint64 // bytes of output so far; the reading goroutine's own
 	// stayed tells that the child was killed because this task did not end.
 	stayed             atomic.Int32
 	mu                 sync.Mutex
@@ -108,6 +110,8 @@ func (r *run) handle(f frame) error {
 		if r.input == nil || !r.input.grant(n) {
 			return fmt.Errorf("%w: task %d asks for more stdin than a window", ErrProtocol, f.id)
 		}
+	case frameAttached:
+		return r.resume(f)
 	case frameReturned:
 		if r.before == nil || r.output > 0 {
 			return fmt.Errorf("%w: task %d is given back, but it was to begin", ErrProtocol, f.id)

@@ -12,9 +12,9 @@ import (
 // writes, and takes along what others add meanwhile: a frame that is alone
 // costs one system call and no goroutine, a burst few system calls.
 type sender struct {
-	w io.Writer
-
-	mu      sync.Mutex
+	mu sync.Mutex
+	// w is nil while there is nobody to send to: frames are dropped then.
+	w       io.Writer
 	pending []byte
 	spare   []byte
 	writing bool
@@ -30,7 +30,7 @@ func (s *sender) send(kind frameType, id uint32, payload []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	if s.err != nil || s.w == nil {
 		return s.err
 	}
 	s.pending = appendFrame(s.pending, kind, id, payload)
@@ -41,7 +41,7 @@ func (s *sender) send(kind frameType, id uint32, payload []byte) error {
 func (s *sender) sendFrames(frames []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	if s.err != nil || s.w == nil {
 		return s.err
 	}
 	s.pending = append(s.pending, frames...)
@@ -55,7 +55,7 @@ func (s *sender) hold(kind frameType, id uint32, payload []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	if s.err != nil || s.w == nil {
 		return s.err
 	}
 	if s.pending = appendFrame(s.pending, kind, id, payload); len(s.pending) < dataBytesMax {
@@ -68,10 +68,17 @@ func (s *sender) hold(kind frameType, id uint32, payload []byte) error {
 func (s *sender) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	if s.err != nil || s.w == nil {
 		return s.err
 	}
 	return s.writeLocked()
+}
+
+// turn forgets what is queued, and sends what follows to w; nil drops it.
+func (s *sender) turn(w io.Writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.w, s.pending, s.err = w, nil, nil
 }
 
 // writeLocked writes what is queued, unless another goroutine does so.
@@ -81,12 +88,14 @@ func (s *sender) writeLocked() error {
 	}
 	s.writing = true
 	for s.err == nil && len(s.pending) > 0 {
-		out := s.pending
+		out, w := s.pending, s.w
 		s.pending = s.spare[:0]
 		s.mu.Unlock()
-		_, err := s.w.Write(out)
+		_, err := w.Write(out)
 		s.mu.Lock()
-		s.err = err
+		if s.w == w {
+			s.err = err
+		}
 		if cap(out) > 2*FrameBytesMax {
 			out = nil
 		}

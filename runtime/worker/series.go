@@ -17,10 +17,27 @@ const SeriesMax = 256
 // further task.
 const seriesBytesMax = 1 << 20
 
+// KeyBytesMax bounds Task.Key.
+const KeyBytesMax = 64
+
+// ErrKey is the reason why a task is refused whose key is longer than KeyBytesMax.
+var ErrKey = errors.New("key of the task is too long")
+
 // Task is one task of a series.
 type Task struct {
 	Spec    task.Spec
 	Streams Streams
+	// Key is what a process that adopts the worker knows the task by, at most
+	// KeyBytesMax bytes. A task without one, or in a worker without Config.OrphanDir,
+	// ends with this process.
+	Key string
+}
+
+func (t *Task) validate() error {
+	if len(t.Key) > KeyBytesMax {
+		return fmt.Errorf("%w: it has %d bytes, at most %d", ErrKey, len(t.Key), KeyBytesMax)
+	}
+	return t.Spec.Validate()
 }
 
 // series is the parent's side of tasks that run one after the other.
@@ -99,7 +116,7 @@ func (w *Worker) RunSeries(ctx context.Context, image Image, tasks []Task, ended
 // validate reports whether there is a task that can be started.
 func (s *series) validate() (some bool) {
 	for i := range s.tasks {
-		s.refused[i] = s.tasks[i].Spec.Validate()
+		s.refused[i] = s.tasks[i].validate()
 		some = some || s.refused[i] == nil
 	}
 	return some
@@ -123,6 +140,7 @@ var errStart = errors.New("task is too large")
 // that start them.
 func (s *series) register(image uint32) ([]byte, error) {
 	payloads, total, last := make([][]byte, len(s.tasks)), 0, -1
+	seen := s.worker.takeSeen()
 	for i := range s.tasks {
 		t := &s.tasks[i]
 		if s.refused[i] != nil {
@@ -132,13 +150,17 @@ func (s *series) register(image uint32) ([]byte, error) {
 			s.tasks = s.tasks[:i]
 			break
 		}
-		payload, err := json.Marshal(start{Image: image, Stdin: t.Streams.Stdin != nil, Interactive: t.Streams.Interactive, Spec: &t.Spec})
+		st := start{Image: image, Stdin: t.Streams.Stdin != nil, Interactive: t.Streams.Interactive, Spec: &t.Spec, Read: seen}
+		if s.worker.trace != nil {
+			st.Key = []byte(t.Key)
+		}
+		payload, err := json.Marshal(st)
 		if err == nil && len(payload) > startBytesMax {
 			s.worker.metrics.limitReached("start-bytes")
 			err = fmt.Errorf("%w: arguments, environment and inputs take %d bytes, at most %d", errStart, len(payload), startBytesMax)
 		}
 		if s.refused[i] = err; err == nil {
-			payloads[i], last = payload, i
+			payloads[i], last, seen = payload, i, nil
 			total += len(payload)
 		}
 	}
@@ -157,6 +179,14 @@ func (s *series) register(image uint32) ([]byte, error) {
 		frames = appendStart(frames, kind, s.runs[i].id, payload)
 	}
 	return frames, nil
+}
+
+// takeSeen returns the tasks that the child is to be told to forget.
+func (w *Worker) takeSeen() (ids []uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids, w.seen = w.seen, nil
+	return ids
 }
 
 // appendStart appends the frames of one start.
@@ -183,6 +213,7 @@ func (s *series) list(payloads [][]byte) error {
 		}
 		t := &s.tasks[i]
 		r := &run{worker: w, begin: time.Now(), limits: t.Spec.Limits.WithDefaults(), series: s, place: i, before: before, done: make(chan struct{})}
+		r.keyed = w.trace != nil && t.Key != ""
 		for taken := true; taken; {
 			w.nextID++
 			_, taken = w.tasks[w.nextID]

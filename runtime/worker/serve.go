@@ -11,7 +11,9 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/dugnad/dugnad/runtime/jail"
 	"github.com/dugnad/dugnad/runtime/sandbox"
 	"github.com/dugnad/dugnad/runtime/task"
 )
@@ -37,9 +39,18 @@ type server struct {
 	parts map[uint32][]byte
 	open  *childSeries
 
+	// socket is the connection with the parent, listener where another one comes
+	// when that is gone, orphanMax how long that may take. Without a listener the
+	// process ends with its parent.
+	socket    io.Closer
+	listener  *listener
+	orphanMax time.Duration
+	report    jail.Report
+
 	mu      sync.Mutex
 	images  map[uint32]*childImage
 	tasks   map[uint32]*childTask
+	ended   endedTasks
 	loading int
 	work    sync.WaitGroup
 }
@@ -52,7 +63,7 @@ type childImage struct {
 	err     error
 }
 
-// childTask is a task that has not sent its outcome.
+// childTask is a task that has not sent its outcome, or whose outcome is kept.
 type childTask struct {
 	id             uint32
 	start          *start
@@ -61,10 +72,26 @@ type childTask struct {
 	cancel         context.CancelFunc
 	stdin          *childIn
 	stdout, stderr *childOut
+	// series is the one that it runs in.
+	series *childSeries
+	// bytes is what its outcome takes, guarded by server.mu.
+	bytes int
+
+	// mu is held while the outcome is sent, so that each parent gets it once.
+	mu sync.Mutex
+	// begun is when it began, or zero.
+	begun time.Time
+	// dropped says that nobody is told of it, away that no parent is: there is none,
+	// or it has not been sent all that the task has put out. attached says that it is
+	// being sent that.
+	dropped, away, attached bool
+	// outcome is nil while the task has not ended.
+	outcome []byte
 }
 
-// serve reads frames until the parent closes the connection. It never waits
-// for a task or for the engine.
+// serve reads frames until the parent closes the connection, or, when something
+// may outlive the parent, the last of them. It never waits for a task or for the
+// engine.
 func (s *server) serve(ctx context.Context) error {
 	ballast := make([]byte, ballastBytes)
 	defer runtime.KeepAlive(&ballast)
@@ -73,7 +100,10 @@ func (s *server) serve(ctx context.Context) error {
 	defer cancel()
 	for {
 		f, err := s.in.next()
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		if gone(err) {
+			if s.orphaned() {
+				continue
+			}
 			return nil
 		}
 		if err != nil {
@@ -96,13 +126,23 @@ func (s *server) handle(ctx context.Context, f frame) error {
 	case frameStart, frameStartMore:
 		return s.start(ctx, f)
 	}
-	s.mu.Lock()
-	t := s.tasks[f.id]
-	s.mu.Unlock()
+	t := s.find(f.id)
 	if t == nil {
 		// The outcome and this frame have crossed.
 		return nil
 	}
+	switch f.kind {
+	case frameAttach:
+		return s.attach(ctx, t)
+	case frameForget:
+		s.drop(t)
+		return nil
+	}
+	return t.handle(f)
+}
+
+// handle takes one frame for a task.
+func (t *childTask) handle(f frame) error {
 	switch f.kind {
 	case frameCancel:
 		t.cancel()
@@ -219,15 +259,17 @@ func (s *server) start(ctx context.Context, f frame) error {
 	if err := f.decode(&st); err != nil {
 		return err
 	}
-	if st.Spec == nil {
-		return fmt.Errorf("%w: start of task %d has no task", ErrProtocol, f.id)
+	if st.Spec == nil || len(st.Key) > KeyBytesMax {
+		return fmt.Errorf("%w: start of task %d has no task, or a key of %d bytes", ErrProtocol, f.id, len(st.Key))
 	}
+	s.read(st.Read)
+	keeps := s.listener != nil && len(st.Key) > 0
 	own, cancel := context.WithCancel(ctx)
 	t := &childTask{
 		id: f.id, start: &st, ctx: own, cancel: cancel,
-		stdin:  newChildIn(s.out, f.id),
-		stdout: newChildOut(s.out, frameStdout, f.id),
-		stderr: newChildOut(s.out, frameStderr, f.id),
+		stdin:  newChildIn(s.out, f.id, keeps),
+		stdout: newChildOut(s.out, frameStdout, f.id, keeps),
+		stderr: newChildOut(s.out, frameStderr, f.id, keeps),
 	}
 	if !st.Stdin {
 		t.stdin.end()
@@ -249,10 +291,10 @@ func (s *server) start(ctx context.Context, f frame) error {
 func (s *server) run(t *childTask) task.Outcome {
 	defer t.cancel()
 	o := t.image.run(t.ctx, t, t.start)
+	s.leave(t)
 	t.stdout.close()
 	t.stderr.close()
-	t.stdin.end()
-	s.forget(t)
+	t.stdin.close()
 	o.Message = shorten(o.Message)
 	return o
 }
@@ -275,6 +317,9 @@ func (img *childImage) run(ctx context.Context, t *childTask, st *start) task.Ou
 	}
 	if img.err != nil {
 		return task.Outcome{Kind: task.Refused, Message: img.err.Error()}
+	}
+	if !t.begin() {
+		return task.Outcome{Kind: task.Cancelled, Message: "cancelled before it began"}
 	}
 	return img.program.Run(ctx, *st.Spec, sandbox.Streams{
 		Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr, Interactive: st.Interactive,

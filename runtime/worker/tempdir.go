@@ -15,6 +15,9 @@ import (
 // is removed: much longer than from making one to locking it.
 const staleAge = time.Minute
 
+// privatePrefix begins the names of the private folders of workers.
+const privatePrefix = "worker-"
+
 // tempDir is a private folder that is locked as long as its maker lives, so
 // that what a process that was killed left behind can be told from what is in
 // use.

@@ -45,6 +45,7 @@ func (s *server) queue(ctx context.Context, t *childTask, more bool) {
 	if s.open = nil; more {
 		s.open = q
 	}
+	t.series = q
 	if !q.add(t, more) {
 		s.giveBack(t)
 	}
@@ -67,7 +68,7 @@ func (q *childSeries) add(t *childTask, more bool) bool {
 func (q *childSeries) run(ctx context.Context) {
 	for t := q.next(ctx); t != nil; t = q.next(ctx) {
 		o := q.server.run(t)
-		q.server.noteSendError(q.send(t.id, &o))
+		q.server.noteSendError(q.conclude(t, &o))
 	}
 	q.server.noteSendError(q.server.out.flush())
 	q.mu.Lock()
@@ -106,12 +107,17 @@ func (q *childSeries) next(ctx context.Context) *childTask {
 	}
 }
 
-// send sends an outcome, which may wait while further tasks follow.
-func (q *childSeries) send(id uint32, o *task.Outcome) error {
+// conclude keeps an outcome, if it is one to keep, and sends it.
+func (q *childSeries) conclude(t *childTask, o *task.Outcome) error {
 	payload, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
+	return q.server.conclude(t, payload, func() error { return q.send(t.id, payload) })
+}
+
+// send sends an outcome, which may wait while further tasks follow.
+func (q *childSeries) send(id uint32, payload []byte) error {
 	q.mu.Lock()
 	last := !q.more && len(q.waiting) == 0
 	q.mu.Unlock()
@@ -142,6 +148,18 @@ func (q *childSeries) tick() {
 		q.waiting = nil
 	}
 	q.server.noteSendError(q.server.out.flush())
+}
+
+// cut gives back the tasks that have not begun: there is nobody to tell how they
+// would end.
+func (q *childSeries) cut() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.waiting {
+		q.server.giveBack(t)
+	}
+	q.waiting, q.more, q.returned = nil, false, true
+	notify(q.arrived)
 }
 
 // giveBack says that a task has not begun and will not.

@@ -58,6 +58,15 @@ type Config struct {
 	MemoryBytes uint64
 	// OpenFiles bounds the open files of the whole process.
 	OpenFiles uint64
+	// OrphanDir is where a later process finds this worker's child: with Adopt, when
+	// this process was killed and tasks with keys are left in the child. The folder
+	// belongs to one process at a time. "" means that the child ends with this
+	// process.
+	OrphanDir string
+	// OrphanMax is how long the child waits for that process, at most OrphanMaxMax.
+	OrphanMax time.Duration
+	// Label is told whoever adopts the child.
+	Label string
 	// SliceFuel is the work between two looks at deadline and cancellation;
 	// 0 means the sandbox's default.
 	SliceFuel uint64
@@ -85,9 +94,14 @@ const memoryBytesMin = 256 << 20
 // niceMax is the lowest priority that Linux has.
 const niceMax = 19
 
+// OrphanMaxMax bounds Config.OrphanMax: nobody charges or stops a guest meanwhile.
+const OrphanMaxMax = time.Hour
+
 // Validate reports the first field that cannot be used.
 func (c *Config) Validate() error {
 	switch {
+	case c.OrphanDir != "" && (c.OrphanMax <= 0 || c.OrphanMax > OrphanMaxMax):
+		return fmt.Errorf("time without a parent is %s, more than 0 and at most %s", c.OrphanMax, OrphanMaxMax)
 	case c.Nice < 0 || c.Nice > niceMax:
 		return fmt.Errorf("nice is %d, from 0 to %d", c.Nice, niceMax)
 	case c.TasksMax < 1 || c.TasksMax > 65536:
@@ -134,6 +148,7 @@ type Worker struct {
 	process *process
 	report  jail.Report
 	dir     *tempDir
+	trace   *trace
 	slots   chan struct{}
 	images  imageTable
 
@@ -142,6 +157,8 @@ type Worker struct {
 	nextID  uint32
 	closed  bool
 	lostErr error
+	// seen are tasks with keys whose outcomes have come, and the child does not know.
+	seen []uint32
 	// gone is closed when the child has ended and lostErr is set.
 	gone chan struct{}
 }
@@ -177,24 +194,33 @@ func (w *Worker) open(ctx context.Context) (err error) {
 		return err
 	}
 	heap := int64(w.config.MemoryBytes / 2)
-	if w.process, err = startProcess(executable, heap, w.config.Nice); err != nil {
+	var socket *os.File
+	if w.config.OrphanDir != "" {
+		if w.trace, socket, err = makeTrace(w.config.OrphanDir); err != nil {
+			return err
+		}
+		defer socket.Close()
+	}
+	if w.process, err = startProcess(executable, heap, w.config.Nice, socket); err != nil {
+		w.trace.remove()
 		return err
 	}
 	defer func() {
 		if err != nil {
 			w.process.end()
+			w.trace.remove()
 			err = errors.Join(err, w.dir.remove())
 		}
 	}()
 	// The child starts up while its folder is made.
-	if w.dir, err = makeTempDir(w.config.Dir, "worker-"); err != nil {
+	if w.dir, err = makeTempDir(w.config.Dir, privatePrefix); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(w.dir.path, codeFolder, wazeroFolder()), 0o700); err != nil {
 		return err
 	}
 	h, err := w.process.setup(ctx, setup{
-		Mode: modeRun, Dir: w.dir.path, HeapBytes: heap, SliceFuel: w.config.SliceFuel,
+		Mode: modeRun, Dir: w.dir.path, HeapBytes: heap, SliceFuel: w.config.SliceFuel, OrphanMax: w.orphanMax(),
 		Policy: jail.Policy{
 			ReadOnly:  append([]string{w.dir.path}, w.config.ReadOnly...),
 			DataBytes: w.config.MemoryBytes,
@@ -206,7 +232,18 @@ func (w *Worker) open(ctx context.Context) (err error) {
 		},
 	})
 	w.report = h.Jail
-	return err
+	if err != nil {
+		return err
+	}
+	return w.trace.write(record{Version: protocolVersion, Label: w.config.Label, Dir: w.dir.path, ReadOnly: w.config.ReadOnly})
+}
+
+// orphanMax is how long the child may be without a parent.
+func (w *Worker) orphanMax() time.Duration {
+	if w.trace == nil {
+		return 0
+	}
+	return w.config.OrphanMax
 }
 
 func childExecutable(configured string) (string, error) {
@@ -220,7 +257,7 @@ func childExecutable(configured string) (string, error) {
 func (w *Worker) Report() jail.Report { return w.report }
 
 // PID is the child's process id.
-func (w *Worker) PID() int { return w.process.cmd.Process.Pid }
+func (w *Worker) PID() int { return w.process.pid }
 
 // Gone is closed when the child has ended, for whatever reason: then open
 // another Worker.
@@ -254,6 +291,7 @@ func (w *Worker) read() {
 	}
 	err := w.process.lost(context.Background(), cause)
 	w.process.socket.Close()
+	w.trace.remove()
 	w.mu.Lock()
 	if w.closed {
 		err = ErrClosed
@@ -279,7 +317,7 @@ func (w *Worker) handle(f frame) error {
 	switch f.kind {
 	case frameLoaded, frameRefused:
 		return w.images.answered(f)
-	case frameStdout, frameStderr, frameStdinCredit, frameOutcome, frameReturned:
+	case frameStdout, frameStderr, frameStdinCredit, frameOutcome, frameReturned, frameAttached:
 	default:
 		return fmt.Errorf("%w: frame of type %d is not for a parent", ErrProtocol, f.kind)
 	}
@@ -288,6 +326,9 @@ func (w *Worker) handle(f frame) error {
 	last := f.kind == frameOutcome || f.kind == frameReturned
 	if last {
 		delete(w.tasks, f.id)
+		if r != nil && r.keyed {
+			w.seen = append(w.seen, f.id)
+		}
 	}
 	w.mu.Unlock()
 	if r == nil {
