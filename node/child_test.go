@@ -11,8 +11,12 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/executor"
+	"github.com/dugnad/dugnad/node/pool"
+	"github.com/dugnad/dugnad/node/scheduler"
 	"github.com/dugnad/dugnad/p2p"
 )
 
@@ -24,6 +28,9 @@ type childSettings struct {
 	Dir, Name, Version, Invitation string
 	Listen                         []string
 	Found                          bool
+	// Lease is how long leases last, and workers wait for another process; 0 is as
+	// long as in production.
+	Lease time.Duration
 	// Disk gives it a file system of its own in Dir, whose size can be changed.
 	Disk bool
 }
@@ -64,6 +71,7 @@ func (s *childSettings) run(ctx context.Context, in io.Reader, out io.Writer) er
 	c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	c.alter = func(part any) {
 		hasten(part)
+		s.lengthen(part)
 		g.alter(part)
 	}
 	var err error
@@ -94,10 +102,38 @@ func (s *childSettings) run(ctx context.Context, in io.Reader, out io.Writer) er
 		case "digest":
 			index, digest, err := digestOf(n)
 			say("digest", f[1], index, digest, err)
+		case "count":
+			say("count", f[1], countOf(n, f[1]))
 		}
 	}
 	g.release()
 	return n.Close()
+}
+
+// countOf returns a counter of a node, or -1.
+func countOf(n *Node, name string) float64 {
+	families, _ := n.registry.Gather() // what is missing is -1
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	return -1
+}
+
+// lengthen has leases last as long as a slow machine may need.
+func (s *childSettings) lengthen(part any) {
+	if s.Lease == 0 {
+		return
+	}
+	switch c := part.(type) {
+	case *scheduler.Config:
+		c.Lease = s.Lease
+	case *executor.Config:
+		c.Lease = s.Lease
+	case *pool.Config:
+		c.OrphanMax = s.Lease
+	}
 }
 
 // What a child offers is more than a test has held at the same time.

@@ -29,9 +29,15 @@ type processes struct {
 // by their number have a disk of their own.
 func startProcesses(ctx context.Context, t *testing.T, count int, disks ...int) *processes {
 	t.Helper()
+	return startLong(ctx, t, 0, count, disks...)
+}
+
+// startLong does so with nodes whose leases last so long.
+func startLong(ctx context.Context, t *testing.T, lease time.Duration, count int, disks ...int) *processes {
+	t.Helper()
 	p := &processes{t: t}
 	founder := newChild(t, "n0")
-	founder.settings.Found, founder.settings.Disk = true, slices.Contains(disks, 0)
+	founder.settings.Found, founder.settings.Disk, founder.settings.Lease = true, slices.Contains(disks, 0), lease
 	p.nodes = append(p.nodes, founder.start().up(ctx))
 	invitation, err := control.NewClient(founder.dir()).Invite(ctx, control.Invitation{Role: "worker", Seconds: 3600, Uses: count})
 	if err != nil {
@@ -39,7 +45,7 @@ func startProcesses(ctx context.Context, t *testing.T, count int, disks ...int) 
 	}
 	for i := 1; i < count; i++ {
 		c := newChild(t, fmt.Sprint("n", i))
-		c.settings.Invitation, c.settings.Disk = invitation.Text, slices.Contains(disks, i)
+		c.settings.Invitation, c.settings.Disk, c.settings.Lease = invitation.Text, slices.Contains(disks, i), lease
 		p.nodes = append(p.nodes, c.start())
 	}
 	for _, c := range p.nodes[1:] {

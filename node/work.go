@@ -48,7 +48,7 @@ func (n *Node) openPool(ctx context.Context) error {
 	}
 	c := pool.Default(filepath.Join(n.config.Dir, "pool"))
 	c.Executable, c.Slots, c.Log, c.Registerer = n.config.Executable, int(n.config.Offer.Slots), n.log, n.registry
-	c.MemoryBytes = n.config.Offer.MemoryBytes
+	c.MemoryBytes, c.OrphanMax = n.config.Offer.MemoryBytes, executor.Default().Lease
 	n.config.alter(&c)
 	p, err := pool.Open(ctx, c)
 	n.pool = p
@@ -62,6 +62,7 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	c := executor.Default()
 	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
 	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
+	c.Orphans = n.pool
 	c.SmallBytesMax = keeper.SmallBytesMax
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
 	n.config.alter(&c)

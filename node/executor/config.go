@@ -104,6 +104,8 @@ type Config struct {
 	Ledger  Ledger
 	Objects Objects
 	Sandbox Sandbox
+	// Orphans may be nil: tasks end with the process that has begun them, then.
+	Orphans Orphans
 	// Copies may be nil: results are on this node only, then.
 	Copies Copies
 	// Accept may refuse a lease: it returns CauseNone to take it, or one of the

@@ -64,6 +64,10 @@ type Executor struct {
 	// yet, orphans how many of their tasks wait for the ledger.
 	replayed map[ledger.Epoch][]ledger.Run
 	orphans  map[ledger.Epoch]uint32
+	// kept has the tasks that an earlier process has begun and whose leases were not
+	// taken up again yet. What is left of them is ended at keptUntil.
+	kept      map[ledger.Epoch][]taskKey
+	keptUntil time.Time
 	// dirty has the jobs whose record changed.
 	dirty map[ledger.JobID]struct{}
 	hands []hand
@@ -103,6 +107,7 @@ func Open(ctx context.Context, config Config) (*Executor, error) {
 		e.replayed[w.epoch] = append(e.replayed[w.epoch], w.run)
 		e.orphans[w.epoch] += w.run.Count
 	}
+	e.findKept()
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	enrolled, err := e.enroll()
 	index := enrolled
@@ -140,7 +145,7 @@ func newExecutor(config Config) *Executor {
 		changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1), asked: make(chan struct{}),
 		leases: map[ledger.Epoch]*lease{}, jobs: map[ledger.JobID]*job{}, done: map[ledger.Epoch]uint64{},
 		replayed: map[ledger.Epoch][]ledger.Run{}, orphans: map[ledger.Epoch]uint32{},
-		dirty: map[ledger.JobID]struct{}{},
+		dirty: map[ledger.JobID]struct{}{}, kept: map[ledger.Epoch][]taskKey{},
 	}
 	e.gather = newGather(e)
 	e.inputs = newInputs(&e.config)

@@ -280,6 +280,7 @@ func (e *Executor) takeUp(l *ledger.Lease, j ledger.Job, spec ledger.JobSpec) {
 	}
 	delete(e.replayed, l.Epoch)
 	delete(e.orphans, l.Epoch)
+	held.claim(l.Job)
 	full := len(e.leases) >= e.config.LeasesMax
 	e.leases[l.Epoch] = held
 	e.metrics.held.Set(float64(len(e.leases)))
@@ -298,6 +299,7 @@ func (e *Executor) takeUp(l *ledger.Lease, j ledger.Job, spec ledger.JobSpec) {
 		notify(e.kicked)
 		return
 	}
+	held.letGo()
 	e.leaveJob(held.job)
 }
 

@@ -35,6 +35,8 @@ type lease struct {
 	// todo and popped are the tasks that have not been started.
 	todo   ledger.Range
 	popped []uint32
+	// kept are those of popped that an earlier process has begun.
+	kept []taskKey
 	// open is the number of tasks that have ended and wait for the ledger, cut
 	// those that were cut short and are not reported.
 	open, cut uint32
@@ -161,6 +163,7 @@ func (l *lease) main() {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	l.letGo()
 	e.leaveJob(l.job)
 	l.working = false
 	if l.left() > 0 && l.back == nil {
@@ -222,6 +225,9 @@ func (l *lease) pop() []uint32 {
 	// No runner shall be without a task because another has several.
 	share := (left + max(l.width, 1) - 1) / max(l.width, 1)
 	n := min(l.job.pace.next(), len(l.popped), int(share))
+	if len(l.kept) > 0 {
+		n = 1 // it is among the first, and runs already
+	}
 	indexes := l.popped[:n:n]
 	l.popped = l.popped[n:]
 	return indexes

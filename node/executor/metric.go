@@ -11,7 +11,7 @@ type metrics struct {
 	tasks, leases, limits, commands *prometheus.CounterVec
 	held, running                   prometheus.Gauge
 	waiting, untold, journal        prometheus.Gauge
-	bundles, runs, reports          prometheus.Counter
+	bundles, runs, reports, kept    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -37,6 +37,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	gauge(&m.journal, "journal_bytes", "Size of the journal.")
 	counter(&m.bundles, "results_total", "Result objects that were stored.")
 	counter(&m.runs, "runs_total", "Runs that were reported.")
+	counter(&m.kept, "kept_tasks_total", "Tasks that an earlier process had begun, and that went on.")
 	counter(&m.reports, "reports_total", "Reports that the ledger answered.")
 	return m, err
 }

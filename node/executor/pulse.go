@@ -25,6 +25,7 @@ func (e *Executor) pulse() {
 			return
 		}
 		now := time.Now()
+		e.expireKept(now)
 		ok := e.handBack() && e.begin(now)
 		if now.Sub(renewed) >= e.config.RenewInterval {
 			if e.renew() {

@@ -57,6 +57,7 @@ func (l *lease) attemptTasks(indexes []uint32) {
 		}
 	}
 	if len(s.tasks) > 0 {
+		l.begin(s.ends[:len(s.tasks)])
 		l.e.config.Sandbox.RunSeries(l.ctx, string(l.job.spec.Tenant), l.image, s.tasks, s.ended, s.back)
 	}
 }
@@ -87,7 +88,7 @@ func (s *series) add(index uint32) bool {
 		out: output{e: l.e, max: spec.Limits.OutputBytes}, errs: output{e: l.e, max: spec.Limits.OutputBytes},
 	}
 	s.given = append(s.given, given)
-	s.tasks = append(s.tasks, worker.Task{Spec: spec, Streams: worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}})
+	s.tasks = append(s.tasks, worker.Task{Spec: spec, Key: l.key(index), Streams: worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}})
 	return true
 }
 

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/dugnad/dugnad/runtime/worker"
@@ -114,6 +115,9 @@ func (p *Pool) start(c *crew) {
 	config.Executable, config.Dir, config.ReadOnly = p.config.Executable, p.cache.TempDir(), []string{inputs}
 	config.TasksMax, config.MemoryBytes = p.config.Slots, p.config.MemoryBytes+workerSpareBytes
 	config.Log, config.Registerer = p.config.Log, p.config.Registerer
+	if p.config.OrphanMax > 0 {
+		config.OrphanDir, config.OrphanMax, config.Label = filepath.Join(p.config.Dir, workerFolder), p.config.OrphanMax, c.tenant
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if c.worker, c.err = worker.Open(ctx, config); c.err != nil {

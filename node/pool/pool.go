@@ -33,6 +33,7 @@ const (
 	workerSpareBytes = 1 << 30
 	cacheFolder      = "cache"
 	inputFolder      = "inputs"
+	workerFolder     = "workers"
 )
 
 var (
@@ -81,6 +82,9 @@ type Config struct {
 	// WorkersMax bounds the worker processes, and so the tenants that run tasks
 	// at the same time.
 	WorkersMax int
+	// OrphanMax is how long tasks with keys go on when this process is killed, for
+	// the next one that opens the pool; 0 is that they end with it.
+	OrphanMax time.Duration
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
 	// Registerer receives the metrics; nil keeps none.
@@ -113,6 +117,9 @@ type Pool struct {
 	log     *slog.Logger
 	cache   *worker.Cache
 	metrics *metrics
+	// inputs is the folder of what guests may read: this process's own, as guests of
+	// an earlier one may still read theirs.
+	inputs string
 
 	mu     sync.Mutex
 	closed bool
@@ -120,7 +127,9 @@ type Pool struct {
 	// freed is closed, and replaced, when a crew has nothing to do any more.
 	freed  chan struct{}
 	images map[[sha256.Size]byte]found
-	ending sync.WaitGroup
+	// adopted are the workers of an earlier process.
+	adopted []*worker.Adopted
+	ending  sync.WaitGroup
 }
 
 // found is an image and when it was last seen in the cache.
@@ -142,17 +151,31 @@ func Open(ctx context.Context, config Config) (*Pool, error) {
 	if p.metrics, err = newMetrics(config.Registerer); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
-	// What guests were to read has no user any more.
-	inputs := filepath.Join(config.Dir, inputFolder)
-	if err := errors.Join(os.RemoveAll(inputs), os.MkdirAll(inputs, 0o700)); err != nil {
+	if p.config.Dir, err = filepath.Abs(config.Dir); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
-	c := worker.DefaultCache()
-	c.Dir, c.Executable, c.Log, c.Registerer = filepath.Join(config.Dir, cacheFolder), config.Executable, config.Log, config.Registerer
-	if p.cache, err = worker.OpenCache(ctx, c); err != nil {
+	if err := p.open(ctx); err != nil {
+		p.closeAdopted()
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
 	return p, nil
+}
+
+// open adopts the workers of an earlier process, and then removes what that has
+// left for others.
+func (p *Pool) open(ctx context.Context) error {
+	var err error
+	if p.adopted, err = p.adopt(ctx); err != nil {
+		return err
+	}
+	if err := p.openInputs(); err != nil {
+		return err
+	}
+	config := &p.config
+	c := worker.DefaultCache()
+	c.Dir, c.Executable, c.Log, c.Registerer = filepath.Join(config.Dir, cacheFolder), config.Executable, config.Log, config.Registerer
+	p.cache, err = worker.OpenCache(ctx, c)
+	return err
 }
 
 // Close ends all workers, and with them what they run.
@@ -162,6 +185,7 @@ func (p *Pool) Close() error {
 	for _, c := range p.crews {
 		p.removeLocked(c)
 	}
+	p.ending.Go(p.closeAdopted)
 	close(p.freed)
 	p.freed = make(chan struct{})
 	p.mu.Unlock()
@@ -227,16 +251,25 @@ func (p *Pool) InputDir(tenant string) (string, error) {
 	if tenant == "" || tenant == "." || tenant == ".." || filepath.Base(tenant) != tenant {
 		return "", fmt.Errorf("%w: %q", ErrTenant, tenant)
 	}
-	dir, err := filepath.Abs(filepath.Join(p.config.Dir, inputFolder, tenant))
-	if err != nil {
-		return "", err
-	}
+	dir := filepath.Join(p.inputs, tenant)
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // RunSeries runs an image as several tasks, one after the other in the tenant's
-// worker: see worker.RunSeries.
+// worker: see worker.RunSeries. A task that an earlier process has begun goes on
+// where it is.
 func (p *Pool) RunSeries(ctx context.Context, tenant string, image Image, tasks []worker.Task, ended func(i int, o task.Outcome), back func(from, to int)) {
+	i, a := p.firstAdopted(tenant, tasks)
+	if a != nil && max(i, 1) < len(tasks) {
+		back(max(i, 1), len(tasks))
+		tasks = tasks[:max(i, 1)]
+	}
+	if a != nil && i == 0 {
+		if o, ok := p.runAdopted(ctx, a, tasks[0]); ok {
+			ended(0, o)
+			return
+		}
+	}
 	c, err := p.join(ctx, tenant)
 	if err != nil {
 		for i := range tasks {

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == worker.ChildCommand {
 		os.Exit(worker.Main(context.Background()))
 	}
+	if dir := os.Getenv(firstVariable); dir != "" {
+		os.Exit(firstMain(dir))
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -49,7 +52,7 @@ func open(t *testing.T, change func(*Config)) *Pool {
 
 func guest(t *testing.T, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "..", "runtime", "worker", "testdata", name+".wasm"))
+	b, err := os.ReadFile(guestFile(name))
 	if err != nil {
 		t.Fatal(err)
 	}
