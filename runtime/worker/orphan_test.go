@@ -458,6 +458,24 @@ func TestOrphanEnds(t *testing.T) {
 	}
 }
 
+// TestKeptOutput: a task whose output is too much to be kept is counted.
+func TestKeptOutput(t *testing.T) {
+	t.Parallel()
+	cache := openTestCache(t, nil)
+	img := testImage(t, cache, "cat")
+	for n, want := range map[int]float64{tapeBytesMax: 0, tapeBytesMax + 1: 1} {
+		w := openTestWorker(t, cache, func(c *Config) {
+			c.OrphanDir, c.OrphanMax, c.Registerer = t.TempDir(), time.Minute, cache.config.Registerer
+		})
+		stdin := Streams{Stdin: bytes.NewReader(stdinOf(n))}
+		before := metric(t, cache, "dugnad_worker_limit_reached_total")
+		w.RunSeries(t.Context(), img, []Task{{Key: "a", Streams: stdin}}, func(_ int, o task.Outcome) { wantKind(t, o, task.Exited) }, nil)
+		if got := metric(t, cache, "dugnad_worker_limit_reached_total") - before; got != want {
+			t.Errorf("after %d bytes of output the limit was reached %v times, want %v", n, got, want)
+		}
+	}
+}
+
 // TestAdoptOtherVersion: a child that speaks another version of the protocol is
 // ended, which is no error.
 func TestAdoptOtherVersion(t *testing.T) {

@@ -31,8 +31,10 @@ type run struct {
 	outputs [2]outlet // stdout, stderr
 	input   *inlet    // nil without stdin
 	// keyed says that the child keeps the task for a later parent.
-	keyed  bool
-	output uint64 // bytes of output so far; the reading goroutine's own
+	keyed bool
+	// streamed is how much has come of stdout and stderr; the reading goroutine's own.
+	streamed [2]int
+	output   uint64 // bytes of output so far; the reading goroutine's own
 	// stayed tells that the child was killed because this task did not end.
 	stayed             atomic.Int32
 	mu                 sync.Mutex
@@ -101,6 +103,7 @@ func (r *run) handle(f frame) error {
 		if r.output += uint64(len(f.payload)); r.output > r.limits.OutputBytes {
 			return fmt.Errorf("%w: task %d wrote %d bytes, its limit is %d", ErrProtocol, f.id, r.output, r.limits.OutputBytes)
 		}
+		r.note(int(f.kind-frameStdout), len(f.payload))
 		return r.outputs[f.kind-frameStdout].arrive(f.payload)
 	case frameStdinCredit:
 		n, err := f.credit()
@@ -139,6 +142,14 @@ func (r *run) handle(f frame) error {
 		r.finish(o)
 	}
 	return nil
+}
+
+// note counts a stream, and that it has become too long for the child to keep.
+func (r *run) note(stream, bytes int) {
+	was := r.streamed[stream]
+	if r.streamed[stream] += bytes; r.keyed && was <= tapeBytesMax && was+bytes > tapeBytesMax {
+		r.worker.metrics.limitReached("kept-output")
+	}
 }
 
 // ended reports whether the child has said how the task ended.
