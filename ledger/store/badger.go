@@ -28,6 +28,9 @@ const (
 	levelZeroStall  = 10
 )
 
+// compactorsPerDB is the least that Badger takes.
+const compactorsPerDB = 2
+
 // badgerOptions returns what both databases have in common. c are the compactors
 // of the one in dir.
 func (s *Store) badgerOptions(dir string, c *compactors) badger.Options {
@@ -36,7 +39,7 @@ func (s *Store) badgerOptions(dir string, c *compactors) badger.Options {
 		WithDetectConflicts(false).
 		WithMemTableSize(s.config.MemTableBytes).
 		WithNumMemtables(2).
-		WithNumCompactors(2).
+		WithNumCompactors(compactorsPerDB).
 		WithNumLevelZeroTables(levelZeroTables).
 		WithNumLevelZeroTablesStall(levelZeroStall).
 		WithValueThreshold(ValueBytesMax + 1).
