@@ -67,8 +67,14 @@ func (f *function) straightLoop(in *wasm.Instr) (s straightLoop, ok bool) {
 }
 
 // operands returns by how much an instruction changes the number of operands, and
-// whether it may be repeated: it must neither open nor close a block, nor call.
+// whether it may be repeated: it must neither open nor close a block, nor call,
+// nor cost by a length.
 func operands(in *wasm.Instr) (change int, straight bool) {
+	switch in.Op {
+	case wasm.OpMemoryGrow, wasm.OpMemoryFill, wasm.OpMemoryCopy, wasm.OpMemoryInit, wasm.OpDataDrop,
+		wasm.OpTableInit, wasm.OpTableCopy, wasm.OpTableFill:
+		return 0, false
+	}
 	if !in.Info.Special {
 		return len(in.Info.Results) - len(in.Info.Params), true
 	}

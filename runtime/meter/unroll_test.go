@@ -243,3 +243,20 @@ func TestRepeatedCodeIsBounded(t *testing.T) {
 		t.Errorf("%d of %d loops are repeated", r.Unrolled, loops)
 	}
 }
+
+// TestLengthsInLoopsAreCharged fills and grows memory in loops that are short
+// enough to be repeated.
+func TestLengthsInLoopsAreCharged(t *testing.T) {
+	const rest = "local.get 0\ni32.const 1\ni32.sub\nlocal.tee 0\nbr_if 0\nend\nend\n"
+	for code, least := range map[string]int64{
+		"i32.const 0\ni32.const 1\ni32.const 65536\nmemory.fill\n": 65536 / meter.BytesPerFuel,
+		"i32.const 0\ni32.const 8\ni32.const 65528\nmemory.copy\n": 65528 / meter.BytesPerFuel,
+		"i32.const 1\nmemory.grow\ndrop\n":                         meter.PageFuel,
+	} {
+		const rounds = 10
+		h := newHost(t, compiler(), wasmtest.Assemble("memory 1 100\nfunc \"run\" (i32) -> ()\nloop\n"+code+rest))
+		if _, fuel, err := h.call("run", rounds); err != nil || fuel < rounds*least {
+			t.Errorf("%q took fuel %d in %d rounds, at least %d each expected: %v", code, fuel, rounds, least, err)
+		}
+	}
+}
