@@ -86,8 +86,8 @@ type cost struct {
 }
 
 // What is compiled is the metered module: see meter. It charges every block,
-// stores its counter around calls, makes two loops of one with a check and a
-// refill between them, and wraps the body.
+// passes its counter through calls, makes two loops of one with a check and a
+// refill between them, and puts a function before each exported one.
 const (
 	meterBlockInstrs = 4
 	meterCallInstrs  = 4
@@ -100,6 +100,13 @@ const (
 
 // constant books a constant expression, for which the compiler searches the imports.
 func (k *cost) constant(imports int) { k.consts += 200 + float64(imports) }
+
+// front books a function that the meter puts between one of type t and whoever
+// does not know of the counter: it pushes the parameters and calls.
+func (k *cost) front(t *funcType) {
+	moved := float64(len(t.params) + len(t.results))
+	k.consts += nsFunction + nsBlock + nsInstr*(meterFuncInstrs+meterCallInstrs+moved*5)
+}
 
 // begin starts the estimate of a function.
 func (k *cost) begin(c *checker, locals int) {

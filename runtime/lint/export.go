@@ -98,6 +98,9 @@ func (c *checker) readExportKind(r *wasm.Reader) error {
 	}
 	if kind == 0 {
 		c.declare(x)
+		if int(x) >= c.funcImports {
+			c.cost.front(&c.types[c.funcs[x]])
+		}
 	}
 	return nil
 }

@@ -113,6 +113,7 @@ func (c *checker) readImport(r *wasm.Reader) error {
 			return err
 		}
 		c.funcs = append(c.funcs, x)
+		c.cost.front(&c.types[x]) // needed when a table holds it
 		c.funcImports++
 		c.report.ImportedFunctions++
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/dugnad/dugnad/runtime/internal/wasmtest"
+	"github.com/dugnad/dugnad/runtime/lint"
 	"github.com/dugnad/dugnad/runtime/meter"
 )
 
@@ -334,6 +335,98 @@ func TestStartFunctionIsLeftToTheHost(t *testing.T) {
 	}
 }
 
+// TestStatePassesThroughTablesAndHost calls functions of the module and of the
+// host through a table and through references that code makes; what the host
+// takes from the state must arrive, whichever way it was called.
+func TestStatePassesThroughTablesAndHost(t *testing.T) {
+	module := wasmtest.Assemble(`
+		import "env" "burn fuel" (i32 i32) -> (i32)
+		table 3
+		elem 0 0 1
+		func "own" (i32 i32) -> (i32)
+		  local.get 0
+		  local.get 1
+		  i32.sub
+		end
+		func "run" (i32) -> (i32)
+		  i32.const 50
+		  i32.const 8
+		  local.get 0
+		  call_indirect 0 0
+		end
+		func "refer" (i32) -> (i32)
+		  i32.const 2
+		  ref.func 2
+		  table.set 0
+		  local.get 0
+		  i32.const 2
+		  call_indirect 1 0
+		end
+		func "refer to host" () -> (i32)
+		  i32.const 2
+		  ref.func 0
+		  table.set 0
+		  i32.const 1
+		  i32.const 2
+		  i32.const 2
+		  call_indirect 0 0
+		end
+		func "direct" () -> (i32)
+		  i32.const 1
+		  i32.const 2
+		  call 0
+		end`)
+	for _, config := range []wazero.RuntimeConfig{compiler(), interpreter()} {
+		h := newHost(t, config, module)
+		for _, c := range []struct {
+			name string
+			args []uint64
+			want uint64
+			fuel int64
+		}{
+			{"run", []uint64{0}, 0, burnFuel},
+			{"run", []uint64{1}, 42, 0},
+			{"refer", []uint64{0}, 0, burnFuel},
+			{"refer", []uint64{1}, 42, 0},
+			{"direct", nil, 0, burnFuel},
+			{"refer to host", nil, 0, burnFuel},
+			{"run", []uint64{2}, 0, burnFuel},
+		} {
+			got, fuel, err := h.call(c.name, c.args...)
+			if err != nil || got[0] != c.want || fuel/burnFuel != c.fuel/burnFuel {
+				t.Errorf("%s%v = %v with fuel %d, %v; want %d with %d", c.name, c.args, got, fuel, err, c.want, c.fuel)
+			}
+		}
+		if _, _, err := h.call("refer", 2); trap(err) != "wasm error: indirect call type mismatch" {
+			t.Errorf("a function of another type: %v", err)
+		}
+	}
+}
+
+// TestWidestSignature has as many parameters and results as lint allows, and
+// the state besides.
+func TestWidestSignature(t *testing.T) {
+	params, results := strings.Repeat(" i64", 255), strings.Repeat(" i64", 64)
+	var pushed strings.Builder
+	for i := range 255 {
+		pushed.WriteString("local.get " + strconv.Itoa(i) + "\n")
+	}
+	module := wasmtest.Assemble("func (" + params + ") -> (" + results + ")\n" +
+		strings.Repeat("local.get 254\n", 64) + "end\n" +
+		"func \"run\" (" + params + ") -> (" + results + ")\n" + pushed.String() + "call 0\nend\n")
+	if _, err := lint.Check(module, lint.Default()); err != nil {
+		t.Fatal(err)
+	}
+	args := make([]uint64, 255)
+	args[254] = 7
+	for _, config := range []wazero.RuntimeConfig{compiler(), interpreter()} {
+		got, _, err := newHost(t, config, module).call("run", args...)
+		if err != nil || len(got) != 64 || got[0] != 7 || got[63] != 7 {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+}
+
 // TestNamesFollow checks the name section through a stack trace.
 func TestNamesFollow(t *testing.T) {
 	module := wasmtest.Assemble(`
@@ -346,7 +439,7 @@ func TestNamesFollow(t *testing.T) {
 	module = append(module, "\x00\x14\x04name\x01\x0d\x02\x00\x05inner\x01\x03run"...)
 	h := newHost(t, compiler(), module)
 	_, _, err := h.call("run")
-	if err == nil || !strings.Contains(err.Error(), ".inner()") || !strings.Contains(err.Error(), ".run()") {
+	if err == nil || !strings.Contains(err.Error(), ".inner(") || !strings.Contains(err.Error(), ".run(") {
 		t.Errorf("stack does not name inner and run: %v", err)
 	}
 	if !meter.IsHelper("dugnad_meter.memory_fill") || meter.IsHelper("inner") {

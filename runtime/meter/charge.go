@@ -7,127 +7,141 @@ import (
 	"github.com/dugnad/dugnad/runtime/internal/wasm"
 )
 
-// get and set move the state between the operand stack and where the function
-// keeps it.
-func (f *function) get(c *code) {
-	if f.kept {
-		c.opU32(wasm.OpLocalGet, f.saved)
-	} else {
-		c.opU32(wasm.OpGlobalGet, f.state)
-	}
-}
+// get and set move the state between the operand stack and the parameter that
+// holds it.
+func (f *function) get(c *code) { c.opU32(wasm.OpLocalGet, f.state) }
+func (f *function) set(c *code) { c.opU32(wasm.OpLocalSet, f.state) }
 
-func (f *function) set(c *code) {
-	if f.kept {
-		c.opU32(wasm.OpLocalSet, f.saved)
-	} else {
-		c.opU32(wasm.OpGlobalSet, f.state)
-	}
-}
-
-// store and load move a kept state to the global and back, around whatever
-// reads or changes it there.
-func (f *function) store(c *code) {
-	if f.kept {
-		c.opU32(wasm.OpLocalGet, f.saved)
-		c.opU32(wasm.OpGlobalSet, f.state)
-	}
-}
-
-func (f *function) load(c *code) {
-	if f.kept {
-		c.opU32(wasm.OpGlobalGet, f.state)
-		c.opU32(wasm.OpLocalSet, f.saved)
-	}
-}
-
-func (f *function) refillCall(c *code) {
-	f.store(c)
-	c.opU32(wasm.OpCall, f.refill())
-	f.load(c)
-}
-
-// flush writes the segment with its charge and begins the next one.
-func (f *function) flush(next segmentKind) {
-	switch f.kind {
-	case segmentEntry:
-		f.entry()
-	case segmentLoop:
-		f.negative(&f.out)
-		f.out.opU32(wasm.OpBrIf, 1)
-		f.result.Checks++
-		f.charge()
-	case segmentCheck:
-		f.negative(&f.out)
-		f.out.op(wasm.OpIf)
-		f.out.byte(blockVoid)
-		f.refillCall(&f.out)
-		f.out.op(wasm.OpEnd)
-		f.result.Checks++
-		f.charge()
-	case segmentPlain:
-		f.charge()
-	}
-	f.out = append(f.out, f.segment...)
-	f.segment, f.segmentFuel, f.kind = f.segment[:0], 0, next
-	if next == segmentCheck {
-		f.unchecked = 0
-	}
-}
-
-// charge takes the segment's fuel off the state.
-func (f *function) charge() {
-	if f.segmentFuel == 0 {
-		return
-	}
-	f.result.Charges++
+// use pushes the state for somebody who looks at it: the segment is charged by
+// then.
+func (f *function) use() {
 	f.get(&f.out)
-	f.out.i64Const(int64(f.segmentFuel))
-	f.out.op(wasm.OpI64Sub)
+	s := f.segment()
+	s.calls = true
+	if f.payable(s) {
+		s.late = true
+		f.points = append(f.points, point{at: len(f.out), segment: f.current, kind: pointUse})
+	}
+}
+
+// payable reports whether the charge of a segment may still be written at its
+// first use of the state. Until then nobody sees that it was not.
+func (f *function) payable(s *segment) bool {
+	return !s.late && (s.kind != segmentEntry || !f.checked)
+}
+
+// stateCall calls a function that takes the state last and returns it last.
+func (f *function) stateCall(index uint32) {
+	f.use()
+	f.out.opU32(wasm.OpCall, index)
 	f.set(&f.out)
 }
 
-// negative pushes whether the fuel in the state is below zero.
-func (f *function) negative(c *code) {
+// hostCall calls a function of the host, which finds the state in the global
+// and may leave another there.
+func (f *function) hostCall(index uint32) {
+	f.use()
+	f.out.opU32(wasm.OpGlobalSet, f.global)
+	f.out.opU32(wasm.OpCall, index)
+	f.out.opU32(wasm.OpGlobalGet, f.global)
+	f.set(&f.out)
+}
+
+func (f *function) refillCall(c *code) {
+	f.get(c)
+	c.opU32(wasm.OpCall, f.helper(helperRefill))
+	f.set(c)
+}
+
+// write puts the charges and checks into what has been written, in w.body.
+func (f *function) write() {
+	f.flow.settle()
+	c, done := f.body[:0], 0
+	for _, p := range f.points {
+		c = append(c, f.out[done:p.at]...)
+		done = p.at
+		switch p.kind {
+		case pointHead:
+			f.head(&c, p.segment)
+		case pointUse:
+			f.take(&c, int64(f.flow.charge(p.segment)))
+		case pointLeave:
+			f.take(&c, -f.frame<<32)
+		case pointUseLeave:
+			f.take(&c, int64(f.flow.charge(p.segment))-f.frame<<32)
+		}
+	}
+	f.body = append(c, f.out[done:]...)
+}
+
+// head writes what precedes a segment.
+func (f *function) head(c *code, i int32) {
+	s := &f.flow.segments[i]
+	switch s.kind {
+	case segmentEntry:
+		if f.checked {
+			f.entry(c, int64(f.flow.charge(i)))
+			return
+		}
+	case segmentLoop:
+		f.compare(c, opI32LtS)
+		c.opU32(wasm.OpBrIf, 1)
+	case segmentCheck:
+		f.compare(c, opI32GeS)
+		f.refillUnless(c)
+	}
+	if fuel := int64(f.flow.charge(i)); fuel != 0 && !s.late {
+		f.get(c)
+		f.take(c, fuel)
+		f.set(c)
+	}
+}
+
+// take subtracts from the state on the stack.
+func (f *function) take(c *code, amount int64) {
+	if amount == 0 {
+		return
+	}
+	if int32(amount) != 0 {
+		f.result.Charges++
+	}
+	c.i64Const(amount)
+	c.op(wasm.OpI64Sub)
+}
+
+// compare compares the fuel in the state with zero.
+func (f *function) compare(c *code, op wasm.Opcode) {
+	f.result.Checks++
 	f.get(c)
 	c.op(opI32WrapI)
 	c.i32Const(0)
-	c.op(opI32LtS)
+	c.op(op)
 }
 
 // signBits are those of both halves of a state.
 const signBits = math.MinInt64 | 1<<31
 
-// entry charges the first segment and the frame, and checks both when the
-// function has to.
-func (f *function) entry() {
-	if !f.checked && !f.kept {
-		f.charge()
-		return
-	}
-	f.out.opU32(wasm.OpGlobalGet, f.state)
-	if cost := f.frame<<32 + int64(f.segmentFuel); cost != 0 {
-		f.result.Charges++
-		f.out.i64Const(cost)
-		f.out.op(wasm.OpI64Sub)
-	}
-	if !f.checked {
-		f.out.opU32(wasm.OpLocalSet, f.saved)
-		return
+// entry charges the first segment and the frame, and checks both.
+func (f *function) entry(c *code, fuel int64) {
+	f.get(c)
+	if cost := f.frame<<32 + fuel; cost != 0 {
+		f.take(c, cost)
+		c.opU32(wasm.OpLocalTee, f.state)
 	}
 	f.result.Checks++
-	f.out.opU32(wasm.OpLocalTee, f.saved)
-	if !f.kept {
-		f.out.opU32(wasm.OpGlobalSet, f.state)
-		f.out.opU32(wasm.OpLocalGet, f.saved)
-	}
-	f.out.i64Const(signBits)
-	f.out.op(opI64And)
-	f.out.i64Const(0)
-	f.out.op(opI64Ne, wasm.OpIf)
-	f.out.byte(blockVoid)
-	f.refillCall(&f.out)
-	f.out.op(wasm.OpEnd)
+	c.i64Const(signBits)
+	c.op(opI64And, opI64Eqz)
+	f.refillUnless(c)
+}
+
+// refillUnless calls the host when the condition on the stack is false. The
+// engine lays code out in order: what hardly ever runs stands in the else.
+func (f *function) refillUnless(c *code) {
+	c.op(wasm.OpIf)
+	c.byte(blockVoid)
+	c.op(wasm.OpElse)
+	f.refillCall(c)
+	c.op(wasm.OpEnd)
 }
 
 // straight writes an instruction that neither opens, closes nor leaves a
@@ -137,12 +151,19 @@ func (f *function) straight(in *wasm.Instr) error {
 	case wasm.OpCall:
 		f.call(in)
 	case wasm.OpCallIndirect:
-		f.store(&f.segment)
-		f.copy(in)
-		f.load(&f.segment)
-		f.returned()
+		f.callIndirect(in)
+	case wasm.OpLocalGet, wasm.OpLocalSet, wasm.OpLocalTee:
+		if in.X < f.state {
+			f.copy(in)
+		} else {
+			f.out.opU32(in.Op, in.X+1)
+		}
 	case wasm.OpRefFunc:
-		f.segment.opU32(in.Op, f.shift(in.X))
+		x, err := f.declare(in.X)
+		if err != nil {
+			return err
+		}
+		f.out.opU32(in.Op, x)
 	case wasm.OpMemoryGrow:
 		f.helperCall(helperGrow)
 	case wasm.OpMemoryFill:
@@ -168,12 +189,27 @@ func (f *function) straight(in *wasm.Instr) error {
 }
 
 func (f *function) call(in *wasm.Instr) {
-	f.store(&f.segment)
-	f.segment.opU32(in.Op, f.shift(in.X))
-	f.load(&f.segment)
-	if in.X >= f.importedFuncs {
-		f.returned()
+	if in.X < f.importedFuncs {
+		f.hostCall(in.X)
+		return
 	}
+	f.stateCall(f.shift(in.X))
+	if f.shapes[in.X-f.importedFuncs].checked {
+		f.unchecked = 0
+	}
+	f.returned()
+}
+
+// callIndirect puts the state below the entry's number, which is on top of the
+// stack.
+func (f *function) callIndirect(in *wasm.Instr) {
+	f.out.opU32(wasm.OpLocalSet, f.entryLocal)
+	f.use()
+	f.out.opU32(wasm.OpLocalGet, f.entryLocal)
+	f.out.opU32(in.Op, f.withState(in.X))
+	f.out.u32(in.Y)
+	f.set(&f.out)
+	f.returned()
 }
 
 // returned notes that the callee may have burnt fuel without a check, and that
@@ -182,11 +218,7 @@ func (f *function) returned() {
 	f.unchecked = max(f.unchecked, checkEvery-afterCall)
 }
 
-func (f *function) helperCall(h helper) {
-	f.store(&f.segment)
-	f.segment.opU32(wasm.OpCall, f.helpers.index(h))
-	f.load(&f.segment)
-}
+func (f *function) helperCall(h helper) { f.stateCall(f.helper(h)) }
 
 // growTable writes table.grow behind a host function that may turn the number
 // of entries, which is on top of the stack, into one that cannot be had.
@@ -194,11 +226,9 @@ func (f *function) growTable(in *wasm.Instr) error {
 	if int(in.X) >= len(f.tableMax) {
 		return fmt.Errorf("table %d of %d", in.X, len(f.tableMax))
 	}
-	f.segment.opU32(wasm.OpTableSize, in.X)
-	f.segment.i32Const(int32(f.tableMax[in.X]))
-	f.store(&f.segment)
-	f.segment.opU32(wasm.OpCall, f.tableGrow())
-	f.load(&f.segment)
+	f.out.opU32(wasm.OpTableSize, in.X)
+	f.out.i32Const(int32(f.tableMax[in.X]))
+	f.hostCall(f.tableGrow())
 	f.copy(in)
 	return nil
 }

@@ -78,7 +78,8 @@ const (
 	opI32LtU   wasm.Opcode = 0x49
 	opI32GtU   wasm.Opcode = 0x4b
 	opI32LeU   wasm.Opcode = 0x4d
-	opI64Ne    wasm.Opcode = 0x52
+	opI32GeS   wasm.Opcode = 0x4e
+	opI64Eqz   wasm.Opcode = 0x50
 	opI64GtU   wasm.Opcode = 0x56
 	opI64And   wasm.Opcode = 0x83
 	opI64Shl   wasm.Opcode = 0x86

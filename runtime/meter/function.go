@@ -14,50 +14,74 @@ type label struct {
 	at int
 	// targeted is set when a branch to its end has been written.
 	targeted bool
-	// plain is set for a loop with parameters, which is written without the
-	// refill outside.
-	plain bool
+	// kind tells how a loop is written.
+	kind loopKind
 	// unchecked is the largest fuel since a check at any branch to its end,
 	// and for an if also at its condition.
 	unchecked int
 	// void is set when branches to it carry no operands.
 	void bool
+	// to is the junction that branches to it lead to, from that behind the
+	// condition of an if.
+	to, from int32
+	// loop is the number of loops open inside of a loop, bound the fuel since a
+	// check that a branch to it may have burnt.
+	loop  int32
+	bound int
 }
 
-// segmentKind says what precedes a straight piece of code.
-type segmentKind int
+// point is a place in what has been written where code is put in when the
+// charges are known.
+type point struct {
+	at      int
+	segment int32
+	kind    pointKind
+}
+
+// pointKind tells what is put in.
+type pointKind uint8
 
 const (
-	segmentPlain segmentKind = iota
-	segmentEntry
-	segmentLoop
-	segmentCheck
+	// pointHead is the beginning of a segment: its check and its charge.
+	pointHead pointKind = iota
+	// pointUse is behind the first push of the state in a segment: its charge.
+	pointUse
+	// pointLeave is behind the push of the state that is returned: without the
+	// frame. pointUseLeave is the same where the segment has not been charged.
+	pointLeave
+	pointUseLeave
 )
 
-// function rewrites one body. Straight code is collected in segment, because
-// its charge stands before it and is known at its end.
+// function rewrites one body. It is written without charges and checks first.
 type function struct {
 	*rewriter
 	shape
 	out    code
 	labels []label
+	points []point
+	// current is the segment that is being written.
+	current int32
+	// loopDepth is the number of open loops.
+	loopDepth int32
+	// kind and tail tell of the loop that comes next how it is written, and
+	// the most fuel between its last check and a branch back.
+	kind loopKind
+	tail int
 	// depth is the number of open blocks in what has been written.
 	depth int
-	// kept is set when the state lives in the local saved, otherwise saved is
-	// scratch for the check at entry.
-	kept  bool
-	saved uint32
+	// state is the parameter that holds the state, behind the function's own.
+	state uint32
+	// entryLocal is a scratch local that holds the number of a table entry, in
+	// a function with an indirect call.
+	entryLocal uint32
 	// frame is what the function takes off the stack; 0 when it is not counted.
 	frame int64
 	// checked is set when the function compares the state at its entry.
 	checked bool
 	// wrapped is set when a block around the whole body leads to the code that
-	// gives the frame back and stores the state.
+	// gives the frame back and returns the state.
 	wrapped bool
 
-	segment     code
-	segmentFuel int
-	kind        segmentKind
 	// unchecked bounds the fuel since the last check on any path to here.
 	unchecked int
 
@@ -68,75 +92,80 @@ type function struct {
 }
 
 // function rewrites a body into w.body.
-func (w *rewriter) function(r wasm.Reader, t signature) error {
-	from := r.Offset()
-	groups, err := r.U32()
-	if err != nil {
-		return err
+func (w *rewriter) function(b *body, t signature) error {
+	f := &function{
+		rewriter: w, shape: b.shape, out: w.draft[:0], points: w.points[:0], labels: w.labels[:0],
+		state: uint32(len(t.params)), entryLocal: uint32(b.locals) + 1,
 	}
-	groupsAt := r.Offset()
-	locals := uint64(len(t.params))
-	for range groups {
-		n, err := r.U32()
-		if err != nil {
-			return err
-		}
-		if _, err := r.ValType(); err != nil {
-			return err
-		}
-		locals += uint64(n)
+	f.plan(b.locals)
+	groups := b.groups
+	if b.indirect {
+		groups++
 	}
-	if locals >= 1<<31 {
-		return fmt.Errorf("%d locals at offset %#x", locals, from)
+	f.out.u32(groups)
+	f.out = append(f.out, w.bytes[b.groupsAt:b.code.Offset()]...)
+	if b.indirect {
+		f.out.byte(1, byte(wasm.I32))
 	}
-	s, err := w.scanBody(r, len(t.results))
-	if err != nil {
-		return err
-	}
-	f := &function{rewriter: w, shape: s, out: w.body[:0], saved: uint32(locals), segment: w.segment[:0]}
-	f.plan(locals)
-	f.out.u32(groups + 1)
-	f.out = append(f.out, w.bytes[groupsAt:r.Offset()]...)
-	f.out.byte(1, byte(wasm.I64))
-	f.begin(t, locals)
+	f.begin(t, b.locals)
+	r := b.code
 	var in wasm.Instr
 	for r.Len() > 0 {
+		if !f.dead && len(f.labels) > 0 {
+			f.plain(&r)
+		}
 		if err := r.Next(&in); err != nil {
 			return err
 		}
-		if in.Start < f.resume {
-			continue
+		if in.Op == wasm.OpLoop && !f.dead {
+			f.kind, f.tail = f.loopKind(&in, r)
 		}
 		if err := f.instr(&in); err != nil {
 			return fmt.Errorf("%w at offset %#x", err, in.Start)
 		}
+		r.Skip(f.resume - r.Offset())
 	}
-	w.body, w.segment = f.out, f.segment
+	w.draft, w.points, w.labels = f.out, f.points, f.labels
+	f.write()
 	return nil
 }
 
-// plan decides what the function keeps and checks.
+// plan decides what the function checks.
 func (f *function) plan(locals uint64) {
 	size := f.frameSize(locals)
-	f.kept = f.loops
-	f.checked = f.calls || f.fuel+LocalsCost(locals) > leafFuel
 	if f.calls || size > leafFrameBytes {
 		f.frame = int64(min(size, 1<<30))
-		f.checked = true
 	}
-	f.wrapped = f.kept || f.frame > 0
+	f.checked = f.checks(locals)
+	f.wrapped = f.exits
 }
 
 func (f *function) begin(t signature, locals uint64) {
-	fn := label{op: wasm.OpEnd, void: len(t.results) == 0}
+	f.flow.reset()
+	fn := label{op: wasm.OpEnd, void: len(t.results) == 0, to: f.flow.junction()}
+	f.flow.at(fn.to).exact = true
 	if f.wrapped {
 		f.out.op(wasm.OpBlock)
 		f.blockType(&f.out, t.results)
 		f.depth, fn.at = 1, 1
 	}
 	f.labels = append(f.labels, fn)
-	f.kind = segmentEntry
-	f.segmentFuel = int(min(LocalsCost(locals), 1<<20))
+	f.next(segmentEntry, f.flow.junction())
+	f.segment().fuel = int32(min(LocalsCost(locals), 1<<20))
+	if f.checked {
+		f.flow.at(f.segment().out).entry = true
+	}
+}
+
+func (f *function) segment() *segment { return &f.flow.segments[f.current] }
+
+// next begins a segment here, behind a junction.
+func (f *function) next(kind segmentKind, in int32) {
+	f.current = f.flow.add(kind, in)
+	f.points = append(f.points, point{at: len(f.out), segment: f.current})
+	if kind == segmentCheck || kind == segmentLoop {
+		f.unchecked = 0
+	}
 }
 
 // instr writes one instruction.
@@ -144,20 +173,23 @@ func (f *function) instr(in *wasm.Instr) error {
 	if len(f.labels) == 0 {
 		return fmt.Errorf("instruction behind the end")
 	}
-	if f.dead && f.skipped(in.Op) {
+	if f.dead && skipDead(in.Op, &f.skip) {
 		return nil
 	}
 	f.spend(int(costs[in.Op]))
 	switch in.Op {
 	case wasm.OpBlock:
 		f.copy(in)
-		f.push(label{op: in.Op, void: in.BlockKind == wasm.BlockVoid}, 1)
+		f.push(label{op: in.Op, to: f.flow.junction(), void: in.BlockKind == wasm.BlockVoid}, 1)
 	case wasm.OpLoop:
 		return f.loop(in)
 	case wasm.OpIf:
 		f.copy(in)
-		f.flush(segmentPlain)
-		f.push(label{op: in.Op, unchecked: f.unchecked, void: in.BlockKind == wasm.BlockVoid}, 1)
+		from := f.segment().out
+		f.push(label{
+			op: in.Op, unchecked: f.unchecked, from: from, to: f.flow.junction(), void: in.BlockKind == wasm.BlockVoid,
+		}, 1)
+		f.next(segmentPlain, from)
 	case wasm.OpElse:
 		f.otherwise()
 	case wasm.OpEnd:
@@ -168,6 +200,7 @@ func (f *function) instr(in *wasm.Instr) error {
 		f.leave()
 	case wasm.OpUnreachable:
 		f.copy(in)
+		f.segment().trap = true
 		f.die()
 	default:
 		return f.straight(in)
@@ -175,19 +208,19 @@ func (f *function) instr(in *wasm.Instr) error {
 	return nil
 }
 
-// skipped consumes an instruction of dead code; it reports false for the one
-// that ends it.
-func (f *function) skipped(op wasm.Opcode) bool {
+// skipDead consumes an instruction of dead code, in which skip blocks are open;
+// it reports false for the one that ends it.
+func skipDead(op wasm.Opcode, skip *int) bool {
 	switch op {
 	case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
-		f.skip++
+		*skip++
 	case wasm.OpElse:
-		return f.skip > 0
+		return *skip > 0
 	case wasm.OpEnd:
-		if f.skip == 0 {
+		if *skip == 0 {
 			return false
 		}
-		f.skip--
+		*skip--
 	}
 	return true
 }
@@ -195,14 +228,14 @@ func (f *function) skipped(op wasm.Opcode) bool {
 // spend adds fuel to the segment, cutting it where a check is due.
 func (f *function) spend(fuel int) {
 	if f.unchecked+fuel > checkEvery {
-		f.flush(segmentCheck)
+		f.next(segmentCheck, f.segment().out)
 	}
-	f.segmentFuel += fuel
+	f.segment().fuel += int32(fuel)
 	f.unchecked += fuel
 }
 
 func (f *function) copy(in *wasm.Instr) {
-	f.segment = append(f.segment, f.bytes[in.Start:in.End]...)
+	f.out = append(f.out, f.bytes[in.Start:in.End]...)
 }
 
 // push opens a label after depth more blocks were written.
@@ -212,61 +245,20 @@ func (f *function) push(l label, depth int) {
 	f.labels = append(f.labels, l)
 }
 
-// loop writes a loop with its refill outside:
-//
-//	block done
-//	  loop outer
-//	    block cold
-//	      loop L
-//	        if the fuel is negative, branch to cold
-//	        …
-//	      end
-//	      br done
-//	    end cold
-//	    refill
-//	    br outer
-//	  end
-//	  unreachable
-//	end
-func (f *function) loop(in *wasm.Instr) error {
-	f.flush(segmentPlain)
-	f.result.Loops++
-	block := f.bytes[in.Start+1 : in.End]
-	if in.BlockKind == wasm.BlockIndex && len(f.module.types[in.X].params) > 0 {
-		f.out = append(f.out, f.bytes[in.Start:in.End]...)
-		f.push(label{op: in.Op, plain: true}, 1)
-		f.kind, f.unchecked = segmentCheck, 0
-		return nil
-	}
-	f.out.op(wasm.OpBlock)
-	f.out = append(f.out, block...)
-	f.out.op(wasm.OpLoop)
-	f.out.byte(blockVoid)
-	f.out.op(wasm.OpBlock)
-	f.out.byte(blockVoid)
-	f.out.op(wasm.OpLoop)
-	f.out = append(f.out, block...)
-	f.push(label{op: in.Op, void: true}, 4)
-	f.kind, f.unchecked = segmentLoop, 0
-	if s, ok := f.straightLoop(in); ok && f.afford(s) {
-		f.resume = s.to
-		return f.unroll(s)
-	}
-	return nil
-}
-
 func (f *function) otherwise() {
 	top := &f.labels[len(f.labels)-1]
-	f.flush(segmentPlain)
-	f.out.op(wasm.OpElse)
 	after := f.unchecked
 	if f.dead {
 		after = 0
+	} else {
+		f.flow.join(f.segment().out, top.to)
 	}
+	f.out.op(wasm.OpElse)
 	f.unchecked = top.unchecked
 	top.unchecked = after
 	top.op = wasm.OpElse
 	f.dead = false
+	f.next(segmentPlain, top.from)
 }
 
 func (f *function) end() {
@@ -275,54 +267,55 @@ func (f *function) end() {
 		f.unchecked = 0
 	}
 	f.labels = f.labels[:len(f.labels)-1]
+	if len(f.labels) == 0 {
+		f.finish()
+		return
+	}
 	join := top.targeted || f.dead
 	switch top.op {
 	case wasm.OpIf, wasm.OpElse:
 		join = true
 		f.unchecked = max(f.unchecked, top.unchecked)
+		if top.op == wasm.OpIf {
+			f.flow.join(top.from, top.to)
+		}
 	case wasm.OpLoop:
 		// Branches to a loop go to its start; only its own end leads on.
 		join = f.dead
+		top.to = f.flow.junction()
+		f.loopDepth--
 	default:
 		if top.targeted {
 			f.unchecked = max(f.unchecked, top.unchecked)
 		}
 	}
-	f.dead = false
-	if len(f.labels) == 0 {
-		f.finish()
-		return
-	}
-	// Where paths join, the code before the end is charged apart from the code
-	// behind it; otherwise the segment goes on.
-	to := &f.segment
-	if join {
-		f.flush(segmentPlain)
-		to = &f.out
-	}
-	to.op(wasm.OpEnd)
+	f.out.op(wasm.OpEnd)
 	f.depth--
-	if top.op == wasm.OpLoop && !top.plain {
-		to.opU32(wasm.OpBr, 2)
-		to.op(wasm.OpEnd)
-		f.refillCall(to)
-		to.opU32(wasm.OpBr, 0)
-		to.op(wasm.OpEnd, wasm.OpUnreachable, wasm.OpEnd)
-		f.depth -= 3
+	if top.op == wasm.OpLoop && top.kind == loopOutside {
+		f.endLoop()
 	}
+	// Where paths join, a segment begins; otherwise the one before goes on.
+	if join {
+		if !f.dead {
+			f.flow.join(f.segment().out, top.to)
+		}
+		f.next(segmentPlain, top.to)
+	}
+	f.dead = false
 }
 
-// finish ends the function: it gives the frame back and stores the state.
+// finish ends the function.
 func (f *function) finish() {
-	f.flush(segmentPlain)
-	if f.wrapped {
+	if !f.dead {
+		f.flow.at(f.segment().out).exact = true
+	}
+	switch {
+	case f.wrapped:
 		f.out.op(wasm.OpEnd)
 		f.get(&f.out)
-		if f.frame > 0 {
-			f.out.i64Const(f.frame << 32)
-			f.out.op(wasm.OpI64Add)
-		}
-		f.out.opU32(wasm.OpGlobalSet, f.state)
+		f.take(&f.out, -f.frame<<32)
+	case !f.dead:
+		f.leavePoint()
 	}
 	f.out.op(wasm.OpEnd)
 }
@@ -336,50 +329,90 @@ func (f *function) target(x uint32) (uint32, error) {
 	l := &f.labels[len(f.labels)-1-int(x)]
 	l.targeted = true
 	l.unchecked = max(l.unchecked, f.unchecked)
+	if l.op == wasm.OpLoop {
+		back := f.flow.at(f.segment().out)
+		back.exact = true
+		back.loops = max(back.loops, l.loop)
+	} else {
+		f.flow.join(f.segment().out, l.to)
+	}
 	return uint32(f.depth - l.at), nil
 }
 
 func (f *function) branch(in *wasm.Instr) error {
-	if in.Op != wasm.OpBrTable {
-		x, err := f.target(in.X)
-		if err != nil {
-			return err
-		}
-		f.segment.opU32(in.Op, x)
-		if in.Op == wasm.OpBrIf {
-			f.flush(segmentPlain)
-			return nil
-		}
-		f.die()
+	switch {
+	case in.Op == wasm.OpBrTable:
+		return f.branchTable(in)
+	case in.Op == wasm.OpBr && int(in.X) == len(f.labels)-1:
+		f.leave()
 		return nil
 	}
-	f.segment.opU32(in.Op, in.Labels)
-	r := wasm.NewReader(f.bytes, in.LabelsAt, in.End)
-	for range in.Labels + 1 {
-		x, err := r.U32()
-		if err == nil {
-			x, err = f.target(x)
-		}
-		if err != nil {
-			return err
-		}
-		f.segment.u32(x)
+	f.bound(in.X)
+	x, err := f.target(in.X)
+	if err != nil {
+		return err
+	}
+	f.out.opU32(in.Op, x)
+	if in.Op == wasm.OpBrIf {
+		f.next(segmentPlain, f.segment().out)
+		return nil
 	}
 	f.die()
 	return nil
 }
 
-func (f *function) leave() {
-	if f.wrapped {
-		f.segment.opU32(wasm.OpBr, uint32(f.depth-1))
-	} else {
-		f.segment.op(wasm.OpReturn)
+func (f *function) branchTable(in *wasm.Instr) error {
+	for pass := range 2 {
+		if pass == 1 {
+			f.out.opU32(in.Op, in.Labels)
+		}
+		r := wasm.NewReader(f.bytes, in.LabelsAt, in.End)
+		for range in.Labels + 1 {
+			x, err := r.U32()
+			if err == nil && pass == 0 {
+				f.bound(x)
+				continue
+			}
+			if err == nil {
+				x, err = f.target(x)
+			}
+			if err != nil {
+				return err
+			}
+			f.out.u32(x)
+		}
 	}
+	f.die()
+	return nil
+}
+
+// bound begins a segment with a check when a branch to label x would come to a
+// loop that has none with more fuel burnt than the loop reckons with.
+func (f *function) bound(x uint32) {
+	if int(x) >= len(f.labels) {
+		return
+	}
+	if l := &f.labels[len(f.labels)-1-int(x)]; l.op == wasm.OpLoop && f.unchecked > l.bound {
+		f.next(segmentCheck, f.segment().out)
+	}
+}
+
+func (f *function) leave() {
+	f.flow.at(f.segment().out).exact = true
+	f.leavePoint()
+	f.out.op(wasm.OpReturn)
 	f.die()
 }
 
-// die ends a segment after which the code is dead.
-func (f *function) die() {
-	f.flush(segmentPlain)
-	f.dead, f.skip = true, 0
+// leavePoint pushes the state that is returned.
+func (f *function) leavePoint() {
+	f.get(&f.out)
+	p := point{at: len(f.out), segment: f.current, kind: pointLeave}
+	if s := f.segment(); f.payable(s) {
+		s.late, p.kind = true, pointUseLeave
+	}
+	f.points = append(f.points, p)
 }
+
+// die ends a segment after which the code is dead.
+func (f *function) die() { f.dead, f.skip = true, 0 }

@@ -2,13 +2,16 @@ package meter
 
 import "github.com/dugnad/dugnad/runtime/internal/wasm"
 
-// helper is a function that the meter adds to a module that needs it.
+// helper is a function that the meter adds to a module that needs it. Each
+// takes the state as its last parameter and returns it as its last result.
 type helper int
 
 const (
+	// helperRefill asks the host for fuel, () → ().
+	helperRefill helper = iota
 	// helperGrow replaces memory.grow: (pages) → old size. It charges the
 	// pages that the memory grew by.
-	helperGrow helper = iota
+	helperGrow
 	// helperFill and helperCopy replace memory.fill and memory.copy: they
 	// charge by length, and split a long operation so that it can be stopped.
 	helperFill
@@ -21,34 +24,37 @@ const (
 	helperKinds
 )
 
-var helperNames = [helperKinds]string{"memory_grow", "memory_fill", "memory_copy", "charge_bytes", "charge_entries"}
+var helperNames = [helperKinds]string{"refill", "memory_grow", "memory_fill", "memory_copy", "charge_bytes", "charge_entries"}
 
-// helpers keeps which helpers a module needs, in the order of their first use.
-type helpers struct {
-	typeVoid, typeTableGrow, typeUnary, typeBulk uint32
-	// first is the function index of the first helper.
-	first uint32
-	list  []helper
+// helper returns the function index of a helper, adding it at its first use.
+func (w *rewriter) helper(k helper) uint32 {
+	if w.added.helpers[k] == 0 {
+		w.added.helpers[k] = 1 + w.addHelper(k)
+	}
+	return w.added.helpers[k] - 1
 }
 
-func (h *helpers) count() uint32 { return uint32(len(h.list)) }
-
-func (h *helpers) typeOf(k helper) uint32 {
-	if k == helperFill || k == helperCopy {
-		return h.typeBulk
+func (w *rewriter) addHelper(k helper) uint32 {
+	i32 := byte(wasm.I32)
+	var b code
+	var params, results []byte
+	switch k {
+	case helperRefill:
+		w.refillBody(&b)
+	case helperGrow:
+		params, results = []byte{i32}, []byte{i32}
+		w.growBody(&b)
+	case helperFill, helperCopy:
+		params = []byte{i32, i32, i32}
+		w.bulkBody(&b, k)
+	case helperBytes:
+		params, results = []byte{i32}, []byte{i32}
+		w.chargeBody(&b, 3)
+	case helperEntries:
+		params, results = []byte{i32}, []byte{i32}
+		w.chargeBody(&b, 0)
 	}
-	return h.typeUnary
-}
-
-// index returns the function index of a helper, adding it at its first use.
-func (h *helpers) index(k helper) uint32 {
-	for i, have := range h.list {
-		if have == k {
-			return h.first + uint32(i)
-		}
-	}
-	h.list = append(h.list, k)
-	return h.first + h.count() - 1
+	return w.added.add(helperNames[k], w.addStateType(params, results), b)
 }
 
 // chunkBytes is how much of a bulk memory operation runs between two checks:
@@ -60,46 +66,38 @@ const chunkBytes = 256 << 10
 // are far smaller.
 const lengthMax = 1 << 26
 
-func (w *rewriter) helperBodies(c *code) {
-	for _, k := range w.helpers.list {
-		var b code
-		switch k {
-		case helperGrow:
-			w.growBody(&b)
-		case helperFill, helperCopy:
-			w.bulkBody(&b, k)
-		case helperBytes:
-			w.chargeBody(&b, 3)
-		case helperEntries:
-			w.chargeBody(&b, 0)
-		}
-		c.u32(uint32(len(b)))
-		*c = append(*c, b...)
-	}
+func (w *rewriter) refillBody(b *code) {
+	b.byte(0)
+	b.opU32(wasm.OpLocalGet, 0)
+	b.opU32(wasm.OpGlobalSet, w.global)
+	b.opU32(wasm.OpCall, w.refill())
+	b.opU32(wasm.OpGlobalGet, w.global)
+	b.op(wasm.OpEnd)
 }
 
-// chargeAndCheck subtracts the i64 on the stack from the state and asks the
-// host when the slice is used up. tmp is an i64 local.
-func (w *rewriter) chargeAndCheck(b *code, tmp uint32) {
-	b.opU32(wasm.OpLocalSet, tmp)
-	b.opU32(wasm.OpGlobalGet, w.state)
-	b.opU32(wasm.OpLocalGet, tmp)
+// chargeAndCheck subtracts the i64 that push leaves on the stack from the state,
+// which the parameter of that number holds, and asks the host when the slice is
+// used up.
+func (w *rewriter) chargeAndCheck(b *code, state uint32, push func()) {
+	b.opU32(wasm.OpLocalGet, state)
+	push()
 	b.op(wasm.OpI64Sub)
-	b.opU32(wasm.OpLocalTee, tmp)
-	b.opU32(wasm.OpGlobalSet, w.state)
-	b.opU32(wasm.OpLocalGet, tmp)
+	b.opU32(wasm.OpLocalTee, state)
 	b.op(opI32WrapI)
 	b.i32Const(0)
-	b.op(opI32LtS, wasm.OpIf)
+	b.op(opI32GeS, wasm.OpIf)
 	b.byte(blockVoid)
-	b.opU32(wasm.OpCall, w.refill())
+	b.op(wasm.OpElse)
+	b.opU32(wasm.OpLocalGet, state)
+	b.opU32(wasm.OpCall, w.helper(helperRefill))
+	b.opU32(wasm.OpLocalSet, state)
 	b.op(wasm.OpEnd)
 }
 
 // growBody: r = memory.grow(n); if r ≠ -1, charge n pages, at most 65536.
 func (w *rewriter) growBody(b *code) {
-	const pages, old, tmp = 0, 1, 2
-	b.byte(2, 1, byte(wasm.I32), 1, byte(wasm.I64))
+	const pages, state, old = 0, 1, 2
+	b.byte(1, 1, byte(wasm.I32))
 	b.opU32(wasm.OpLocalGet, pages)
 	b.op(wasm.OpMemoryGrow)
 	b.byte(0)
@@ -108,29 +106,34 @@ func (w *rewriter) growBody(b *code) {
 	b.op(opI32Eq, wasm.OpIf)
 	b.byte(blockVoid)
 	b.i32Const(-1)
+	b.opU32(wasm.OpLocalGet, state)
 	b.op(wasm.OpReturn, wasm.OpEnd)
-	b.opU32(wasm.OpLocalGet, pages)
-	b.op(opI64ExtU)
-	b.i64Const(PageFuel)
-	b.op(wasm.OpI64Mul)
-	w.chargeAndCheck(b, tmp)
+	w.chargeAndCheck(b, state, func() {
+		b.opU32(wasm.OpLocalGet, pages)
+		b.op(opI64ExtU)
+		b.i64Const(PageFuel)
+		b.op(wasm.OpI64Mul)
+	})
 	b.opU32(wasm.OpLocalGet, old)
+	b.opU32(wasm.OpLocalGet, state)
 	b.op(wasm.OpEnd)
 }
 
 // chargeBody: charge min(n, lengthMax) >> shift, return n.
 func (w *rewriter) chargeBody(b *code, shift int32) {
-	const n, tmp = 0, 1
-	b.byte(1, 1, byte(wasm.I64))
+	const n, state = 0, 1
+	b.byte(0)
+	w.chargeAndCheck(b, state, func() {
+		b.opU32(wasm.OpLocalGet, n)
+		b.i32Const(lengthMax)
+		b.opU32(wasm.OpLocalGet, n)
+		b.i32Const(lengthMax)
+		b.op(opI32LtU, wasm.OpSelect)
+		b.i32Const(shift)
+		b.op(opI32ShrU, opI64ExtU)
+	})
 	b.opU32(wasm.OpLocalGet, n)
-	b.i32Const(lengthMax)
-	b.opU32(wasm.OpLocalGet, n)
-	b.i32Const(lengthMax)
-	b.op(opI32LtU, wasm.OpSelect)
-	b.i32Const(shift)
-	b.op(opI32ShrU, opI64ExtU)
-	w.chargeAndCheck(b, tmp)
-	b.opU32(wasm.OpLocalGet, n)
+	b.opU32(wasm.OpLocalGet, state)
 	b.op(wasm.OpEnd)
 }
 
@@ -141,20 +144,25 @@ func (w *rewriter) chargeBody(b *code, shift int32) {
 //	forwards, or backwards where a copy's ranges overlap that way:
 //	  charge and do one chunk at a time
 func (w *rewriter) bulkBody(b *code, k helper) {
-	const dst, src, n, step, tmp = 0, 1, 2, 3, 4
-	b.byte(2, 1, byte(wasm.I32), 1, byte(wasm.I64))
+	const dst, src, n, state, step = 0, 1, 2, 3, 4
+	b.byte(1, 1, byte(wasm.I32))
+	leave := func() {
+		b.opU32(wasm.OpLocalGet, state)
+		b.op(wasm.OpReturn, wasm.OpEnd)
+	}
 	whole := func() {
 		for _, x := range []uint32{dst, src, n} {
 			b.opU32(wasm.OpLocalGet, x)
 		}
 		w.bulkOp(b, k)
-		b.op(wasm.OpReturn, wasm.OpEnd)
+		leave()
 	}
 	charge := func(x uint32) {
-		b.opU32(wasm.OpLocalGet, x)
-		b.i32Const(3)
-		b.op(opI32ShrU, opI64ExtU)
-		w.chargeAndCheck(b, tmp)
+		w.chargeAndCheck(b, state, func() {
+			b.opU32(wasm.OpLocalGet, x)
+			b.i32Const(3)
+			b.op(opI32ShrU, opI64ExtU)
+		})
 	}
 	b.opU32(wasm.OpLocalGet, n)
 	b.i32Const(chunkBytes)
@@ -175,9 +183,10 @@ func (w *rewriter) bulkBody(b *code, k helper) {
 		b.op(opI32GtU, wasm.OpIf)
 		b.byte(blockVoid)
 		w.chunks(b, k, charge, true)
-		b.op(wasm.OpReturn, wasm.OpEnd)
+		leave()
 	}
 	w.chunks(b, k, charge, false)
+	b.opU32(wasm.OpLocalGet, state)
 	b.op(wasm.OpEnd)
 }
 
@@ -206,7 +215,7 @@ func (w *rewriter) beyondMemory(b *code, at, n uint32) {
 
 // chunks does the operation from one end, chunk by chunk, and consumes n.
 func (w *rewriter) chunks(b *code, k helper, charge func(uint32), backwards bool) {
-	const dst, src, n, step = 0, 1, 2, 3
+	const dst, src, n, step = 0, 1, 2, 4
 	b.op(wasm.OpLoop)
 	b.byte(blockVoid)
 	// step = min(n, chunk)

@@ -98,6 +98,13 @@ func openHost(config wazero.RuntimeConfig, module []byte) (*host, error) {
 	return h, nil
 }
 
+// burnImport is the name of an imported function that takes burnFuel from the
+// guest's state, as host functions of the sandbox do.
+const (
+	burnImport = "burn fuel"
+	burnFuel   = 1_000_000
+)
+
 // stubs satisfies every import of a function that is not the meter's with one
 // that returns zeros.
 func stubs(ctx context.Context, rt wazero.Runtime, c wazero.CompiledModule) error {
@@ -113,8 +120,15 @@ func stubs(ctx context.Context, rt wazero.Runtime, c wazero.CompiledModule) erro
 			builders[module] = rt.NewHostModuleBuilder(module)
 		}
 		results := len(f.ResultTypes())
-		zero := api.GoFunc(func(_ context.Context, stack []uint64) { clear(stack[:results]) })
-		builders[module].NewFunctionBuilder().WithGoFunction(zero, f.ParamTypes(), f.ResultTypes()).Export(name)
+		zero := api.GoModuleFunc(func(_ context.Context, m api.Module, stack []uint64) {
+			clear(stack[:results])
+			if name == burnImport {
+				state := m.ExportedGlobal(meter.StateExport).(api.MutableGlobal)
+				fuel, stack := meter.Unpack(state.Get())
+				state.Set(meter.Pack(fuel-burnFuel, stack))
+			}
+		})
+		builders[module].NewFunctionBuilder().WithGoModuleFunction(zero, f.ParamTypes(), f.ResultTypes()).Export(name)
 	}
 	for _, b := range builders {
 		if _, err := b.Instantiate(ctx); err != nil {

@@ -3,7 +3,7 @@ package meter
 // Version names the cost table and the way modules are rewritten. It is part
 // of every receipt and of every key of the code cache: another version may
 // give another fuel for the same run.
-const Version = 3
+const Version = 4
 
 // ReservedPrefix begins every name that the meter adds to a module. Lint
 // refuses modules that import or export a name with this prefix, so a guest
@@ -32,8 +32,8 @@ const (
 const (
 	// StateExport is a mutable i64 global, initially zero: see Pack. The host
 	// stores a state before the first call. Whenever a host function runs, and
-	// after a call has returned, it is exact; after a trap it may be as old as
-	// the last refill or call, so a trap is charged the whole slice.
+	// after a call has returned, it is exact; after a trap it is as old as the
+	// last refill or call of the host, so a trap is charged the whole slice.
 	StateExport = ReservedPrefix + ".state"
 	// StartExport is the module's start function, type () -> (), when it had
 	// one. It is no longer run by instantiation: the host calls it after

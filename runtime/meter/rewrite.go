@@ -46,17 +46,31 @@ type rewriter struct {
 	types      code // the added types
 	typeCount  uint32
 	resultOnly map[string]uint32 // results → index of an added type ()→results
+	// modified holds, for each of the module's types, 1 + the index of the type
+	// that takes and returns the state as well, or 0 when there is none yet.
+	modified []uint32
 
-	state   uint32 // the index of the state global
-	helpers helpers
+	shapes []body // of the module's own functions
+	global uint32 // the index of the state global
+	added  added
+	// declared holds the functions that code refers to, in the order of their
+	// first use.
+	declared    []uint32
+	declaredSet map[uint32]bool
 
 	// usesSegments is set when the code names a data segment: then they must
 	// keep their indices.
 	usesSegments bool
 	// unrollBytes is how much code may still be added by repeating loops.
 	unrollBytes int
-	// body and segment are buffers that functions reuse.
-	body, segment code
+	// body is the function that was rewritten last; draft, points and flow are
+	// what functions reuse.
+	body, draft code
+	points      []point
+	flow        flow
+	labels      []label
+	laps        []lapLabel
+	moved       []int
 }
 
 // Rewrite adds metering to a module that lint has accepted. The same module
@@ -68,14 +82,17 @@ func Rewrite(b []byte) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	w := &rewriter{module: m, state: m.globals, resultOnly: map[string]uint32{}}
+	w := &rewriter{
+		module: m, global: m.globals, resultOnly: map[string]uint32{}, modified: make([]uint32, len(m.types)),
+		declaredSet: map[uint32]bool{},
+	}
 	w.result.FunctionShift, w.result.FirstShifted = importCount, int(m.importedFuncs)
-	w.addTypes()
-	codeSection, empty, err := w.code()
+	w.begin()
+	bodies, err := w.code()
 	if err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrModule, err)
 	}
-	if err := w.assemble(codeSection, empty); err != nil {
+	if err := w.assemble(bodies); err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrModule, err)
 	}
 	w.result.StartFuel = w.startFuel()
@@ -104,14 +121,30 @@ func (w *rewriter) addType(params, results []byte) uint32 {
 	return uint32(len(w.module.types)) + w.typeCount - 1
 }
 
-// addTypes adds the types of the imports and helpers, in a fixed order.
-func (w *rewriter) addTypes() {
+// begin adds the types of the imports, and numbers what is to be added.
+func (w *rewriter) begin() {
 	i32 := byte(wasm.I32)
-	w.helpers.typeVoid = w.addType(nil, nil)
-	w.helpers.typeTableGrow = w.addType([]byte{i32, i32, i32}, []byte{i32})
-	w.helpers.typeUnary = w.addType([]byte{i32}, []byte{i32})
-	w.helpers.typeBulk = w.addType([]byte{i32, i32, i32}, nil)
-	w.helpers.first = w.importedFuncs + importCount + uint32(len(w.functionTypes))
+	w.added.typeVoid = w.addType(nil, nil)
+	w.added.typeTableGrow = w.addType([]byte{i32, i32, i32}, []byte{i32})
+	w.added.first = w.importedFuncs + importCount + uint32(len(w.functionTypes))
+	w.added.wrappers = map[uint32]uint32{}
+	w.added.adapters = map[uint32]uint32{}
+}
+
+// withState returns the index of the type that type t of the module becomes:
+// the same with the state as one more parameter and one more result. Types that
+// differ become types that differ, so an indirect call finds a type amiss where
+// it did before.
+func (w *rewriter) withState(t uint32) uint32 {
+	if w.modified[t] == 0 {
+		w.modified[t] = 1 + w.addStateType(w.module.types[t].params, w.module.types[t].results)
+	}
+	return w.modified[t] - 1
+}
+
+func (w *rewriter) addStateType(params, results []byte) uint32 {
+	i64 := byte(wasm.I64)
+	return w.addType(append(params[:len(params):len(params)], i64), append(results[:len(results):len(results)], i64))
 }
 
 // blockType appends the type of a block without parameters and with the given
@@ -132,47 +165,25 @@ func (w *rewriter) blockType(c *code, results []byte) {
 	}
 }
 
-// code rewrites the code section, and makes one with empty bodies.
-func (w *rewriter) code() (full, empty code, err error) {
-	r, n, err := w.reader(wasm.SectionCode)
+// code rewrites the bodies of the module's own functions.
+func (w *rewriter) code() (code, error) {
+	shapes, err := w.scanFunctions()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if int(n) != len(w.functionTypes) {
-		return nil, nil, fmt.Errorf("%d bodies for %d functions", n, len(w.functionTypes))
-	}
-	var bodies code
-	bodies = make(code, 0, r.Len()+r.Len()/2)
-	w.unrollBytes = r.Len()/unrollPart + unrollSpare
-	for i := range n {
-		size, err := r.U32()
-		if err != nil {
-			return nil, nil, err
-		}
-		sub, err := r.Sub(size)
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := w.function(sub, w.module.types[w.functionTypes[i]]); err != nil {
-			return nil, nil, fmt.Errorf("function %d: %w", w.importedFuncs+i, err)
+	w.shapes = shapes
+	size := w.sections[wasm.SectionCode].to - w.sections[wasm.SectionCode].from
+	bodies := make(code, 0, 2*size)
+	w.unrollBytes = size/unrollPart + unrollSpare
+	for i := range shapes {
+		if err := w.function(&shapes[i], w.module.types[w.functionTypes[i]]); err != nil {
+			return nil, fmt.Errorf("function %d: %w", int(w.importedFuncs)+i, err)
 		}
 		bodies.u32(uint32(len(w.body)))
 		bodies = append(bodies, w.body...)
 	}
-	w.result.Functions = int(n)
-	total := n + w.helpers.count()
-	if total == 0 {
-		return nil, nil, nil
-	}
-	full = make(code, 0, len(bodies)+64)
-	full.u32(total)
-	full = append(full, bodies...)
-	w.helperBodies(&full)
-	empty.u32(total)
-	for range total {
-		empty.byte(3, 0, byte(wasm.OpUnreachable), byte(wasm.OpEnd))
-	}
-	return full, empty, nil
+	w.result.Functions = len(shapes)
+	return bodies, nil
 }
 
 // startFuel is the cost of an instance, charged before it is made.

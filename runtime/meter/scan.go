@@ -8,9 +8,10 @@ import (
 
 // shape is what the rewriter has to know of a function before it writes it.
 type shape struct {
-	// loops is set when the function has a loop: then its state is kept in a
-	// local while it runs.
-	loops bool
+	// exits is set when a conditional branch leads to the function's end.
+	exits bool
+	// indirect is set when it calls through a table.
+	indirect bool
 	// calls is set when it calls a function of the module, directly or not.
 	calls bool
 	// fuel is the sum over all its instructions.
@@ -19,6 +20,75 @@ type shape struct {
 	heightMax int
 	// vectors is set when it has vector instructions.
 	vectors bool
+}
+
+// body is one of the module's own functions before it is rewritten.
+type body struct {
+	shape
+	// groups counts the groups of locals, which begin at groupsAt.
+	groups   uint32
+	groupsAt int
+	// locals counts locals and parameters.
+	locals uint64
+	code   wasm.Reader
+	// checked is set when the function compares the state at its entry.
+	checked bool
+}
+
+// scanFunctions reads all bodies once, because how a call is written depends
+// on what is called.
+func (m *module) scanFunctions() ([]body, error) {
+	r, n, err := m.reader(wasm.SectionCode)
+	if err != nil {
+		return nil, err
+	}
+	if int(n) != len(m.functionTypes) {
+		return nil, fmt.Errorf("%d bodies for %d functions", n, len(m.functionTypes))
+	}
+	bodies, s := make([]body, n), scanner{module: m}
+	for i := range bodies {
+		size, err := r.U32()
+		if err != nil {
+			return nil, err
+		}
+		sub, err := r.Sub(size)
+		if err != nil {
+			return nil, err
+		}
+		t := m.types[m.functionTypes[i]]
+		if err := m.scanLocals(&bodies[i], sub, t); err != nil {
+			return nil, fmt.Errorf("function %d: %w", int(m.importedFuncs)+i, err)
+		}
+		if bodies[i].shape, err = s.scanBody(bodies[i].code, len(t.results)); err != nil {
+			return nil, fmt.Errorf("function %d: %w", int(m.importedFuncs)+i, err)
+		}
+		bodies[i].checked = bodies[i].checks(bodies[i].locals)
+	}
+	return bodies, nil
+}
+
+func (m *module) scanLocals(b *body, r wasm.Reader, t signature) (err error) {
+	from := r.Offset()
+	if b.groups, err = r.U32(); err != nil {
+		return err
+	}
+	b.groupsAt = r.Offset()
+	b.locals = uint64(len(t.params))
+	for range b.groups {
+		n, err := r.U32()
+		if err != nil {
+			return err
+		}
+		if _, err := r.ValType(); err != nil {
+			return err
+		}
+		b.locals += uint64(n)
+	}
+	if b.locals >= 1<<31 {
+		return fmt.Errorf("%d locals at offset %#x", b.locals, from)
+	}
+	b.code = r
+	return nil
 }
 
 // The bounds that decide what a function has to check: see DESIGN.md.
@@ -54,10 +124,15 @@ type scanner struct {
 }
 
 // scanBody returns the shape of a body whose locals have been read.
-func (m *module) scanBody(r wasm.Reader, results int) (shape, error) {
-	s := scanner{module: m, frames: []frame{{results: results}}}
+func (s *scanner) scanBody(r wasm.Reader, results int) (shape, error) {
+	*s = scanner{module: s.module, frames: append(s.frames[:0], frame{results: results})}
 	var in wasm.Instr
 	for r.Len() > 0 {
+		if !s.dead {
+			if err := s.plain(&r); err != nil {
+				return shape{}, err
+			}
+		}
 		if err := r.Next(&in); err != nil {
 			return shape{}, err
 		}
@@ -86,11 +161,13 @@ func (s *scanner) step(in *wasm.Instr) error {
 		return err
 	}
 	if s.height < 0 {
-		return fmt.Errorf("operand missing at offset %#x", in.Start)
+		return errOperand(in.Start)
 	}
 	s.heightMax = max(s.heightMax, s.height)
 	return nil
 }
+
+func errOperand(at int) error { return fmt.Errorf("operand missing at offset %#x", at) }
 
 // revive skips dead code and reports whether op ends it.
 func (s *scanner) revive(op wasm.Opcode) bool {
@@ -118,7 +195,9 @@ func (s *scanner) special(in *wasm.Instr) error {
 		return s.open(in)
 	case wasm.OpElse, wasm.OpEnd:
 		return s.close(in.Op)
-	case wasm.OpUnreachable, wasm.OpBr, wasm.OpBrTable, wasm.OpReturn:
+	case wasm.OpBrTable:
+		s.exits, s.dead = true, true
+	case wasm.OpUnreachable, wasm.OpBr, wasm.OpReturn:
 		s.dead = true
 	case wasm.OpCall:
 		return s.call(in)
@@ -126,11 +205,14 @@ func (s *scanner) special(in *wasm.Instr) error {
 		if int(in.X) >= len(s.types) {
 			return fmt.Errorf("type %d of %d", in.X, len(s.types))
 		}
-		s.calls = true
+		s.calls, s.indirect = true, true
 		s.apply(s.types[in.X], 1)
 	case wasm.OpLocalGet, wasm.OpGlobalGet, wasm.OpRefNull, wasm.OpRefFunc:
 		s.height++
-	case wasm.OpLocalSet, wasm.OpGlobalSet, wasm.OpDrop, wasm.OpBrIf, wasm.OpTableGrow:
+	case wasm.OpBrIf:
+		s.exits = s.exits || int(in.X) == len(s.frames)-1
+		s.height--
+	case wasm.OpLocalSet, wasm.OpGlobalSet, wasm.OpDrop, wasm.OpTableGrow:
 		s.height--
 	case wasm.OpSelect, wasm.OpSelectTyped, wasm.OpTableSet:
 		s.height -= 2
@@ -161,7 +243,6 @@ func (s *scanner) call(in *wasm.Instr) error {
 }
 
 func (s *scanner) open(in *wasm.Instr) error {
-	s.loops = s.loops || in.Op == wasm.OpLoop
 	if in.Op == wasm.OpIf {
 		s.height--
 	}
@@ -200,4 +281,9 @@ func (s *shape) frameSize(locals uint64) uint64 {
 		slot = 16
 	}
 	return frameBytes + slot*(locals+uint64(s.heightMax))
+}
+
+// checks reports whether the function compares the state at its entry.
+func (s *shape) checks(locals uint64) bool {
+	return s.calls || s.fuel+LocalsCost(locals) > leafFuel || s.frameSize(locals) > leafFrameBytes
 }

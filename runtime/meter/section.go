@@ -8,41 +8,50 @@ import (
 
 // assemble puts the result together, section by section, and its skeleton
 // beside it: they differ in code and data only.
-func (w *rewriter) assemble(body, empty code) error {
-	var out code
-	out = append(out, wasm.Magic...)
-	out.section(wasm.SectionType, w.typeSection())
-	out.section(wasm.SectionImport, w.importSection())
-	out.section(wasm.SectionFunction, w.functionSection())
-	w.copySection(&out, wasm.SectionTable)
-	w.copySection(&out, wasm.SectionMemory)
+func (w *rewriter) assemble(bodies code) error {
 	globals, err := w.globalSection()
 	if err != nil {
 		return err
 	}
-	out.section(wasm.SectionGlobal, globals)
 	exports, err := w.exportSection()
 	if err != nil {
 		return err
 	}
-	out.section(wasm.SectionExport, exports)
 	elements, err := w.elementSection()
 	if err != nil {
 		return err
-	}
-	if len(elements) > 0 {
-		out.section(wasm.SectionElement, elements)
 	}
 	joined, err := w.dataSection()
 	if err != nil {
 		return err
 	}
 	names := w.nameSection()
+	functions := w.functionSection() // may add types
+
+	out := make(code, 0, len(w.bytes)+len(bodies)+len(w.added.bodies)+len(names)+len(elements)+len(exports))
+	out = append(out, wasm.Magic...)
+	out.section(wasm.SectionType, w.typeSection())
+	out.section(wasm.SectionImport, w.importSection())
+	out.section(wasm.SectionFunction, functions)
+	w.copySection(&out, wasm.SectionTable)
+	w.copySection(&out, wasm.SectionMemory)
+	out.section(wasm.SectionGlobal, globals)
+	out.section(wasm.SectionExport, exports)
+	if len(elements) > 0 {
+		out.section(wasm.SectionElement, elements)
+	}
 
 	skeleton := append(code(nil), out...)
 	w.copySection(&out, wasm.SectionDataCount)
-	if len(body) > 0 {
-		out.section(wasm.SectionCode, body)
+	if total := uint32(len(w.functionTypes)) + w.added.count(); total > 0 {
+		var empty code
+		empty.u32(total)
+		out.byte(byte(wasm.SectionCode))
+		out.u32(uint32(len(empty) + len(bodies) + len(w.added.bodies)))
+		out = append(append(append(out, empty...), bodies...), w.added.bodies...)
+		for range total {
+			empty.byte(3, 0, byte(wasm.OpUnreachable), byte(wasm.OpEnd))
+		}
 		skeleton.section(wasm.SectionCode, empty)
 	}
 	w.copySection(&out, wasm.SectionData)
@@ -81,7 +90,7 @@ func (w *rewriter) importSection() code {
 	for _, f := range []struct {
 		name string
 		typ  uint32
-	}{{RefillFunc, w.helpers.typeVoid}, {TableGrowFunc, w.helpers.typeTableGrow}} {
+	}{{RefillFunc, w.added.typeVoid}, {TableGrowFunc, w.added.typeTableGrow}} {
 		c.name(ImportModule)
 		c.name(f.name)
 		c.byte(externFunc)
@@ -92,10 +101,14 @@ func (w *rewriter) importSection() code {
 
 func (w *rewriter) functionSection() code {
 	var c code
-	for _, h := range w.helpers.list {
-		c.u32(w.helpers.typeOf(h))
+	c.u32(uint32(len(w.functionTypes)) + w.added.count())
+	for _, t := range w.functionTypes {
+		c.u32(w.withState(t))
 	}
-	return w.extend(wasm.SectionFunction, w.helpers.count(), c)
+	for _, f := range w.added.list {
+		c.u32(f.typ)
+	}
+	return c
 }
 
 func (w *rewriter) globalSection() (code, error) {
@@ -121,7 +134,8 @@ func (w *rewriter) globalSection() (code, error) {
 	return c, nil
 }
 
-// constExpr copies a constant expression and shifts the functions in it.
+// constExpr copies a constant expression; references in it are those that take
+// the state.
 func (w *rewriter) constExpr(c *code, r *wasm.Reader) error {
 	var in wasm.Instr
 	for {
@@ -129,7 +143,11 @@ func (w *rewriter) constExpr(c *code, r *wasm.Reader) error {
 			return err
 		}
 		if in.Op == wasm.OpRefFunc {
-			c.opU32(in.Op, w.shift(in.X))
+			f, err := w.reference(in.X)
+			if err != nil {
+				return err
+			}
+			c.opU32(in.Op, f)
 			continue
 		}
 		*c = append(*c, w.bytes[in.Start:in.End]...)
@@ -165,33 +183,56 @@ func (w *rewriter) exportSection() (code, error) {
 			return nil, err
 		}
 		if kind == externFunc {
-			x = w.shift(x)
+			if x, err = w.outside(x); err != nil {
+				return nil, err
+			}
 		}
 		c.u32(x)
 	}
 	c.name(StateExport)
 	c.byte(externGlobal)
-	c.u32(w.state)
+	c.u32(w.global)
 	if w.hasStart {
+		start, err := w.outside(w.start)
+		if err != nil {
+			return nil, err
+		}
 		c.name(StartExport)
 		c.byte(externFunc)
-		c.u32(w.shift(w.start))
+		c.u32(start)
 	}
 	return c, nil
 }
 
 // elementSection copies the element segments, in the eight forms that the
-// Core Specification 2.0 gives them (5.5.12), and shifts their functions.
+// Core Specification 2.0 gives them (5.5.12), with functions that take the
+// state, and adds a declarative one of what code refers to: the export that may
+// have declared it before is another function now.
 func (w *rewriter) elementSection() (code, error) {
 	r, n, err := w.reader(wasm.SectionElement)
-	if err != nil || n == 0 {
+	if err != nil {
 		return nil, err
 	}
+	total := n
+	if len(w.declared) > 0 {
+		total++
+	}
+	if total == 0 {
+		return nil, nil
+	}
 	var c code
-	c.u32(n)
+	c.u32(total)
 	for range n {
 		if err := w.element(&c, &r); err != nil {
 			return nil, err
+		}
+	}
+	if len(w.declared) > 0 {
+		const declarative, functions = 3, 0
+		c.byte(declarative, functions)
+		c.u32(uint32(len(w.declared)))
+		for _, f := range w.declared {
+			c.u32(f)
 		}
 	}
 	return c, nil
@@ -237,8 +278,10 @@ func (w *rewriter) element(c *code, r *wasm.Reader) error {
 			err = w.constExpr(c, r)
 		} else {
 			var f uint32
-			f, err = r.U32()
-			c.u32(w.shift(f))
+			if f, err = r.U32(); err == nil {
+				f, err = w.reference(f)
+			}
+			c.u32(f)
 		}
 		if err != nil {
 			return err

@@ -20,12 +20,12 @@ type symbol struct {
 }
 
 // nameSection returns a name section with the names of the module's functions
-// under their new indices, and those of the helpers. Names are a courtesy: of
+// under their new indices, and those of the added ones. Names are a courtesy: of
 // a section that cannot be read, what was read before the fault is kept.
 func (w *rewriter) nameSection() code {
 	moduleName, symbols := w.symbols()
-	for i, h := range w.helpers.list {
-		symbols = append(symbols, symbol{w.helpers.first + uint32(i), []byte(helperPrefix + helperNames[h])})
+	for i, f := range w.added.list {
+		symbols = append(symbols, symbol{w.added.first + uint32(i), []byte(helperPrefix + f.name)})
 	}
 	var c code
 	c.name("name")

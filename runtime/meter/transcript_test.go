@@ -16,7 +16,8 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write the transcripts anew")
 
 // TestTranscripts shows what becomes of each shape of code. A case is a
-// comment, a module, four dashes and the module's functions, metered.
+// comment, a module, four dashes, the module's functions, metered, and what was
+// added to them.
 func TestTranscripts(t *testing.T) {
 	const path = "testdata/shapes.txt"
 	data, err := os.ReadFile(path)
@@ -62,6 +63,13 @@ func transcript(t *testing.T, head string) string {
 			t.Fatal(err)
 		}
 		out.WriteString("func " + body)
+	}
+	for n := r.Functions; ; n++ {
+		body, err := wasmtest.PrintFunction(r.Module, n)
+		if err != nil {
+			break
+		}
+		out.WriteString("added " + body)
 	}
 	fmt.Fprintf(&out, "loops %d, charges %d, checks %d, start fuel %d\n", r.Loops, r.Charges, r.Checks, r.StartFuel)
 	return out.String()

@@ -138,10 +138,12 @@ type exit struct {
 // The state is exact wherever it is looked at.
 func (f *function) unroll(s straightLoop) error {
 	loop := f.depth
-	f.segmentFuel = s.copies * s.fuel
-	f.flush(segmentPlain)
+	f.segment().fuel = int32(s.copies * s.fuel)
 	f.unchecked = s.copies * s.fuel
 	f.result.Unrolled++
+	left := f.segment().out
+	f.flow.at(left).exact = true
+	f.flow.at(left).loops = max(f.flow.at(left).loops, f.loopDepth)
 	exits := make([]exit, 0, s.copies*(s.exits+1))
 	f.open()
 	done := f.depth
@@ -155,7 +157,7 @@ func (f *function) unroll(s straightLoop) error {
 		}
 	}
 	f.out.opU32(wasm.OpBr, uint32(f.depth-done))
-	return f.giveBack(exits, done)
+	return f.refund(exits, done, left)
 }
 
 // open opens a block of the meter's own.
@@ -177,10 +179,11 @@ func (f *function) iteration(s straightLoop, c, loop int, exits []exit) ([]exit,
 		}
 		left -= int(costs[in.Op])
 		if in.Op != wasm.OpBrIf {
-			f.copy(&in)
+			if err := f.straight(&in); err != nil {
+				return nil, err
+			}
 			continue
 		}
-		f.flush(segmentPlain)
 		if in.X == 0 && c == s.copies-1 {
 			f.out.opU32(wasm.OpBrIf, uint32(f.depth-loop))
 			continue
@@ -196,27 +199,31 @@ func (f *function) iteration(s straightLoop, c, loop int, exits []exit) ([]exit,
 	return exits, nil
 }
 
-// giveBack writes what stands behind the copies: the ends of the exits' blocks.
-func (f *function) giveBack(exits []exit, done int) error {
+// refund writes what stands behind the copies: the ends of the exits' blocks, each
+// with a segment of less than no fuel. left is the junction behind the copies.
+func (f *function) refund(exits []exit, done int, left int32) error {
+	burnt := f.unchecked
 	for _, e := range exits {
 		f.out.op(wasm.OpEnd)
 		f.depth--
-		if e.refund > 0 {
-			f.get(&f.out)
-			f.out.i64Const(int64(e.refund))
-			f.out.op(wasm.OpI64Add)
-			f.set(&f.out)
-		}
+		f.unchecked = burnt
+		f.next(segmentPlain, left)
+		f.segment().fuel = -int32(e.refund)
 		to := uint32(f.depth - done)
 		if e.label > 0 {
+			f.bound(e.label)
 			var err error
 			if to, err = f.target(e.label); err != nil {
 				return err
 			}
+		} else {
+			f.flow.join(left, f.segment().out)
 		}
 		f.out.opU32(wasm.OpBr, to)
 	}
 	f.out.op(wasm.OpEnd)
 	f.depth--
+	f.unchecked = burnt
+	f.next(segmentPlain, left)
 	return nil
 }

@@ -160,8 +160,10 @@ func splitStack(text string) (message string, stack []string) {
 	return strings.TrimSuffix(message, " (recovered by wazero)"), stack
 }
 
-// frameForm is a line of wazero's stack trace: name, parameters, results.
-var frameForm = regexp.MustCompile(`^(.*)\((?:(?:i32|i64|f32|f64|v128|funcref|externref),?)*\)(?: [a-z0-9(),]+)?$`)
+// frameForm is a line of wazero's stack trace: name, parameters, results. A name
+// may end like a list of parameters, so the name is as short as possible.
+var frameForm = regexp.MustCompile(`^(.*?)\((?:(?:i32|i64|f32|f64|v128|funcref|externref),?)*\)` +
+	`(?: (?:i32|i64|f32|f64|v128|funcref|externref|\((?:(?:i32|i64|f32|f64|v128|funcref|externref),?)*\)))?$`)
 
 // The frames of a deep stack that are kept.
 const (

@@ -69,6 +69,9 @@ func (r *Reader) Bytes(n uint32) ([]byte, error) {
 	return b, nil
 }
 
+// Skip steps over n bytes, at most Len.
+func (r *Reader) Skip(n int) { r.pos += min(max(n, 0), r.end-r.pos) }
+
 // Sub returns a reader of the next n bytes and skips them.
 func (r *Reader) Sub(n uint32) (Reader, error) {
 	from := r.pos
