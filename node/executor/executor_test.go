@@ -388,8 +388,16 @@ func TestDrainAnswerLost(t *testing.T) {
 		return exit(0)
 	}
 	var lost atomic.Int32
+	again := make(chan struct{})
 	g.faults.set(nil, func(c ledger.Command) error {
-		if isRelease(c) && lost.Add(1) <= 3 {
+		if !isRelease(c) {
+			return nil
+		}
+		n := lost.Add(1)
+		if n == 2 {
+			close(again)
+		}
+		if n <= 3 {
 			return errAway
 		}
 		return nil
@@ -406,6 +414,7 @@ func TestDrainAnswerLost(t *testing.T) {
 		j, err2 := ledger.FindJob(tx, id)
 		return err == nil && err2 == nil && n.Reserved.Slots == 2 && j.Tasks[ledger.TaskQueued] == 8
 	})
+	<-again
 	close(end)
 	if err := <-drained; err != nil {
 		t.Fatal(err)

@@ -137,7 +137,7 @@ func TestStragglersLimit(t *testing.T) {
 				place(spareLeasesMax, more, 1)
 			}
 			g.open()
-			g.wait(3 * time.Second)
+			g.wait(Default().SpareAfter + 3*time.Second)
 			if n := g.metric("stragglers_limit_reached_total", ""); n > 0 != counted {
 				t.Errorf("%d leases: counted %d times, want that: %t", spareLeasesMax+more, n, counted)
 			}
