@@ -94,10 +94,14 @@ func (w *rewriter) chargeAndCheck(b *code, state uint32, push func()) {
 	b.op(wasm.OpEnd)
 }
 
-// growBody: r = memory.grow(n); if r ≠ -1, charge n pages, at most 65536.
+// growPages is how many pages are charged at a time, so that the charge stays an
+// int32: a memory can grow by 65,536.
+const growPages = 4096
+
+// growBody: r = memory.grow(n); if r ≠ -1, charge n pages.
 func (w *rewriter) growBody(b *code) {
-	const pages, state, old = 0, 1, 2
-	b.byte(1, 1, byte(wasm.I32))
+	const pages, state, old, step = 0, 1, 2, 3
+	b.byte(1, 2, byte(wasm.I32))
 	b.opU32(wasm.OpLocalGet, pages)
 	b.op(wasm.OpMemoryGrow)
 	b.byte(0)
@@ -107,16 +111,33 @@ func (w *rewriter) growBody(b *code) {
 	b.byte(blockVoid)
 	b.i32Const(-1)
 	b.opU32(wasm.OpLocalGet, state)
-	b.op(wasm.OpReturn, wasm.OpEnd)
+	b.op(wasm.OpReturn, wasm.OpEnd, wasm.OpLoop)
+	b.byte(blockVoid)
 	w.chargeAndCheck(b, state, func() {
-		b.opU32(wasm.OpLocalGet, pages)
+		b.atMost(pages, growPages)
+		b.opU32(wasm.OpLocalTee, step)
 		b.op(opI64ExtU)
 		b.i64Const(PageFuel)
 		b.op(wasm.OpI64Mul)
 	})
+	b.opU32(wasm.OpLocalGet, pages)
+	b.opU32(wasm.OpLocalGet, step)
+	b.op(wasm.OpI32Sub)
+	b.opU32(wasm.OpLocalTee, pages)
+	b.opU32(wasm.OpBrIf, 0)
+	b.op(wasm.OpEnd)
 	b.opU32(wasm.OpLocalGet, old)
 	b.opU32(wasm.OpLocalGet, state)
 	b.op(wasm.OpEnd)
+}
+
+// atMost pushes the smaller of a local and a constant, unsigned.
+func (c *code) atMost(local uint32, most int32) {
+	c.opU32(wasm.OpLocalGet, local)
+	c.i32Const(most)
+	c.opU32(wasm.OpLocalGet, local)
+	c.i32Const(most)
+	c.op(opI32LtU, wasm.OpSelect)
 }
 
 // chargeBody: charge min(n, lengthMax) >> shift, return n.
@@ -124,11 +145,7 @@ func (w *rewriter) chargeBody(b *code, shift int32) {
 	const n, state = 0, 1
 	b.byte(0)
 	w.chargeAndCheck(b, state, func() {
-		b.opU32(wasm.OpLocalGet, n)
-		b.i32Const(lengthMax)
-		b.opU32(wasm.OpLocalGet, n)
-		b.i32Const(lengthMax)
-		b.op(opI32LtU, wasm.OpSelect)
+		b.atMost(n, lengthMax)
 		b.i32Const(shift)
 		b.op(opI32ShrU, opI64ExtU)
 	})
@@ -219,11 +236,7 @@ func (w *rewriter) chunks(b *code, k helper, charge func(uint32), backwards bool
 	b.op(wasm.OpLoop)
 	b.byte(blockVoid)
 	// step = min(n, chunk)
-	b.opU32(wasm.OpLocalGet, n)
-	b.i32Const(chunkBytes)
-	b.opU32(wasm.OpLocalGet, n)
-	b.i32Const(chunkBytes)
-	b.op(opI32LtU, wasm.OpSelect)
+	b.atMost(n, chunkBytes)
 	b.opU32(wasm.OpLocalSet, step)
 	charge(step)
 	add := func(x, y uint32, op wasm.Opcode) {
