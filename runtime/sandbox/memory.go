@@ -38,6 +38,10 @@ type memory struct {
 	pool *pool
 	// timeUp tells that growing is no longer worth while; nil means never.
 	timeUp func() bool
+	// payable is how many more bytes the attempt has fuel for, at least; nil
+	// means any number. Growth is charged when it has succeeded, so beyond that
+	// the guest ends before it can touch a byte.
+	payable func() uint64
 }
 
 const (
@@ -116,10 +120,13 @@ func (m *memory) Reallocate(size uint64) []byte {
 	return m.reserved[:size:size]
 }
 
-// populate makes the memory beyond lazyBytes present. It reports false when
-// the host has none left or the attempt's time is up, which its next check
-// finds.
+// populate makes the memory beyond lazyBytes present, as far as the attempt can
+// pay for it. It reports false when the host has none left or the attempt's time
+// is up, which its next check finds.
 func (m *memory) populate(size uint64) bool {
+	if m.payable != nil {
+		size = min(size, saturatingAdd(m.committed, m.payable()))
+	}
 	for at := max(m.committed, lazyBytes); at < size; at += populateBytes {
 		if m.timeUp != nil && m.timeUp() {
 			return false

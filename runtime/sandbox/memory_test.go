@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/dugnad/dugnad/runtime/meter"
 	"github.com/dugnad/dugnad/runtime/task"
 )
 
@@ -53,6 +54,32 @@ func present(t *testing.T, b []byte) (n int) {
 		n += int(v & 1)
 	}
 	return n
+}
+
+// TestUnpaidGrowthIsNotMade: a guest that grows by more than its fuel pays for
+// ends before it has had the host make the pages.
+func TestUnpaidGrowthIsNotMade(t *testing.T) {
+	p := priceProgram{module: "memory 1\n", before: "i32.const 4000\nmemory.grow\ndrop"}
+	m := load(t, open(t, nil), metered(t, p.bytes()))
+	for _, c := range []struct {
+		pages uint64 // that the budget pays for
+		want  task.Kind
+	}{{300, task.OutOfFuel}, {4100, task.Exited}} {
+		limits := task.Limits{MemoryBytes: 1 << 30, Fuel: meter.InstanceFuel + (c.pages+1)*meter.PageFuel}
+		r := &run{caller: t.Context(), ctx: t.Context(), module: m, spec: &task.Spec{}, limits: limits.WithDefaults()}
+		r.prepare(time.Now(), Streams{})
+		defer r.close()
+		_, err := r.call("_start", nil)
+		if o := r.outcome(err); o.Kind != c.want {
+			t.Errorf("got %+v, want %v", o, c.want)
+		}
+		want := (int(min(c.pages, 4001))*PageBytes - lazyBytes) / os.Getpagesize()
+		// What the book does not know yet is at most a slice.
+		slack := (SliceFuelDefault/meter.PageFuel + 2) * PageBytes / os.Getpagesize()
+		if have := present(t, r.memory.reserved[lazyBytes:]); have > want+slack || have < want/2 {
+			t.Errorf("%d pages are there with fuel for %d of 64 KiB, want %d", have, c.pages, want)
+		}
+	}
 }
 
 // TestNoMemoryToStart checks that a host without memory is no trap.

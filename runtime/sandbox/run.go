@@ -115,6 +115,7 @@ func (r *run) prepare(begin time.Time, streams Streams) {
 	r.memory = memory{limit: r.limits.MemoryBytes, tables: r.module.plan.tableEntries * TableEntryBytes}
 	r.memory.pool = r.module.engine.pool
 	r.memory.timeUp = func() bool { return r.timeUp() != nil }
+	r.memory.payable = r.payable
 	r.memory.note()
 	r.clock = clock{real: r.spec.RealClock, begin: begin}
 	r.random = newRandom(r.spec)
@@ -271,6 +272,15 @@ func (r *run) stackStop() *stop {
 		kind: task.Trapped, trap: task.TrapStack, limit: "stack", max: r.limits.StackBytes,
 		message: fmt.Sprintf("calls nest deeper than %d bytes of stack", r.limits.StackBytes),
 	}
+}
+
+// payable is how many bytes of memory the rest of the budget could pay for. What
+// an instance begins with is paid before it is made.
+func (r *run) payable() uint64 {
+	if r.instance == nil {
+		return math.MaxUint64
+	}
+	return (r.book.budget - min(r.book.booked, r.book.budget)) / meter.PageFuel * PageBytes
 }
 
 // wait lets the guest's thread go while f waits.
