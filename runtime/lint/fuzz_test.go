@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/dugnad/dugnad/runtime/internal/wasmtest"
 )
 
 // small are limits under which an accepted module is cheap for wazero too.
@@ -34,7 +36,7 @@ func harmless(module []byte) bool {
 // wazero decides it: what lint accepts compiles, what it calls invalid does not.
 func FuzzCheck(f *testing.F) {
 	for _, suite := range suites {
-		eachCommand(f, suite, func(_ string, _ command, module []byte) {
+		eachCommand(f, suite, func(_ string, _ wasmtest.Command, module []byte) {
 			if len(module) < 2000 {
 				f.Add(module)
 			}

@@ -2,67 +2,40 @@ package lint
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/dugnad/dugnad/runtime/internal/wasmtest"
 )
 
 // suites are the folders of wazero's copy of the specification's tests that
 // keep to the accepted features.
 var suites = []string{"v1", "v2", "extended-const"}
 
-// suiteDir finds wazero's sources in the module cache.
-func suiteDir(tb testing.TB) string {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
-	dir := filepath.Join(strings.TrimSpace(string(out)), "internal/integration_test/spectest")
-	if _, statErr := os.Stat(dir); err != nil || statErr != nil {
-		tb.Skip("wazero's sources are not in the module cache: run `go mod download github.com/tetratelabs/wazero`")
-	}
-	return dir
-}
-
-// command is one line of a converted test script.
-type command struct {
-	Type       string `json:"type"`
-	Line       int    `json:"line"`
-	Filename   string `json:"filename"`
-	ModuleType string `json:"module_type"`
-	Text       string `json:"text"`
-}
-
 // eachCommand calls f with every binary module of a suite.
-func eachCommand(tb testing.TB, suite string, f func(script string, c command, module []byte)) {
-	scripts, err := filepath.Glob(filepath.Join(suiteDir(tb), suite, "testdata", "*.json"))
-	if err != nil || len(scripts) == 0 {
-		tb.Fatalf("no scripts in %s: %v", suite, err)
+func eachCommand(tb testing.TB, suite string, f func(script string, c wasmtest.Command, module []byte)) {
+	scripts, err := wasmtest.Suite(suite)
+	if errors.Is(err, wasmtest.ErrNoSuite) {
+		tb.Skip(err)
 	}
-	for _, script := range scripts {
-		data, err := os.ReadFile(script)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		var doc struct{ Commands []command }
-		if err := json.Unmarshal(data, &doc); err != nil {
-			tb.Fatal(script, err)
-		}
-		for _, c := range doc.Commands {
-			if c.Filename == "" || c.ModuleType == "text" || strings.HasSuffix(c.Filename, ".wat") {
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i := range scripts {
+		for _, c := range scripts[i].Commands {
+			if !c.Binary() {
 				continue
 			}
-			module, err := os.ReadFile(filepath.Join(filepath.Dir(script), c.Filename))
+			module, err := scripts[i].Module(&c)
 			if err != nil {
 				tb.Fatal(err)
 			}
-			f(suite+"/"+filepath.Base(script), c, module)
+			f(scripts[i].Name, c, module)
 		}
 	}
 }
@@ -100,7 +73,7 @@ const padded = CodeFeature + "padded_opcode"
 func TestSpecification(t *testing.T) {
 	for _, suite := range suites {
 		valid, refused := 0, 0
-		eachCommand(t, suite, func(script string, c command, module []byte) {
+		eachCommand(t, suite, func(script string, c wasmtest.Command, module []byte) {
 			_, err := Check(module, Default())
 			var r *Refusal
 			if err != nil && !errors.As(err, &r) {
