@@ -324,6 +324,13 @@ func FuzzRewrite(f *testing.F) {
 	for name := range kernels {
 		f.Add(kernel(f, name))
 	}
+	for _, path := range generatedFiles(f) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	data, err := os.ReadFile("testdata/shapes.txt")
 	if err != nil {
 		f.Fatal(err)
