@@ -15,7 +15,7 @@ EXAMPLES := hello wordcount reduce primes spin
 RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/... ./ledger/... ./p2p/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt check fuzz bench examples demo tools clean FORCE
+.PHONY: help build test race lint fmt check fuzz suite bench burn examples demo tools clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,8 +51,16 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
 	done
 
+suite: ## run the WebAssembly core test suite plain and metered, and count what holds
+	@mkdir -p bin; DUGNAD_SUITE=whole $(GO) test -count=1 -timeout 20m -run TestCoreSuite -v ./runtime/meter >bin/suite.log 2>&1; code=$$?; \
+	grep -v -E '=== |--- PASS|does not hold plain' bin/suite.log; exit $$code
+
 bench: ## run the benchmarks that match BENCH for BENCHTIME each
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 2h ./...
+
+burn: ## measure what a hostile guest gets for its fuel, as a table
+	@mkdir -p bin; $(GO) test -run '^$$' -bench Burn -benchtime 2x -timeout 2h ./runtime/sandbox >bin/burn.log 2>&1; code=$$?; \
+	grep -E '^\||FAIL|programs above' bin/burn.log; exit $$code
 
 examples: $(EXAMPLES:%=bin/examples/%.wasm) ## build the example guests to bin/examples
 

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/dugnad/dugnad/runtime/internal/wasmtest"
 	"github.com/dugnad/dugnad/runtime/task"
@@ -362,68 +360,6 @@ func pricePrograms() []priceProgram {
 		list[i].name = strings.ReplaceAll(strings.ReplaceAll(list[i].name, "\n", "+"), "/", "-")
 	}
 	return list
-}
-
-// processTime is the processor time of the whole process, collector included.
-func processTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// priceFuel is what an endless program may burn in one round.
-const priceFuel = 50_000_000
-
-// BenchmarkPrices shows the processor time that the host spends for a unit of
-// fuel, for what a hostile guest would do. It is a table to read: what is far
-// above the first line is priced too low. Programs that have to prepare
-// something have their preparation subtracted.
-func BenchmarkPrices(b *testing.B) {
-	for _, p := range pricePrograms() {
-		b.Run(p.name, func(b *testing.B) {
-			m := load(b, open(b, nil), metered(b, p.bytes()))
-			total, fuel := time.Duration(0), uint64(0)
-			run := func(limit uint64) (time.Duration, uint64) {
-				spec := p.spec
-				spec.Limits.Fuel = limit
-				before := processTime(b)
-				o := m.Run(context.Background(), spec, Streams{})
-				if o.Kind == task.Refused || (p.body != "" && o.Kind != task.OutOfFuel) {
-					b.Fatalf("got %+v", o)
-				}
-				return processTime(b) - before, max(o.Usage.Fuel, 1)
-			}
-			prepared := uint64(0)
-			if p.body != "" && (len(p.before) > 1000 || strings.HasPrefix(p.module, "memory 8192")) {
-				prepared = preparation(b, p)
-			}
-			for b.Loop() {
-				d, f := run(priceFuel + prepared)
-				if prepared > 0 {
-					d0, f0 := run(prepared)
-					d, f = d-d0, f-f0
-				}
-				total, fuel = total+d, fuel+f
-			}
-			b.ReportMetric(float64(total.Nanoseconds())/float64(fuel), "ns/fuel")
-			b.ReportMetric(0, "ns/op")
-		})
-	}
-}
-
-// preparation returns the fuel of everything before the program's loop.
-func preparation(b *testing.B, p priceProgram) uint64 {
-	b.Helper()
-	p.body = ""
-	m := load(b, open(b, nil), metered(b, p.bytes()))
-	o := m.Run(context.Background(), p.spec, Streams{})
-	if o.Kind != task.Exited {
-		b.Fatalf("got %+v", o)
-	}
-	return o.Usage.Fuel
 }
 
 // TestHostCallsPayForTheirArguments checks that what makes a host call long is
