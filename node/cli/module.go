@@ -22,9 +22,8 @@ func (a *app) moduleCommand() *cobra.Command {
 		},
 	}, pushModule)
 	list := a.gridCommand(&cobra.Command{Use: "ls", Short: "List the modules that the grid knows"}, listModules)
-	inspect := a.gridCommand(&cobra.Command{Use: "inspect MODULE", Short: "Show a module"}, inspectModule)
 	remove := a.gridCommand(&cobra.Command{Use: "rm MODULE", Short: "Forget a module that no job names"}, removeModule)
-	return group("module", "Push modules to the grid, list and forget them", push, list, inspect, remove)
+	return group("module", "Push modules to the grid, list and forget them", push, list, a.inspectCommand(), remove)
 }
 
 func pushModule(ctx context.Context, g *grid, args []string) error {
