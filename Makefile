@@ -11,14 +11,18 @@ LDFLAGS  := -s -w -X github.com/dugnad/dugnad/node/cli.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=.ci/tools/go.mod
 SOURCES  := node runtime p2p ledger loadtest examples
 EXAMPLES := hello wordcount reduce primes spin
+# A module of its own, with Wasmtime in it, for make bench-meter. Only some of
+# its packages can be built without a C compiler.
+METERBENCH       := runtime/meter/bench
+METERBENCH_PLAIN := ./measure ./report
 # Packages with goroutines or shared state; the rest is plain computation.
 RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/... ./ledger/... ./p2p/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt check fuzz suite bench burn examples demo tools clean FORCE
+.PHONY: help build test race lint fmt check fuzz suite bench bench-meter burn examples demo tools clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(BIN) ## build bin/dugnad, static
 
@@ -28,6 +32,7 @@ $(BIN): FORCE
 test: ## run all tests
 	$(GO) vet ./...
 	$(GO) test -timeout 20m ./...
+	cd $(METERBENCH) && CGO_ENABLED=0 $(GO) vet $(METERBENCH_PLAIN) && CGO_ENABLED=0 $(GO) test $(METERBENCH_PLAIN)
 
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
 	@command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null || { echo "make race needs a C compiler, such as gcc, for Go's race detector"; exit 1; }
@@ -38,6 +43,7 @@ lint: ## check format (gofumpt) and code (go vet, golangci-lint)
 	if [ -n "$$unformatted" ]; then echo "not formatted as gofumpt has it, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
+	cd $(METERBENCH) && CGO_ENABLED=0 $(GO) tool -modfile=$(CURDIR)/.ci/tools/go.mod golangci-lint run --allow-parallel-runners $(METERBENCH_PLAIN)
 
 fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w $(SOURCES)
@@ -48,7 +54,7 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 	@grep -rEHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(SOURCES) | sort | while IFS=: read -r file func; do \
 		name=$${func#func }; folder=$$(dirname "$$file"); \
 		echo "fuzz $$folder $$name for $(FUZZTIME)"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
+		(cd "$$folder" && $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) . </dev/null) || exit 1; \
 	done
 
 suite: ## run the WebAssembly core test suite plain and metered, and count what holds
@@ -61,6 +67,11 @@ bench: ## run the benchmarks that match BENCH for BENCHTIME each
 burn: ## measure what a hostile guest gets for its fuel, as a table
 	@mkdir -p bin; $(GO) test -run '^$$' -bench Burn -benchtime 2x -timeout 2h ./runtime/sandbox >bin/burn.log 2>&1; code=$$?; \
 	grep -E '^\||FAIL|programs above' bin/burn.log; exit $$code
+
+bench-meter: ## measure metering beside other engines, in 15 minutes, and write BENCHMARKS.md (QUICK=1: a look; needs a C compiler and npm)
+	@command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null || { echo "make bench-meter needs a C compiler, such as gcc, for Wasmtime"; exit 1; }
+	cd $(METERBENCH) && CGO_ENABLED=1 $(GO) build -o $(CURDIR)/bin/meterbench .
+	bin/meterbench $(if $(QUICK),-quick) $(if $(ONLY),-only '$(ONLY)')
 
 examples: $(EXAMPLES:%=bin/examples/%.wasm) ## build the example guests to bin/examples
 
