@@ -68,7 +68,11 @@ func lockFolder(dir string) (unlock func() error, err error) {
 		}
 		return nil, errors.Join(err, f.Close())
 	}
-	return f.Close, nil
+	return func() error {
+		// Closing alone would leave the lock to a process that this one is about to
+		// start, until it has started.
+		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+	}, nil
 }
 
 func (n *Node) openControl(ctx context.Context) error {

@@ -130,7 +130,9 @@ func (s *Store) Close() error {
 	}
 	s.meter.unregister()
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		// Closing alone would leave the lock to a process that this one is about to
+		// start, until it has started.
+		errs = append(errs, unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 	}
 	return errors.Join(errs...)
 }

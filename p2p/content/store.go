@@ -130,6 +130,9 @@ func (s *Store) takeLock() error {
 
 func (s *Store) unlock() {
 	if s.lock != nil {
+		// Closing alone would leave the lock to a process that this one is about to
+		// start, until it has started.
+		_ = unix.Flock(int(s.lock.Fd()), unix.LOCK_UN)
 		_ = s.lock.Close()
 	}
 }
