@@ -62,7 +62,10 @@ func TestCron(t *testing.T) {
 	create.Order = ledger.OrderID{1}
 	// It was made some minutes ago, so that nobody has to wait for a minute to begin.
 	ago := time.Now().Add(-3 * time.Minute)
-	answer, _, err := nodes[1].book.Propose(ctx, ledger.Encode(ledger.Envelope{Now: ledger.Time(ago.UnixNano()), Body: create}))
+	answer, index, err := nodes[1].book.Propose(ctx, ledger.Encode(ledger.Envelope{Now: ledger.Time(ago.UnixNano()), Body: create}))
+	if err == nil {
+		err = nodes[1].book.Wait(ctx, index)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
