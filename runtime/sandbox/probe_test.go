@@ -125,6 +125,30 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// abandoned is a stdin that ends with the caller's patience, which it tries.
+type abandoned struct{ lose context.CancelFunc }
+
+func (a abandoned) ReadContext(ctx context.Context, _ []byte) (int, error) {
+	a.lose()
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func (abandoned) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
+
+// TestCancelInRead cancels a guest that waits for stdin: it is not told that stdin is
+// broken, whichever comes first.
+func TestCancelInRead(t *testing.T) {
+	m := probeModule(t)
+	for range 50 {
+		ctx, cancel := context.WithCancel(context.Background())
+		o := m.Run(ctx, task.Spec{Args: []string{"probe", "stdin"}}, Streams{Stdin: abandoned{cancel}})
+		if o.Kind != task.Cancelled {
+			t.Fatalf("got %+v", o)
+		}
+	}
+}
+
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, syscall.EPIPE }

@@ -97,6 +97,8 @@ func (in *input) Read(p []byte) (n int, err error) {
 	if n > 0 || in.err == nil || errors.Is(in.err, io.EOF) {
 		return n, nil
 	}
+	// A read that was abandoned shall not look like a broken one.
+	in.run.check()
 	return 0, syscall.EIO
 }
 
