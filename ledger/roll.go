@@ -61,7 +61,7 @@ func (r *Roll) Change(key, value []byte) error {
 		return fmt.Errorf("read %q: %w", key, ErrMalformed)
 	}
 	list := r.nodes[node]
-	i, found := slices.BinarySearchFunc(list, epoch, func(h Held, epoch Epoch) int { return cmp.Compare(h.Epoch, epoch) })
+	i, found := search(list, epoch)
 	switch {
 	case value == nil && found:
 		r.count--
@@ -90,8 +90,13 @@ func (r *Roll) Of(node NodeID) []Held { return r.nodes[node] }
 
 // Has reports whether a node has a lease.
 func (r *Roll) Has(node NodeID, epoch Epoch) bool {
-	_, found := slices.BinarySearchFunc(r.nodes[node], epoch, func(h Held, epoch Epoch) int { return cmp.Compare(h.Epoch, epoch) })
+	_, found := search(r.nodes[node], epoch)
 	return found
+}
+
+// search returns where the lease with an epoch is in a node's list, or would be.
+func search(list []Held, epoch Epoch) (i int, found bool) {
+	return slices.BinarySearchFunc(list, epoch, func(h Held, epoch Epoch) int { return cmp.Compare(h.Epoch, epoch) })
 }
 
 // Len returns how many leases there are.

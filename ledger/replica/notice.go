@@ -75,13 +75,11 @@ func (i *instance) keepTelling(to raft.Server, own raft.ServerID) {
 			return
 		}
 		i.notices.mu.Unlock()
-		success, err := i.notify(to, own, n)
-		switch {
-		case success || err != nil || refused == len(noticePauses):
+		if success, err := i.notify(to, own, n); success || err != nil || refused == len(noticePauses) {
 			told, refused = n, 0
 			continue
 		}
-		if !i.pause(noticePauses[refused]) {
+		if !pause(noticePauses[refused], i.ending) {
 			told = n
 		}
 		refused++
@@ -100,18 +98,6 @@ func (i *instance) notify(to raft.Server, own raft.ServerID, n notice) (success 
 	var response raft.AppendEntriesResponse
 	err = again(func() error { return i.trans.AppendEntries(to.ID, to.Address, &request, &response) })
 	return response.Success, err
-}
-
-// pause reports whether d passed before the instance's end.
-func (i *instance) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-i.ending:
-		return false
-	}
 }
 
 // end lets nobody be told any more, and waits for those who are.

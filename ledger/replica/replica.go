@@ -257,13 +257,16 @@ func (r *Replica) Err() error {
 }
 
 // pause waits for d and reports whether the member still runs.
-func (r *Replica) pause(d time.Duration) bool {
+func (r *Replica) pause(d time.Duration) bool { return pause(d, r.ctx.Done()) }
+
+// pause reports whether d passed before the end.
+func pause(d time.Duration, end <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
-	case <-r.ctx.Done():
+	case <-end:
 		return false
 	}
 }

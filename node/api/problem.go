@@ -28,17 +28,26 @@ const (
 	CodeNotAccepted Code = "not_accepted"
 )
 
+// Codes of the ledger on which a client decides something.
+const (
+	// CodeModuleUnknown: the module was not pushed, or is forgotten.
+	CodeModuleUnknown Code = "module_unknown"
+	// CodeJobState and CodeOrderState: what has ended, or is ending, cannot do this.
+	CodeJobState   Code = "job_state"
+	CodeOrderState Code = "order_state"
+)
+
 // statuses are the HTTP statuses of codes; what is not listed has 422.
 var statuses = map[Code]int{
 	CodeInvalid: http.StatusUnprocessableEntity, CodeNotFound: http.StatusNotFound, CodeTooLarge: http.StatusRequestEntityTooLarge,
 	CodeRefused: http.StatusUnprocessableEntity, CodeNoLeader: http.StatusServiceUnavailable, CodeOverloaded: http.StatusServiceUnavailable,
 	CodeUncertain: http.StatusGatewayTimeout, CodeNoRoom: http.StatusInsufficientStorage, CodeNotHeld: http.StatusNotFound,
 	CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError, CodeNotAccepted: http.StatusServiceUnavailable,
-	"tenant_unknown": http.StatusForbidden, "module_unknown": http.StatusNotFound, "job_unknown": http.StatusNotFound,
-	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, "job_state": http.StatusConflict,
+	"tenant_unknown": http.StatusForbidden, CodeModuleUnknown: http.StatusNotFound, "job_unknown": http.StatusNotFound,
+	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, CodeJobState: http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,
 	"quota_queued": http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests, "quota_orders": http.StatusTooManyRequests,
-	CodeIsOrder: http.StatusConflict, "order_unknown": http.StatusNotFound, "order_exists": http.StatusConflict, "order_state": http.StatusConflict,
+	CodeIsOrder: http.StatusConflict, "order_unknown": http.StatusNotFound, "order_exists": http.StatusConflict, CodeOrderState: http.StatusConflict,
 }
 
 // Status returns the HTTP status of a code.

@@ -152,7 +152,7 @@ func (a *app) gridJob(ctx context.Context, j *job, c *client.Client, module jobs
 // That is found out by submitting: most times it is known.
 func submitWithModule(ctx context.Context, c *client.Client, job *jobspec.Job, key string, module []byte) (api.Submitted, error) {
 	s, err := submit(ctx, c, job, key)
-	if !hasCode(err, codeModuleUnknown) {
+	if !hasCode(err, api.CodeModuleUnknown) {
 		return s, err
 	}
 	if err := (&uploads{client: c}).push(ctx, module); err != nil {
@@ -160,9 +160,6 @@ func submitWithModule(ctx context.Context, c *client.Client, job *jobspec.Job, k
 	}
 	return submit(ctx, c, job, key)
 }
-
-// codeModuleUnknown is the ledger's code for a job whose module was not pushed.
-const codeModuleUnknown api.Code = "module_unknown"
 
 // giveUpTimeout bounds the attempt to stop a job that nobody waits for any more.
 const giveUpTimeout = 10 * time.Second
@@ -176,7 +173,7 @@ func (a *app) giveUp(ctx context.Context, c *client.Client, id string) {
 		a.say("job %s was stopped on the grid", shortID(id))
 		return
 	}
-	if !hasCode(err, api.CodeNotFound) && !hasCode(err, "job_state") {
+	if !hasCode(err, api.CodeNotFound) && !hasCode(err, api.CodeJobState) {
 		a.say("job %s may go on: stopping it: %s", id, inner(err))
 	}
 }

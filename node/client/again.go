@@ -102,14 +102,8 @@ func repeat[T any](ctx context.Context, c *Client, try func() (T, error)) (T, er
 	}
 }
 
-// The ledger's codes for what has been done already, and its cause of a job that was
-// cancelled.
-const (
-	codeJobState      api.Code = "job_state"
-	codeOrderState    api.Code = "order_state"
-	codeModuleUnknown api.Code = "module_unknown"
-	causeCancelled             = "cancelled"
-)
+// causeCancelled is the ledger's cause of a job that was cancelled.
+const causeCancelled = "cancelled"
 
 // settle repeats a call that is refused, with a code, when it has been done before.
 // If that may have been by an earlier try, done finds out, and has the answer.

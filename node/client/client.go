@@ -259,7 +259,7 @@ func (c *Client) Why(ctx context.Context, id string) (api.Why, error) {
 // Cancel stops a job. One that is over, or is being stopped already, is a problem,
 // unless an earlier try of the same call has stopped it.
 func (c *Client) Cancel(ctx context.Context, id string) (api.Submitted, error) {
-	return settle(ctx, c, codeJobState, func() (api.Submitted, error) {
+	return settle(ctx, c, api.CodeJobState, func() (api.Submitted, error) {
 		return call[api.Submitted](ctx, c, http.MethodPost, "/jobs/"+url.PathEscape(id)+"/cancel", nil, nil, nil)
 	}, func() (api.Submitted, bool) {
 		j, err := call[api.Job](ctx, c, http.MethodGet, "/jobs/"+url.PathEscape(id), Fresh{Consistent: true}.in(query{}), nil, nil)
@@ -302,7 +302,7 @@ func (c *Client) ResumeOrder(ctx context.Context, id string) (api.Submitted, err
 }
 
 func (c *Client) setOrder(ctx context.Context, id, what string) (api.Submitted, error) {
-	return settle(ctx, c, codeOrderState, func() (api.Submitted, error) {
+	return settle(ctx, c, api.CodeOrderState, func() (api.Submitted, error) {
 		return call[api.Submitted](ctx, c, http.MethodPost, "/orders/"+url.PathEscape(id)+"/"+what, nil, nil, nil)
 	}, func() (api.Submitted, bool) {
 		o, err := call[api.Order](ctx, c, http.MethodGet, "/orders/"+url.PathEscape(id), Fresh{Consistent: true}.in(query{}), nil, nil)
@@ -369,7 +369,7 @@ func (c *Client) Module(ctx context.Context, id string) (api.Module, error) {
 
 // RemoveModule forgets a module that no job names.
 func (c *Client) RemoveModule(ctx context.Context, id string) error {
-	_, err := settle(ctx, c, codeModuleUnknown, func() (struct{}, error) {
+	_, err := settle(ctx, c, api.CodeModuleUnknown, func() (struct{}, error) {
 		return call[struct{}](ctx, c, http.MethodDelete, "/modules/"+url.PathEscape(id), nil, nil, nil)
 	}, func() (struct{}, bool) { return struct{}{}, true })
 	return err

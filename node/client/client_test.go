@@ -184,14 +184,14 @@ func TestSettled(t *testing.T) {
 		answers []http.HandlerFunc
 		want    api.Code
 	}{
-		{"it was stopped by the first try", cancel, []http.HandlerFunc{cut(""), problem(codeJobState), text(`{"state": "stopping", "cause": "cancelled"}`)}, ""},
-		{"it ended before that", cancel, []http.HandlerFunc{cut(""), problem(codeJobState), text(`{"state": "succeeded"}`)}, codeJobState},
-		{"it is not known whether", cancel, []http.HandlerFunc{cut(""), problem(codeJobState), problem(api.CodeNoLeader)}, codeJobState},
-		{"it was over before", cancel, []http.HandlerFunc{problem(codeJobState), text(`{"state": "killed", "cause": "cancelled"}`)}, codeJobState},
-		{"it was ended by the first try", end, []http.HandlerFunc{problem(api.CodeUncertain), problem(codeOrderState), text(`{"state": "ended"}`)}, ""},
-		{"it was ended, not paused", pause, []http.HandlerFunc{cut(""), problem(codeOrderState), text(`{"state": "ended"}`)}, codeOrderState},
-		{"it was removed by the first try", remove, []http.HandlerFunc{cut(""), problem(codeModuleUnknown)}, ""},
-		{"it was never there", remove, []http.HandlerFunc{problem(codeModuleUnknown)}, codeModuleUnknown},
+		{"it was stopped by the first try", cancel, []http.HandlerFunc{cut(""), problem(api.CodeJobState), text(`{"state": "stopping", "cause": "cancelled"}`)}, ""},
+		{"it ended before that", cancel, []http.HandlerFunc{cut(""), problem(api.CodeJobState), text(`{"state": "succeeded"}`)}, api.CodeJobState},
+		{"it is not known whether", cancel, []http.HandlerFunc{cut(""), problem(api.CodeJobState), problem(api.CodeNoLeader)}, api.CodeJobState},
+		{"it was over before", cancel, []http.HandlerFunc{problem(api.CodeJobState), text(`{"state": "killed", "cause": "cancelled"}`)}, api.CodeJobState},
+		{"it was ended by the first try", end, []http.HandlerFunc{problem(api.CodeUncertain), problem(api.CodeOrderState), text(`{"state": "ended"}`)}, ""},
+		{"it was ended, not paused", pause, []http.HandlerFunc{cut(""), problem(api.CodeOrderState), text(`{"state": "ended"}`)}, api.CodeOrderState},
+		{"it was removed by the first try", remove, []http.HandlerFunc{cut(""), problem(api.CodeModuleUnknown)}, ""},
+		{"it was never there", remove, []http.HandlerFunc{problem(api.CodeModuleUnknown)}, api.CodeModuleUnknown},
 	} {
 		withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
 			err := tt.call(t.Context(), c)

@@ -30,24 +30,24 @@ var plainOps = func() *[256]plainOp {
 	var t [256]plainOp
 	for op := range wasm.Opcode(len(t)) {
 		info := wasm.Lookup(op)
-		if info == nil || info.Special {
+		if info == nil {
 			continue
 		}
-		p := plainOp{cost: costs[op], height: int8(len(info.Results) - len(info.Params))}
-		switch info.Imm {
-		case wasm.ImmNone:
-			p.kind = plainBare
-		case wasm.ImmMemArg:
-			p.kind = plainMemory
-		case wasm.ImmI32, wasm.ImmI64:
-			p.kind = plainConst
-		default:
-			continue
+		kind := plainNot
+		switch {
+		case op == wasm.OpLocalGet || op == wasm.OpLocalSet || op == wasm.OpLocalTee:
+			kind = plainLocal
+		case info.Special:
+		case info.Imm == wasm.ImmNone:
+			kind = plainBare
+		case info.Imm == wasm.ImmMemArg:
+			kind = plainMemory
+		case info.Imm == wasm.ImmI32 || info.Imm == wasm.ImmI64:
+			kind = plainConst
 		}
-		t[op] = p
-	}
-	for op, height := range map[wasm.Opcode]int8{wasm.OpLocalGet: 1, wasm.OpLocalSet: -1, wasm.OpLocalTee: 0} {
-		t[op] = plainOp{plainLocal, costs[op], height}
+		if kind != plainNot {
+			t[op] = plainOp{kind, costs[op], int8(operands(op, info))}
+		}
 	}
 	return &t
 }()

@@ -150,14 +150,14 @@ func (s *scanner) scanBody(r wasm.Reader, results int) (shape, error) {
 }
 
 func (s *scanner) step(in *wasm.Instr) error {
-	if s.dead && !s.revive(in.Op) {
+	if s.dead && skipDead(in.Op, &s.skip) {
 		return nil
 	}
+	s.dead = false
 	s.fuel += uint64(costs[in.Op])
 	s.vectors = s.vectors || in.Op >= 0x200
-	if !in.Info.Special {
-		s.height += len(in.Info.Results) - len(in.Info.Params)
-	} else if err := s.special(in); err != nil {
+	s.height += operands(in.Op, in.Info)
+	if err := s.control(in); err != nil {
 		return err
 	}
 	if s.height < 0 {
@@ -169,32 +169,34 @@ func (s *scanner) step(in *wasm.Instr) error {
 
 func errOperand(at int) error { return fmt.Errorf("operand missing at offset %#x", at) }
 
-// revive skips dead code and reports whether op ends it.
-func (s *scanner) revive(op wasm.Opcode) bool {
-	switch op {
-	case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
-		s.skip++
-	case wasm.OpEnd:
-		if s.skip == 0 {
-			s.dead = false
-			return true
-		}
-		s.skip--
-	case wasm.OpElse:
-		if s.skip == 0 {
-			s.dead = false
-			return true
-		}
+// operands returns by how much an instruction changes the number of operands, but
+// for what only its type tells: blocks and calls.
+func operands(op wasm.Opcode, info *wasm.Op) int {
+	if !info.Special {
+		return len(info.Results) - len(info.Params)
 	}
-	return false
+	switch op {
+	case wasm.OpLocalGet, wasm.OpGlobalGet, wasm.OpRefNull, wasm.OpRefFunc:
+		return 1
+	case wasm.OpLocalSet, wasm.OpGlobalSet, wasm.OpDrop, wasm.OpBrIf, wasm.OpTableGrow:
+		return -1
+	case wasm.OpSelect, wasm.OpSelectTyped, wasm.OpTableSet:
+		return -2
+	case wasm.OpTableFill:
+		return -3
+	}
+	return 0
 }
 
-func (s *scanner) special(in *wasm.Instr) error {
+// control follows what opens or closes a block, leaves one, or calls.
+func (s *scanner) control(in *wasm.Instr) error {
 	switch in.Op {
 	case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
 		return s.open(in)
 	case wasm.OpElse, wasm.OpEnd:
 		return s.close(in.Op)
+	case wasm.OpBrIf:
+		s.exits = s.exits || int(in.X) == len(s.frames)-1
 	case wasm.OpBrTable:
 		s.exits, s.dead = true, true
 	case wasm.OpUnreachable, wasm.OpBr, wasm.OpReturn:
@@ -207,17 +209,6 @@ func (s *scanner) special(in *wasm.Instr) error {
 		}
 		s.calls, s.indirect = true, true
 		s.apply(s.types[in.X], 1)
-	case wasm.OpLocalGet, wasm.OpGlobalGet, wasm.OpRefNull, wasm.OpRefFunc:
-		s.height++
-	case wasm.OpBrIf:
-		s.exits = s.exits || int(in.X) == len(s.frames)-1
-		s.height--
-	case wasm.OpLocalSet, wasm.OpGlobalSet, wasm.OpDrop, wasm.OpTableGrow:
-		s.height--
-	case wasm.OpSelect, wasm.OpSelectTyped, wasm.OpTableSet:
-		s.height -= 2
-	case wasm.OpTableFill:
-		s.height -= 3
 	}
 	return nil
 }

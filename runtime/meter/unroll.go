@@ -44,11 +44,10 @@ func (f *function) straightLoop(in *wasm.Instr) (s straightLoop, ok bool) {
 			return s, false
 		}
 		s.fuel += int(costs[next.Op])
-		change, straight := operands(&next)
-		if !straight {
+		if !repeatable(&next) {
 			return s, false
 		}
-		if height += change; next.Op != wasm.OpBrIf {
+		if height += operands(next.Op, next.Info); next.Op != wasm.OpBrIf {
 			continue
 		}
 		if height != 0 {
@@ -66,29 +65,18 @@ func (f *function) straightLoop(in *wasm.Instr) (s straightLoop, ok bool) {
 	return s, s.copies > 1
 }
 
-// operands returns by how much an instruction changes the number of operands, and
-// whether it may be repeated: it must neither open nor close a block, nor call,
-// nor cost by a length.
-func operands(in *wasm.Instr) (change int, straight bool) {
+// repeatable reports whether an instruction may be repeated: it must neither open
+// nor close a block, nor call, nor cost by a length.
+func repeatable(in *wasm.Instr) bool {
 	switch in.Op {
 	case wasm.OpMemoryGrow, wasm.OpMemoryFill, wasm.OpMemoryCopy, wasm.OpMemoryInit, wasm.OpDataDrop,
 		wasm.OpTableInit, wasm.OpTableCopy, wasm.OpTableFill:
-		return 0, false
+		return false
+	case wasm.OpLocalGet, wasm.OpGlobalGet, wasm.OpLocalTee, wasm.OpLocalSet, wasm.OpGlobalSet, wasm.OpDrop, wasm.OpBrIf,
+		wasm.OpSelect, wasm.OpSelectTyped:
+		return true
 	}
-	if !in.Info.Special {
-		return len(in.Info.Results) - len(in.Info.Params), true
-	}
-	switch in.Op {
-	case wasm.OpLocalGet, wasm.OpGlobalGet:
-		return 1, true
-	case wasm.OpLocalTee:
-		return 0, true
-	case wasm.OpLocalSet, wasm.OpGlobalSet, wasm.OpDrop, wasm.OpBrIf:
-		return -1, true
-	case wasm.OpSelect, wasm.OpSelectTyped:
-		return -2, true
-	}
-	return 0, false
+	return !in.Info.Special
 }
 
 // voidLabel reports whether a branch to label x carries no operands.

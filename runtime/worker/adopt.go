@@ -293,11 +293,7 @@ func (a *Adopted) Discard(key string) {
 // attach waits for the outcome of a task that the child keeps.
 func (w *Worker) attach(ctx context.Context, k waiting, t *Task) task.Outcome {
 	r := &run{worker: w, id: k.id, begin: k.begun, limits: t.Spec.Limits.WithDefaults(), started: true, done: make(chan struct{})}
-	r.outputs[0].init(r, frameStdoutCredit, frameStdoutGone, t.Streams.Stdout)
-	r.outputs[1].init(r, frameStderrCredit, frameStderrGone, t.Streams.Stderr)
-	if t.Streams.Stdin != nil {
-		r.input = newInlet(r, t.Streams.Stdin)
-	}
+	r.connect(&t.Streams)
 	w.mu.Lock()
 	if w.lostErr != nil {
 		defer w.mu.Unlock()

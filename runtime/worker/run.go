@@ -176,6 +176,15 @@ func (r *run) end() {
 	}
 }
 
+// connect gives the task its streams, before it is known to the reader of frames.
+func (r *run) connect(s *Streams) {
+	r.outputs[0].init(r, frameStdoutCredit, frameStdoutGone, s.Stdout)
+	r.outputs[1].init(r, frameStderrCredit, frameStderrGone, s.Stderr)
+	if s.Stdin != nil {
+		r.input = newInlet(r, s.Stdin)
+	}
+}
+
 // cancel asks the child to end the task and kills it when that takes too long.
 func (r *run) cancel() {
 	time.AfterFunc(grace, func() { r.overstay(stayedPastCancel) })

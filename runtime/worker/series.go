@@ -219,11 +219,7 @@ func (s *series) list(payloads [][]byte) error {
 			_, taken = w.tasks[w.nextID]
 		}
 		r.id = w.nextID
-		r.outputs[0].init(r, frameStdoutCredit, frameStdoutGone, t.Streams.Stdout)
-		r.outputs[1].init(r, frameStderrCredit, frameStderrGone, t.Streams.Stderr)
-		if t.Streams.Stdin != nil {
-			r.input = newInlet(r, t.Streams.Stdin)
-		}
+		r.connect(&t.Streams)
 		w.tasks[r.id] = r
 		s.runs[i], before = r, r
 	}
