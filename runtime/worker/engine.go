@@ -33,10 +33,14 @@ func loadModule(ctx context.Context, e *sandbox.Engine, module []byte, t Traits)
 	return e.Load(ctx, sandbox.Image{Wasm: module, FunctionShift: t.FunctionShift, StartFuel: t.StartFuel})
 }
 
+// threadsExpected is how many threads a child is given room for. It has some 20
+// when 16 tasks read, write and compute at a time.
+const threadsExpected = 32
+
 // linearBytes is how much of a child's private memory guests may have: the
 // rest is for the Go runtime, which dies when it gets none.
 func linearBytes(dataBytes uint64) uint64 {
-	const spare = memoryBytesMin
+	const spare = memoryBytesMin + threadBytes*threadsExpected
 	if dataBytes < 2*spare {
 		return dataBytes / 4
 	}

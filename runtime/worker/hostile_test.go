@@ -38,7 +38,6 @@ func openSmallWorker(t *testing.T, cache *Cache) *Worker {
 	if testing.Short() {
 		t.Skip("the race detector, which tests are short for, needs more memory")
 	}
-	// With cgo, which dugnad is built without, a thread's stack counts 8 MiB.
 	return openTestWorker(t, cache, func(c *Config) { c.MemoryBytes, c.TasksMax = testMemoryBytes, 16 })
 }
 
