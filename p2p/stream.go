@@ -30,6 +30,12 @@ type Network interface {
 	// that a member opens for protocol. The stream is reset when handler
 	// returns, unless it was closed. A nil handler removes the one before, and
 	// returns when its calls have.
+	//
+	// Streams to a member may share a window: what none of them has read yet is
+	// bounded for all together, over QUIC by 768 KiB at first. So handlers at both
+	// ends that stop reading until what they write is read can wait for one another
+	// for ever. A handler that answers while it reads keeps its answers small, or
+	// goes on reading meanwhile.
 	Handle(protocol string, handler func(Stream))
 	// RoleOf returns the role of a member that is or was connected.
 	RoleOf(id NodeID) (Role, bool)
