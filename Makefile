@@ -19,7 +19,7 @@ METERBENCH_PLAIN := ./measure ./report
 RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/... ./ledger/... ./p2p/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt check fuzz suite bench bench-meter burn examples demo tools clean FORCE
+.PHONY: help build test race lint fmt check fuzz suite bench bench-meter burn calibrate examples demo tools clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ bench: ## run the benchmarks that match BENCH for BENCHTIME each
 burn: ## measure what a hostile guest gets for its fuel, as a table
 	@mkdir -p bin; $(GO) test -run '^$$' -bench Burn -benchtime 2x -timeout 2h ./runtime/sandbox >bin/burn.log 2>&1; code=$$?; \
 	grep -E '^\||FAIL|programs above' bin/burn.log; exit $$code
+
+calibrate: ## measure every instruction against its fuel, in a minute, and write the table to BENCHMARKS.md
+	@mkdir -p bin; $(GO) test -run '^$$' -bench '^BenchmarkCostTable$$' -benchtime 1x -timeout 1h ./runtime/meter -rewrite >bin/calibrate.log 2>&1; code=$$?; \
+	grep -E '^\||^$$|FAIL|_test.go|Commit|Plain|panic' bin/calibrate.log; exit $$code
 
 bench-meter: ## measure metering beside other engines, in 15 minutes, and write BENCHMARKS.md (QUICK=1: a look; needs a C compiler and npm)
 	@command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null || { echo "make bench-meter needs a C compiler, such as gcc, for Wasmtime"; exit 1; }

@@ -1,50 +1,149 @@
 package meter
 
-import (
-	"strings"
+import "github.com/dugnad/dugnad/runtime/internal/wasm"
 
-	"github.com/dugnad/dugnad/runtime/internal/wasm"
-)
+// Class is a row of the cost table: instructions of one kind, which cost the
+// same. BENCHMARKS.md shows how long each takes for its fuel: make calibrate.
+type Class uint8
 
-// The cost table, version 1, in fuel. One unit is about the time of an
-// integer addition. Structure (block, loop, end, else, nop, drop) is free, and
-// everything that is not listed costs costPlain.
 const (
-	costPlain = 1
-	// costDiv32 and costDiv64 are for integer division and remainder.
-	costDiv32 = 6
-	costDiv64 = 10
-	// costFloatDiv and costFloatSqrt are for scalar and vector alike.
-	costFloatDiv  = 5
-	costFloatSqrt = 8
-	// costFloatMinMax: minimum and maximum must order NaN and signed zero.
-	costFloatMinMax = 4
-	// costRefFunc is for making a reference, which the engine leaves to the
-	// host.
-	costRefFunc = 60
-	// costTruncate is for conversions from floating point to integer, which
-	// check their range.
-	costTruncate = 4
-	// costVector is for a vector operation that is one machine instruction
-	// or two, costVectorSlow for one that is made of several.
-	costVector     = 2
-	costVectorSlow = 8
-	// costCall is for the call itself; costIndirect includes the look-up and
-	// the check of the type.
-	costCall     = 8
-	costIndirect = 12
-	// costBrTable is for a jump through a table, however wide.
-	costBrTable = 4
-	// costEntry is for reading or writing a table's entry.
-	costEntry = 3
-	// costBulk is for starting a bulk operation; its length is charged when
-	// it is known.
-	costBulk = 8
-	// costGrow is for asking the host to grow a memory or table.
-	costGrow = 200
-	// localsPerFuel: this many zeroed locals cost one unit.
-	localsPerFuel = 4
+	classStructure Class = iota
+	classConstant
+	classLocal
+	classGlobal
+	classInteger
+	classCompare
+	classShift
+	classCount
+	classMultiply
+	classDivide32
+	classDivide64
+	classFloat
+	classFloatRound
+	classFloatMinMax
+	classFloatDivide
+	classFloatRoot
+	classConvert
+	classTruncate
+	classLoad
+	classStore
+	classMemorySize
+	classMemoryGrow
+	classMemoryBulk
+	classMemoryFill
+	classSegmentDrop
+	classSelect
+	classTrap
+	classBranch
+	classBranchTable
+	classReturn
+	classCall
+	classCallIndirect
+	classReference
+	classReferenceMake
+	classTableEntry
+	classTableSize
+	classTableGrow
+	classTableBulk
+	classVectorConstant
+	classVectorLoad
+	classVectorStore
+	classVectorLane
+	classVectorTest
+	classVectorInteger
+	classVectorFloat
+	classVectorConvert
+	classVectorSlow
+	classes
 )
+
+// table is the cost table, version 1, in fuel. One unit is about half the time
+// of an addition that waits for the one before, which takes another unit for
+// its operand.
+var table = [classes]struct {
+	name string
+	fuel uint8
+}{
+	// The engine dissolves structure into jumps, which are charged where they
+	// are asked for.
+	classStructure:  {"structure", 0},
+	classConstant:   {"constant", 1},
+	classLocal:      {"local", 1},
+	classGlobal:     {"global", 1},
+	classInteger:    {"integer: add, subtract, logic, width", 1},
+	classCompare:    {"comparison", 1},
+	classShift:      {"shift, rotate", 1},
+	classCount:      {"bits counted", 1},
+	classMultiply:   {"multiplication", 1},
+	classDivide32:   {"division and remainder, 32 bits", 6},
+	classDivide64:   {"division and remainder, 64 bits", 10},
+	classFloat:      {"float: add, subtract, multiply, sign", 1},
+	classFloatRound: {"float: rounding", 1},
+	// Minimum and maximum must order NaN and signed zero.
+	classFloatMinMax: {"float: minimum, maximum", 4},
+	classFloatDivide: {"float: division", 5},
+	classFloatRoot:   {"float: square root", 8},
+	classConvert:     {"conversion to float or of its bits", 1},
+	// A conversion from floating point to integer checks its range.
+	classTruncate:   {"float to integer", 4},
+	classLoad:       {"load", 1},
+	classStore:      {"store", 1},
+	classMemorySize: {"memory.size", 1},
+	// The host is asked to grow a memory or table. The pages and entries are
+	// charged when it did.
+	classMemoryGrow: {"memory.grow", 200},
+	classTableGrow:  {"table.grow", 200},
+	// A bulk operation pays for its start here, and for its length when it is
+	// known.
+	classMemoryBulk:  {"memory.copy, memory.init", 8},
+	classMemoryFill:  {"memory.fill", 8},
+	classTableBulk:   {"table.fill, copy, init", 8},
+	classSegmentDrop: {"segment dropped", 1},
+	classSelect:      {"select", 1},
+	classTrap:        {"unreachable", 1},
+	classBranch:      {"branch", 1},
+	// However wide the table is.
+	classBranchTable: {"br_table", 4},
+	classReturn:      {"return", 1},
+	classCall:        {"call", 8},
+	// The look-up and the check of the type are included.
+	classCallIndirect: {"call_indirect", 12},
+	classReference:    {"ref.null, ref.is_null", 1},
+	// The engine leaves it to the host.
+	classReferenceMake:  {"ref.func", 60},
+	classTableEntry:     {"table.get, table.set", 3},
+	classTableSize:      {"table.size", 1},
+	classVectorConstant: {"vector: constant", 2},
+	classVectorLoad:     {"vector: load", 2},
+	classVectorStore:    {"vector: store", 2},
+	classVectorLane:     {"vector: lane moved", 2},
+	classVectorTest:     {"vector: test", 2},
+	classVectorInteger:  {"vector: integer", 2},
+	classVectorFloat:    {"vector: float", 2},
+	classVectorConvert:  {"vector: conversion", 2},
+	// These are made of several machine instructions on amd64 or arm64, or of
+	// a slow one.
+	classVectorSlow: {"vector: several instructions", 8},
+}
+
+// String returns the name of the row.
+func (c Class) String() string { return table[c].name }
+
+// Fuel returns what each instruction of the class costs, without what depends
+// on a length.
+func (c Class) Fuel() uint64 { return uint64(table[c].fuel) }
+
+// Classes returns all rows of the cost table, in its order.
+func Classes() []Class {
+	all := make([]Class, classes)
+	for i := range all {
+		all[i] = Class(i)
+	}
+	return all
+}
+
+// localsPerFuel: this many zeroed locals cost one unit.
+const localsPerFuel = 4
 
 // Costs in proportion to a length that is known only when the guest runs.
 const (
@@ -70,71 +169,11 @@ var costs = costTable()
 func costTable() *[0x300]uint8 {
 	var t [0x300]uint8
 	for op := range t {
-		if info := wasm.Lookup(wasm.Opcode(op)); info != nil {
-			t[op] = costOf(wasm.Opcode(op), info.Name)
+		if wasm.Lookup(wasm.Opcode(op)) != nil {
+			t[op] = table[ClassOf(wasm.Opcode(op))].fuel
 		}
 	}
 	return &t
-}
-
-func costOf(op wasm.Opcode, name string) uint8 {
-	switch op {
-	case wasm.OpNop, wasm.OpBlock, wasm.OpLoop, wasm.OpEnd, wasm.OpElse, wasm.OpDrop:
-		return 0
-	case wasm.OpCall:
-		return costCall
-	case wasm.OpCallIndirect:
-		return costIndirect
-	case wasm.OpBrTable:
-		return costBrTable
-	case wasm.OpRefFunc:
-		return costRefFunc
-	case wasm.OpTableGet, wasm.OpTableSet:
-		return costEntry
-	case wasm.OpMemoryGrow, wasm.OpTableGrow:
-		return costGrow
-	case wasm.OpMemoryInit, wasm.OpMemoryCopy, wasm.OpMemoryFill, wasm.OpTableInit, wasm.OpTableCopy, wasm.OpTableFill:
-		return costBulk
-	}
-	shape, verb, _ := strings.Cut(name, ".")
-	if op >= 0x200 {
-		return costOfVector(verb, name)
-	}
-	switch {
-	case strings.HasPrefix(verb, "div") || strings.HasPrefix(verb, "rem"):
-		switch shape {
-		case "i32":
-			return costDiv32
-		case "i64":
-			return costDiv64
-		}
-		return costFloatDiv
-	case verb == "sqrt":
-		return costFloatSqrt
-	case verb == "min" || verb == "max":
-		return costFloatMinMax
-	case strings.HasPrefix(verb, "trunc_"):
-		return costTruncate
-	}
-	return costPlain
-}
-
-// vectorSlow lists the vector operations that take several machine
-// instructions on amd64 or arm64.
-var vectorSlow = map[string]bool{
-	"i8x16.shl": true, "i8x16.shr_s": true, "i8x16.shr_u": true, "i64x2.shr_s": true,
-	"i64x2.mul": true, "i8x16.popcnt": true, "i64x2.abs": true,
-	"f32x4.min": true, "f32x4.max": true, "f64x2.min": true, "f64x2.max": true,
-	"f32x4.sqrt": true, "f64x2.sqrt": true, "f32x4.div": true, "f64x2.div": true,
-	"i8x16.shuffle": true, "i8x16.swizzle": true,
-	"f32x4.convert_i32x4_u": true, "f64x2.convert_low_i32x4_u": true,
-}
-
-func costOfVector(verb, name string) uint8 {
-	if vectorSlow[name] || strings.HasPrefix(verb, "trunc_sat") {
-		return costVectorSlow
-	}
-	return costVector
 }
 
 // Cost returns the fuel of one instruction, without what depends on a length.

@@ -19,7 +19,8 @@
 // Functions are numbered in the order of their lines, imports first. A block
 // type is nothing, "-> T", or "type N". Everything is one instruction a line;
 // br_table lists its labels, the default last. A memory instruction takes
-// "offset=N align=N" with N as in the text format. "type (..) -> (..)" adds a
+// "offset=N align=N" with N as in the text format, one of a lane "lane=N" as
+// well; v128.const and i8x16.shuffle take bytes, those left out are 0. "type (..) -> (..)" adds a
 // function type; those of functions are added as they are needed.
 package wasmtest
 
@@ -282,6 +283,16 @@ func immediates(info *wasm.Op, w []string) string {
 		return u32(arg(0)) + u32(arg(1))
 	case wasm.ImmMemArg:
 		return memArg(info, w)
+	case wasm.ImmMemArgLane:
+		return memArg(info, w) + string(rune(lane(w)))
+	case wasm.ImmLane:
+		return string(rune(arg(0)))
+	case wasm.ImmShuffle, wasm.ImmV128:
+		var b [16]byte
+		for i := range b {
+			b[i] = byte(arg(i))
+		}
+		return string(b[:])
 	case wasm.ImmMemory:
 		return "\x00"
 	case wasm.ImmMemory2:
@@ -307,6 +318,16 @@ func memArg(info *wasm.Op, w []string) string {
 		}
 	}
 	return u32(uint32(math.Log2(float64(align)))) + u32(offset)
+}
+
+// lane is the number behind "lane=", or 0.
+func lane(w []string) uint32 {
+	for _, s := range w {
+		if v, ok := strings.CutPrefix(s, "lane="); ok {
+			return number(v)
+		}
+	}
+	return 0
 }
 
 // constant encodes a constant instruction of type t, an encoded value type.
