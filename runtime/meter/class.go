@@ -145,7 +145,7 @@ func vectorClass(op wasm.Opcode, info *wasm.Op) Class {
 	shape, verb, _ := strings.Cut(info.Name, ".")
 	stem, _, _ := strings.Cut(verb, "_")
 	switch {
-	case vectorSlow[info.Name] || stem == "trunc" && stem != verb:
+	case vectorSlow[info.Name] || stem == "trunc" && stem != verb || shape == "i64x2" && stem == "extmul":
 		return classVectorSlow
 	case op == wasm.OpV128Const:
 		return classVectorConstant

@@ -49,7 +49,7 @@ func TestClassOfNames(t *testing.T) {
 		"f64.trunc": "float: rounding", "i64.trunc_f32_u": "float to integer", "i32.trunc_sat_f64_s": "float to integer",
 		"i64.load32_u": "load", "i64.store8": "store", "v128.load8_lane": "vector: load", "v128.store8_lane": "vector: store",
 		"i16x8.splat": "vector: lane moved", "v128.any_true": "vector: test", "f32x4.min": "vector: several instructions",
-		"f64x2.trunc": "vector: float", "f32x4.eq": "vector: float",
+		"i64x2.extmul_low_i32x4_u": "vector: several instructions", "f64x2.trunc": "vector: float", "f32x4.eq": "vector: float",
 		"i32x4.trunc_sat_f32x4_s": "vector: several instructions", "v128.not": "vector: integer", "memory.fill": "memory.fill",
 	} {
 		if got := meter.ClassOf(opcodeOf(name)).String(); got != want {

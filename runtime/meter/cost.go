@@ -57,7 +57,7 @@ const (
 	classes
 )
 
-// table is the cost table, version 1, in fuel. One unit is about half the time
+// table is the cost table, version 2, in fuel. One unit is about half the time
 // of an addition that waits for the one before, which takes another unit for
 // its operand.
 var table = [classes]struct {
@@ -95,8 +95,9 @@ var table = [classes]struct {
 	classTableGrow:  {"table.grow", 200},
 	// A bulk operation pays for its start here, and for its length when it is
 	// known.
-	classMemoryBulk:  {"memory.copy, memory.init", 8},
-	classMemoryFill:  {"memory.fill", 8},
+	classMemoryBulk: {"memory.copy, memory.init", 8},
+	// The engine fills by doubling: each step waits for the one before.
+	classMemoryFill:  {"memory.fill", 40},
 	classTableBulk:   {"table.fill, copy, init", 8},
 	classSegmentDrop: {"segment dropped", 1},
 	classSelect:      {"select", 1},
@@ -109,8 +110,8 @@ var table = [classes]struct {
 	// The look-up and the check of the type are included.
 	classCallIndirect: {"call_indirect", 12},
 	classReference:    {"ref.null, ref.is_null", 1},
-	// The engine leaves it to the host.
-	classReferenceMake:  {"ref.func", 60},
+	// The engine leaves it to the host, which looks the function up.
+	classReferenceMake:  {"ref.func", 250},
 	classTableEntry:     {"table.get, table.set", 3},
 	classTableSize:      {"table.size", 1},
 	classVectorConstant: {"vector: constant", 2},

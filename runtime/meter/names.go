@@ -3,7 +3,7 @@ package meter
 // Version names the cost table and the way modules are rewritten. It is part
 // of every receipt and of every key of the code cache: another version may
 // give another fuel for the same run.
-const Version = 4
+const Version = 5
 
 // ReservedPrefix begins every name that the meter adds to a module. Lint
 // refuses modules that import or export a name with this prefix, so a guest
