@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +42,9 @@ type inspection struct {
 	// MeterVersion is that of the cost table and the rewriting.
 	MeterVersion int `json:"meter_version"`
 	LintVersion  int `json:"lint_version"`
+	// Classes are the rows of the cost table that the module has instructions
+	// of, the dearest together first.
+	Classes []classShare `json:"classes"`
 	// CompileNanos is the estimated processor time of compiling, in nanoseconds
 	// of the reference machine, CompileBytes the memory that it takes.
 	CompileNanos int64  `json:"compile_nanos"`
@@ -47,6 +52,16 @@ type inspection struct {
 	// Costliest is the function that takes longest to compile.
 	Costliest int `json:"costliest_function"`
 }
+
+// classShare is how many instructions of a class stand in a module, and what
+// each costs when it runs, without what depends on a length.
+type classShare struct {
+	Class        string `json:"class"`
+	Fuel         uint64 `json:"fuel"`
+	Instructions int    `json:"instructions"`
+}
+
+func (c classShare) together() uint64 { return c.Fuel * uint64(c.Instructions) }
 
 // inspectCommand shows a module of the grid, or what the meter makes of a file.
 func (a *app) inspectCommand() *cobra.Command {
@@ -105,6 +120,9 @@ func (a *app) inspectFile(ctx context.Context, path, wat string, asJSON bool) er
 		return showFunction(ctx, a.Out, wat, module, report, result)
 	}
 	facts := inspect(module, report, result)
+	if facts.Classes, err = classShares(module); err != nil {
+		return err
+	}
 	if asJSON {
 		return a.writeJSON(facts)
 	}
@@ -140,6 +158,22 @@ func inspect(module []byte, report *lint.Report, result *meter.Result) inspectio
 	}
 }
 
+func classShares(module []byte) ([]classShare, error) {
+	counts, err := meter.Mix(module)
+	if err != nil {
+		return nil, err
+	}
+	shares := []classShare{}
+	for i, c := range meter.Classes() {
+		if counts[i] > 0 {
+			shares = append(shares, classShare{c.String(), c.Fuel(), counts[i]})
+		}
+	}
+	slices.SortStableFunc(shares, func(x, y classShare) int { return cmp.Compare(y.together(), x.together()) })
+	return shares, nil
+}
+
+// showInspection prints facts, then the classes.
 func (a *app) showInspection(x *inspection) error {
 	t := newTable(a.Out)
 	t.fact("module", x.Module)
@@ -155,6 +189,16 @@ func (a *app) showInspection(x *inspection) error {
 	t.fact("compiling", fmt.Sprintf("about %s of processor time and %s", time.Duration(x.CompileNanos).Round(100*time.Microsecond), formatBytes(x.CompileBytes>>20<<20)))
 	if x.Functions > 0 {
 		t.fact("costliest", fmt.Sprintf("function %d", x.Costliest))
+	}
+	if err := t.flush(); err != nil || len(x.Classes) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(a.Out); err != nil {
+		return fmt.Errorf("writing a table: %w", err)
+	}
+	t = newTable(a.Out, "CLASS", "FUEL", "INSTRUCTIONS")
+	for _, c := range x.Classes {
+		t.row(c.Class, strconv.FormatUint(c.Fuel, 10), strconv.Itoa(c.Instructions))
 	}
 	return t.flush()
 }

@@ -17,7 +17,7 @@ func TestInspectFile(t *testing.T) {
 	if code := r.run("module", "inspect", inspected); code != 0 {
 		t.Fatalf("exit %d: %s", code, &r.stderr)
 	}
-	for _, want := range []string{"functions     2\n", "loops         1, ", "checks        ", "cost table    version "} {
+	for _, want := range []string{"functions     2\n", "loops         1, ", "checks        ", "cost table    version ", "CLASS ", "\ncomparison "} {
 		if !strings.Contains(r.stdout.String(), want) {
 			t.Errorf("no %q in\n%s", want, &r.stdout)
 		}
@@ -33,6 +33,16 @@ func TestInspectFile(t *testing.T) {
 	if got.Functions != 2 || got.Loops != 1 || got.Charges < 3 || got.Checks < 2 || got.MeterVersion != meter.Version ||
 		got.MeteredBytes <= got.Bytes || got.StartFuel < meter.InstanceFuel || got.CompileNanos <= 0 || !strings.HasPrefix(got.Module, modulePrefix) {
 		t.Errorf("got %+v", got)
+	}
+	instructions := 0
+	for _, c := range got.Classes {
+		instructions += c.Instructions
+	}
+	if first := got.Classes[0]; first != (classShare{"call", 8, 2}) {
+		t.Errorf("the dearest class is %+v", first)
+	}
+	if instructions != got.Instructions {
+		t.Errorf("classes of %d instructions, lint counts %d", instructions, got.Instructions)
 	}
 }
 

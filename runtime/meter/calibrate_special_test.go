@@ -141,9 +141,9 @@ func branchProbes() []probe {
 	}
 	all = append(all, randomBranches())
 	for _, width := range []int{2, 16, 256} {
-		all = append(all, beside(wasm.OpBrTable, fmt.Sprintf("br_table of %d", width), opsPerRound/10, jump(get(localZero), width)+increment, "", "i32.add"))
+		all = append(all, beside(wasm.OpBrTable, fmt.Sprintf("br_table of %d", width), opsPerRound/10, jump(get(localI32), width), "", "i32.add"))
 	}
-	luck := beside(wasm.OpBrTable, "br_table of 16, at random", opsPerRound/10, jump(next+"i32.const 28\ni32.shr_u\n", 16)+increment, "", "i32.add", "i32.mul", "i32.add", "i32.shr_u")
+	luck := beside(wasm.OpBrTable, "br_table of 16, at random", opsPerRound/10, jump(next+"i32.const 28\ni32.shr_u\n", 16), "", "i32.add", "i32.mul", "i32.add", "i32.shr_u")
 	luck.aside = true
 	return append(all, luck)
 }
@@ -163,12 +163,12 @@ func randomBranches() probe {
 
 // jump goes through a table to one of so many blocks, each of which adds.
 func jump(index string, width int) string {
-	labels := make([]string, width)
+	labels, ends := make([]string, width), ""
 	for i := range labels {
 		labels[i] = fmt.Sprint(i)
+		ends += fmt.Sprintf("end\n%sbr %d\n", increment, width-1-i)
 	}
-	code := strings.Repeat("block\n", width) + index + "br_table " + strings.Join(labels, " ") + "\n"
-	return code + strings.Repeat("end\n"+increment, width)
+	return strings.Repeat("block\n", width+1) + index + "br_table " + strings.Join(labels, " ") + "\n" + ends + "end\n"
 }
 
 func callProbes() []probe {

@@ -1,6 +1,7 @@
 package meter_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -56,6 +57,48 @@ func TestClassOfNames(t *testing.T) {
 			t.Errorf("%s is of class %q, not %q", name, got, want)
 		}
 	}
+}
+
+// TestMix counts instructions as they stand.
+func TestMix(t *testing.T) {
+	got, err := meter.Mix(wasmtest.Assemble("memory 1\nfunc (i32) -> (i32) local i64 f32\nlocal.get 0\ni32.const 3\ni32.div_u\nend\nfunc () -> ()\nblock\nbr 0\nend\nend\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]int, len(meter.Classes()))
+	for name, n := range map[string]int{"local.get": 1, "i32.const": 1, "i32.div_u": 1, "block": 4, "br": 1} {
+		want[meter.ClassOf(opcodeOf(name))] = n
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := meter.Mix([]byte("no module")); !errors.Is(err, meter.ErrModule) {
+		t.Errorf("got %v, want %v", err, meter.ErrModule)
+	}
+}
+
+// FuzzMix: what the meter rewrites can be counted, bytes that it does not are
+// refused, and no module has more instructions than bytes.
+func FuzzMix(f *testing.F) {
+	for name := range kernels {
+		f.Add(kernel(f, name))
+	}
+	f.Fuzz(func(t *testing.T, module []byte) {
+		counts, err := meter.Mix(module)
+		if err != nil {
+			if _, bad := meter.Rewrite(module); bad == nil || !errors.Is(err, meter.ErrModule) {
+				t.Fatalf("%v, Rewrite says %v", err, bad)
+			}
+			return
+		}
+		sum := 0
+		for _, n := range counts {
+			sum += n
+		}
+		if sum > len(module) {
+			t.Fatalf("%d instructions in %d bytes", sum, len(module))
+		}
+	})
 }
 
 func opcodeOf(name string) wasm.Opcode {
