@@ -31,11 +31,11 @@ func (r *run) device(name string) *device {
 	switch clean {
 	case "dev/null":
 	case "dev/stdin":
-		d.read = r.stdin.Read
+		d.read = r.priced(r.stdin.Read)
 	case "dev/stdout":
-		d.write = r.stdout.Write
+		d.write = r.priced(r.stdout.Write)
 	case "dev/stderr":
-		d.write = r.stderr.Write
+		d.write = r.priced(r.stderr.Write)
 	default:
 		return nil
 	}
@@ -46,6 +46,14 @@ func (r *run) device(name string) *device {
 		}
 	}
 	return d
+}
+
+// priced charges what a stream costs more than a file.
+func (r *run) priced(move func([]byte) (int, error)) func([]byte) (int, error) {
+	return func(p []byte) (int, error) {
+		r.charge(priceStreamed(uint64(len(p))))
+		return move(p)
+	}
 }
 
 func (d *device) Ino() (wasys.Inode, sys.Errno) { return d.ino, 0 }

@@ -37,9 +37,9 @@ type Config struct {
 	// Unmetered admits modules without a fuel counter, for benchmarks and
 	// differential tests. Nothing can stop such a guest in a loop.
 	Unmetered bool
-	// SliceFuel is the work between two looks at deadline and cancellation.
-	// It has no influence on results, but on the fuel of a guest that traps:
-	// such a guest pays its whole slice.
+	// SliceFuel is the most work between two looks at deadline and
+	// cancellation. It has no influence on results, but on the fuel of a guest
+	// that traps: such a guest pays its whole slice.
 	SliceFuel uint64
 	// LinearBytes bounds the linear memory of all attempts together; 0 means
 	// no bound.
@@ -49,10 +49,10 @@ type Config struct {
 	CompileWorkers int
 }
 
-// SliceFuelDefault is a quarter of a millisecond of guest work, or twenty where
-// every load misses the caches. It is
-// part of the metering version, because a trap costs the whole slice.
-const SliceFuelDefault = 1_000_000
+// SliceFuelDefault is half a millisecond of the fastest guests, and one and a
+// half of plain additions; what takes longer gets it in portions. It is part of
+// the metering version, because a trap costs the whole slice.
+const SliceFuelDefault = 12_000_000
 
 // Default returns the configuration that a worker process starts from.
 func Default() Config {
@@ -103,10 +103,7 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("open sandbox: %w", err)
 	}
-	e := &Engine{config: config}
-	if config.LinearBytes > 0 {
-		e.pool = &pool{max: config.LinearBytes}
-	}
+	e := &Engine{config: config, pool: newPool(config.LinearBytes)}
 	var err error
 	if config.CodeDir == "" {
 		e.cache = wazero.NewCompilationCache()
@@ -135,6 +132,7 @@ func (e *Engine) Close() error {
 	e.closed = true
 	e.mu.Unlock()
 	e.runs.Wait()
+	e.pool.close()
 	ctx := context.Background()
 	return errors.Join(e.runtime.Close(ctx), e.cache.Close(ctx))
 }

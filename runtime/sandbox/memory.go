@@ -3,7 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
 	"github.com/tetratelabs/wazero/experimental"
 	"golang.org/x/sys/unix"
@@ -31,9 +31,10 @@ type memory struct {
 	hit bool
 	// tableHit tells that a table was refused more than tableEntriesMax.
 	tableHit bool
-	// reserved is the address space, committed how much of it is accessible.
-	reserved  []byte
-	committed uint64
+	// reserved is the address space, committed how much of it is accessible,
+	// booked how much of it was taken from the pool.
+	reserved          []byte
+	committed, booked uint64
 	// pool is what all attempts of the engine share.
 	pool *pool
 	// timeUp tells that growing is no longer worth while; nil means never.
@@ -49,31 +50,82 @@ const (
 	// guest cannot be interrupted between two checks, and in a few fuel each it
 	// can touch every page that it has: 4,096 of them take 10 ms to 30 ms.
 	lazyBytes = 16 << 20
-	// populateBytes is what appears between two looks at the time.
-	populateBytes = 8 << 20
+	// populateBytes is what appears, or goes, between two looks at the time: a
+	// millisecond of the kernel's work, or several on a machine that is busy.
+	populateBytes = 1 << 20
 )
 
 // pool is the linear memory that all attempts of an engine may have together.
 // Without a bound below the process's own, guests could leave the Go runtime
-// without memory, which it does not survive. nil has no bound.
+// without memory, which it does not survive.
+//
+// The kernel takes back a large memory in some 0.1 ms for each MiB. An attempt
+// does not wait for that; who finds the pool empty does.
 type pool struct {
-	max  uint64
-	used atomic.Uint64
+	// max is the bound; 0 means none.
+	max uint64
+	mu  sync.Mutex
+	// given is signalled when a memory is back.
+	given   sync.Cond
+	used    uint64
+	leaving int
+	work    sync.WaitGroup
 }
 
+func newPool(bytesMax uint64) *pool {
+	p := &pool{max: bytesMax}
+	p.given.L = &p.mu
+	return p
+}
+
+// take books n bytes and reports whether there were so many left.
 func (p *pool) take(n uint64) bool {
-	if p == nil || p.used.Add(n) <= p.max {
-		return true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.max > 0 && p.used+n > p.max {
+		if p.leaving == 0 {
+			return false
+		}
+		p.given.Wait()
 	}
-	p.give(n)
-	return false
+	p.used += n
+	return true
 }
 
 func (p *pool) give(n uint64) {
-	if p != nil {
-		p.used.Add(-n)
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used -= n
 }
+
+// free unmaps reserved, of which n bytes were taken from the pool. What is large
+// it unmaps in a goroutine of its own, for which close waits.
+func (p *pool) free(reserved []byte, n uint64) {
+	if n <= lazyBytes {
+		_ = unix.Munmap(reserved)
+		p.give(n)
+		return
+	}
+	p.mu.Lock()
+	p.leaving++
+	p.mu.Unlock()
+	p.work.Go(func() {
+		// Piece by piece, because nobody in this process can map memory while
+		// one call takes long.
+		for at := uint64(0); at < n; at += populateBytes {
+			_ = unix.Madvise(reserved[at:min(at+populateBytes, n)], unix.MADV_DONTNEED)
+		}
+		_ = unix.Munmap(reserved)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.leaving--
+		p.used -= n
+		p.given.Broadcast()
+	})
+}
+
+// close waits until all that was freed is.
+func (p *pool) close() { p.work.Wait() }
 
 var errReserve = errors.New("no address space")
 
@@ -103,14 +155,9 @@ func (m *memory) Reallocate(size uint64) []byte {
 		return nil
 	}
 	if size > m.committed {
-		if !m.pool.take(size - m.committed) {
+		if !m.commit(size) {
 			return nil
 		}
-		if err := unix.Mprotect(m.reserved[m.committed:size], unix.PROT_READ|unix.PROT_WRITE); err != nil || !m.populate(size) {
-			m.pool.give(size - m.committed)
-			return nil
-		}
-		m.committed = size
 	}
 	m.linear = size
 	m.note()
@@ -118,6 +165,28 @@ func (m *memory) Reallocate(size uint64) []byte {
 		return []byte{}
 	}
 	return m.reserved[:size:size]
+}
+
+// commit makes memory accessible up to size, or reports that the pool or the
+// host has no more, or that time is up.
+func (m *memory) commit(size uint64) bool {
+	if size > m.booked {
+		if !m.pool.take(size - m.booked) {
+			return false
+		}
+		m.booked = size
+	}
+	if err := unix.Mprotect(m.reserved[m.committed:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		m.pool.give(m.booked - m.committed)
+		m.booked = m.committed
+		return false
+	}
+	// What is there when this fails stays, and stays booked, until the end.
+	if !m.populate(size) {
+		return false
+	}
+	m.committed = size
+	return true
 }
 
 // populate makes the memory beyond lazyBytes present, as far as the attempt can
@@ -148,9 +217,8 @@ func (m *memory) Free() {}
 // release gives the address space back.
 func (m *memory) release() {
 	if m.reserved != nil {
-		_ = unix.Munmap(m.reserved)
-		m.pool.give(m.committed)
-		m.reserved, m.committed = nil, 0
+		m.pool.free(m.reserved, m.booked)
+		m.reserved, m.committed, m.booked = nil, 0, 0
 	}
 }
 

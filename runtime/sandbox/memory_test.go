@@ -17,11 +17,16 @@ import (
 // TestPopulate checks that a guest cannot make the host fault in much memory
 // between two checks: what lies beyond lazyBytes is there before it can touch it.
 func TestPopulate(t *testing.T) {
-	if err := unix.Madvise(make([]byte, 0), unix.MADV_POPULATE_WRITE); errors.Is(err, unix.EINVAL) {
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(page) }()
+	if err := unix.Madvise(page, unix.MADV_POPULATE_WRITE); errors.Is(err, unix.EINVAL) {
 		t.Skip("this kernel cannot populate memory")
 	}
 	const size = lazyBytes + 3*populateBytes/2
-	m := memory{limit: 1 << 30}
+	m := memory{limit: 1 << 30, pool: newPool(0)}
 	if err := m.reserve(1 << 30); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +61,35 @@ func present(t *testing.T, b []byte) (n int) {
 	return n
 }
 
+// TestMemoryComesBack: what an attempt has had is there for the next one, which
+// waits for the kernel to take it back.
+func TestMemoryComesBack(t *testing.T) {
+	const size = 4 * lazyBytes
+	p := newPool(size)
+	for range 5 {
+		m := memory{limit: size, pool: p}
+		if err := m.reserve(size); err != nil {
+			t.Fatal(err)
+		}
+		if m.Reallocate(size) == nil {
+			t.Fatal("the pool is empty")
+		}
+		other := memory{limit: size, pool: p}
+		if err := other.reserve(size); err != nil {
+			t.Fatal(err)
+		}
+		if other.Reallocate(PageBytes) != nil {
+			t.Error("the pool gives more than it has")
+		}
+		other.release()
+		m.release()
+	}
+	p.close()
+	if p.used != 0 {
+		t.Errorf("%d bytes are still used", p.used)
+	}
+}
+
 // TestUnpaidGrowthIsNotMade: a guest that grows by more than its fuel pays for
 // ends before it has had the host make the pages.
 func TestUnpaidGrowthIsNotMade(t *testing.T) {
@@ -74,8 +108,8 @@ func TestUnpaidGrowthIsNotMade(t *testing.T) {
 			t.Errorf("got %+v, want %v", o, c.want)
 		}
 		want := (int(min(c.pages, 4001))*PageBytes - lazyBytes) / os.Getpagesize()
-		// What the book does not know yet is at most a slice.
-		slack := (SliceFuelDefault/meter.PageFuel + 2) * PageBytes / os.Getpagesize()
+		// What the book does not know yet is at most a portion.
+		slack := (portionFuelFirst/meter.PageFuel + 2) * PageBytes / os.Getpagesize()
 		if have := present(t, r.memory.reserved[lazyBytes:]); have > want+slack || have < want/2 {
 			t.Errorf("%d pages are there with fuel for %d of 64 KiB, want %d", have, c.pages, want)
 		}

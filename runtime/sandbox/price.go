@@ -14,6 +14,9 @@ const (
 	// pricePoll is for poll_oneoff, pricePollEach for each subscription.
 	pricePoll     = 4_000
 	pricePollEach = 400
+	// priceSleep is for a poll_oneoff that may have to wait, however long: for
+	// setting a timer, giving up the thread and coming back to one.
+	priceSleep = 100_000
 	// priceYield is for giving up the thread.
 	priceYield = 8_000
 	// priceString is for each argument or variable that is copied,
@@ -28,6 +31,11 @@ const (
 	priceTableEntry = 100
 	// priceIovec is for each buffer of a vector.
 	priceIovec = 50
+	// priceStreamedCall is for each call that reads or writes stdin, stdout or
+	// stderr, bytesPerFuelStreamed how many bytes it moves for one unit: two
+	// processes and the kernel handle them.
+	priceStreamedCall    = 16_000
+	bytesPerFuelStreamed = 2
 	// bytesPerFuel is how many bytes are copied for one unit.
 	bytesPerFuel = 8
 	// priceRandom is for each random byte.
@@ -54,3 +62,7 @@ func priceOf(name string) uint64 {
 
 // priceBytes returns the price of moving n bytes.
 func priceBytes(n uint64) uint64 { return n / bytesPerFuel }
+
+// priceStreamed returns the price of moving n bytes through stdin, stdout or
+// stderr.
+func priceStreamed(n uint64) uint64 { return priceStreamedCall + n/bytesPerFuelStreamed }

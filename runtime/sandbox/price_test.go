@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dugnad/dugnad/runtime/internal/wasmtest"
 	"github.com/dugnad/dugnad/runtime/task"
@@ -20,6 +21,11 @@ type priceProgram struct {
 	// behind them.
 	module, behind string
 	spec           task.Spec
+	// start has the module's start function do it, and _start nothing.
+	start bool
+	// stdin is "silent" for one that neither says anything nor ends, "endless" for
+	// one that always has more; otherwise it is at its end.
+	stdin string
 }
 
 // wasiTypes are the signatures of the WASI functions that the programs call.
@@ -61,26 +67,31 @@ var wasiTypes = []struct{ name, params string }{
 // args is a number or the name of a local: $0 is local 0.
 func wasi(name string, args ...any) string {
 	var b strings.Builder
+	i := wasiIndex(name)
+	for k, typ := range strings.Fields(wasiTypes[i].params) {
+		if s, ok := args[k].(string); ok {
+			fmt.Fprintf(&b, "local.get %s\n", s[1:])
+		} else {
+			fmt.Fprintf(&b, "%s.const %d\n", typ, args[k])
+		}
+	}
+	fmt.Fprintf(&b, "call %d\ndrop\n", i)
+	return b.String()
+}
+
+// wasiIndex returns the number of a WASI function.
+func wasiIndex(name string) int {
 	for i, t := range wasiTypes {
-		if t.name != name {
-			continue
+		if t.name == name {
+			return i
 		}
-		for k, typ := range strings.Fields(t.params) {
-			if s, ok := args[k].(string); ok {
-				fmt.Fprintf(&b, "local.get %s\n", s[1:])
-			} else {
-				fmt.Fprintf(&b, "%s.const %d\n", typ, args[k])
-			}
-		}
-		fmt.Fprintf(&b, "call %d\ndrop\n", i)
-		return b.String()
 	}
 	panic("no WASI function " + name)
 }
 
 func (p *priceProgram) bytes() []byte {
 	var b strings.Builder
-	b.WriteString("type () -> ()\n")
+	b.WriteString("type () -> ()\ntype () -> (i32)\n")
 	for _, t := range wasiTypes {
 		fmt.Fprintf(&b, "import \"wasi_snapshot_preview1\" %q (%s) -> (i32)\n", t.name, t.params)
 	}
@@ -89,7 +100,12 @@ func (p *priceProgram) bytes() []byte {
 		module += "\nmemory 64\n"
 	}
 	b.WriteString(module)
-	b.WriteString("\nfunc \"_start\" () -> () local i32 i32 i64 i64 f64 f64 f32 v128 v128 i32\n" + p.before + "\n")
+	name := " \"_start\""
+	if p.start {
+		b.WriteString("\nfunc \"_start\" () -> ()\nend\n" + fmt.Sprintf("start %d\n", len(wasiTypes)+1))
+		name = ""
+	}
+	b.WriteString("\nfunc" + name + " () -> () local i32 i32 i64 i64 f64 f64 f32 v128 v128 i32\n" + p.before + "\n")
 	if p.body != "" {
 		b.WriteString("loop\n" + p.body + "\nbr 0\nend\n")
 	}
@@ -119,6 +135,16 @@ func openAt(at, size any, oflags int) string {
 	return wasi("path_open", 3, 0, at, size, oflags, 0x1fffffff, 0x1fffffff, 0, 32)
 }
 
+// sleeps is one subscription, to a clock that fires after so many nanoseconds,
+// and behind it one to stdin.
+func sleeps(nanos uint64) string {
+	var sub [96]byte
+	le.PutUint32(sub[16:], clockMonotonic)
+	le.PutUint64(sub[24:], nanos)
+	sub[48+8] = eventRead
+	return fmt.Sprintf("data 1048576 %q\n", string(sub[:]))
+}
+
 func polls(n int, kind byte) string {
 	return fmt.Sprintf("data 1048576 %q\n", strings.Repeat("\x00\x00\x00\x00\x00\x00\x00\x00"+string(rune(kind))+"\x00\x00\x00\x00\x00\x00\x00\x01"+strings.Repeat("\x00", 31), n))
 }
@@ -144,6 +170,8 @@ func pricePrograms() []priceProgram {
 	for i := range 100_000 {
 		manyEnv.Env = append(manyEnv.Env, fmt.Sprintf("%x=", 0x10000+i))
 	}
+	// The time that a guest sleeps is not the host's, but ends with its timeout.
+	asleep := task.Spec{Limits: task.Limits{Timeout: 500 * time.Millisecond}}
 	deep := strings.Repeat("./", 2047)
 	// The first link's target leads through 39 more, each by a long way.
 	links := func() string {
@@ -251,7 +279,15 @@ func pricePrograms() []priceProgram {
 		{name: "call_indirect", module: "table 10\nelem 0 " + fmt.Sprint(len(wasiTypes)+1), body: repeat(50, "i32.const 0\ncall_indirect 0 0"), behind: "func () -> ()\nend\n"},
 		{name: "call tree", body: "i32.const 20\n" + fmt.Sprintf("call %d", len(wasiTypes)+1), behind: fmt.Sprintf("func (i32) -> ()\nlocal.get 0\nif\nlocal.get 0\ni32.const 1\ni32.sub\ncall %[1]d\nlocal.get 0\ni32.const 1\ni32.sub\ncall %[1]d\nend\nend\n", len(wasiTypes)+1)},
 		{name: "deep recursion, trap", before: fmt.Sprintf("call %d", len(wasiTypes)+1), behind: fmt.Sprintf("func () -> ()\ncall %d\nend\n", len(wasiTypes)+1)},
+		{name: "export calls itself, trap", before: fmt.Sprintf("call %d", len(wasiTypes))},
+		{name: "export calls itself by a table, trap", module: fmt.Sprintf("table 10\nelem 0 %d", len(wasiTypes)), before: "i32.const 0\ncall_indirect 0 0"},
 		{name: "trap at once", before: "unreachable"},
+		{name: "start function: arithmetic", start: true, body: "local.get 0\n" + repeat(200, "i32.const 7\ni32.add") + "local.set 0"},
+		{name: "start function: empty loop", start: true, body: "nop"},
+		{name: "start function: calls", start: true, body: repeat(50, fmt.Sprintf("call %d", len(wasiTypes)))},
+		{name: "start function: memory.fill 1 MiB", start: true, body: "i32.const 0\ni32.const 0\ni32.const 1048576\nmemory.fill"},
+		{name: "start function: host: clock_time_get", start: true, body: wasi("clock_time_get", 1, 0, 0)},
+		{name: "start function: calls itself, trap", start: true, before: fmt.Sprintf("call %d", len(wasiTypes)+1)},
 		{name: "v128 add", body: unary(v, v+"\ni32x4.add")},
 		{name: "start and end", before: "nop"},
 		{name: "start: 20,000 functions", before: "nop", behind: strings.Repeat("func () -> ()\nend\n", 20_000)},
@@ -274,6 +310,10 @@ func pricePrograms() []priceProgram {
 		{name: "host: clock_time_get real", body: wasi("clock_time_get", 1, 0, 0), spec: task.Spec{RealClock: true}},
 		{name: "host: clock_time_get real, of the process", body: wasi("clock_time_get", 2, 0, 0), spec: task.Spec{RealClock: true}},
 		{name: "host: sched_yield", body: wasi("sched_yield")},
+		{
+			name: "host: sched_yield by a table", module: fmt.Sprintf("table 10\nelem 0 %d", wasiIndex("sched_yield")),
+			body: "i32.const 0\ncall_indirect 1 0\ndrop",
+		},
 		{name: "host: random_get 0", body: wasi("random_get", 0, 0)},
 		{name: "host: random_get 1", body: wasi("random_get", 0, 1)},
 		{name: "host: random_get 1 real", body: wasi("random_get", 0, 1), spec: task.Spec{RealRandom: true}},
@@ -290,6 +330,10 @@ func pricePrograms() []priceProgram {
 		{name: "host: fd_write 1024 × 1", body: wasi("fd_write", 1, 2<<20, 1024, 8), module: iovecs(1024, 1), spec: task.Spec{Limits: task.Limits{OutputBytes: 1 << 40}}},
 		{name: "host: fd_write 1 MiB", body: wasi("fd_write", 1, 2<<20, 1, 8), module: iovecs(1, 1<<20-1), spec: task.Spec{Limits: task.Limits{OutputBytes: 1 << 40}}},
 		{name: "host: fd_read stdin at its end", body: wasi("fd_read", 0, 2<<20, 1, 8), module: iovecs(1, 100)},
+		{name: "host: fd_read stdin 1 byte", body: wasi("fd_read", 0, 2<<20, 1, 8), module: iovecs(1, 1), stdin: "endless"},
+		{name: "host: fd_read stdin 64 KiB", body: wasi("fd_read", 0, 2<<20, 1, 8), module: iovecs(1, 1<<16), stdin: "endless"},
+		{name: "host: fd_read stdin, 1024 × 1", body: wasi("fd_read", 0, 2<<20, 1024, 8), module: iovecs(1024, 1), stdin: "endless"},
+		{name: "host: poll stdin, then read 1 byte", body: wasi("poll_oneoff", 1<<20, 0, 2, 1<<19) + wasi("fd_read", 0, 2<<20, 1, 8), module: sleeps(1_000_000) + iovecs(1, 1), stdin: "endless"},
 		{name: "host: fd_read stdin, 1024 × 0", body: wasi("fd_read", 0, 2<<20, 1024, 8), module: iovecs(1024, 0)},
 		{name: "host: fd_pwrite file 1 MiB", before: openAt(64, 1, 1), body: wasi("fd_pwrite", 4, 2<<20, 1, 0, 8), module: iovecs(1, 1<<20-1) + "data 64 \"f\"\n"},
 		{name: "host: fd_pwrite file 1024 × 1", before: openAt(64, 1, 1), body: wasi("fd_pwrite", 4, 2<<20, 1024, 0, 8), module: iovecs(1024, 1) + "data 64 \"f\"\n"},
@@ -308,6 +352,12 @@ func pricePrograms() []priceProgram {
 		{name: "host: poll 1 clock", body: wasi("poll_oneoff", 1<<20, 0, 1, 1<<19), module: polls(1, 0)},
 		{name: "host: poll 4096 clocks", body: wasi("poll_oneoff", 1<<20, 0, 4096, 1<<19), module: polls(4096, 0)},
 		{name: "host: poll 4096 writes", body: wasi("poll_oneoff", 1<<20, 0, 4096, 1<<19), module: polls(4096, 2)},
+		{name: "host: poll asleep for 1 ns", body: wasi("poll_oneoff", 1<<20, 0, 1, 1<<19), module: sleeps(1), spec: asleep},
+		{name: "host: poll asleep for 10 µs", body: wasi("poll_oneoff", 1<<20, 0, 1, 1<<19), module: sleeps(10_000), spec: asleep},
+		{name: "host: poll asleep for 1 ms", body: wasi("poll_oneoff", 1<<20, 0, 1, 1<<19), module: sleeps(1_000_000), spec: asleep},
+		{name: "host: poll asleep for 100 ms", body: wasi("poll_oneoff", 1<<20, 0, 1, 1<<19), module: sleeps(100_000_000), spec: asleep},
+		{name: "host: poll silent stdin for 0 ns", body: wasi("poll_oneoff", 1<<20, 0, 2, 1<<19), module: sleeps(0), spec: asleep, stdin: "silent"},
+		{name: "host: poll silent stdin for 10 µs", body: wasi("poll_oneoff", 1<<20, 0, 2, 1<<19), module: sleeps(10_000), spec: asleep, stdin: "silent"},
 		{name: "host: fd_readdir 9,000 from 0", before: files, body: wasi("fd_readdir", 3, 1<<20, 65536, 0, 8)},
 		{name: "host: fd_readdir 9,000 whole", before: files, body: wasi("fd_readdir", 3, 1<<20, 1<<20, 0, 8)},
 		{name: "host: fd_readdir 9,000 small", before: files, body: wasi("fd_readdir", 3, 1<<20, 24, 0, 8)},
@@ -372,6 +422,13 @@ func TestHostCallsPayForTheirArguments(t *testing.T) {
 	path := func(size int) priceProgram {
 		return priceProgram{before: wasi("path_filestat_get", 3, 1, 1<<20, size, 128), module: fmt.Sprintf("data %d %q\n", 1<<20, strings.Repeat("./", 2000))}
 	}
+	write := func(fd, n int) priceProgram {
+		iovec := string([]byte{0, 0, 0, 0, byte(n), byte(n >> 8), byte(n >> 16), 0})
+		return priceProgram{before: openAt(64, 10, 0) + wasi("fd_write", fd, 2<<20, 1, 8), module: fmt.Sprintf("data 64 \"dev/stdout\"\ndata %d %q\n", 2<<20, iovec)}
+	}
+	poll := func(nanos uint64) priceProgram {
+		return priceProgram{before: wasi("poll_oneoff", 1<<20, 0, 1, 1<<19), module: sleeps(nanos)}
+	}
 	grow := func(n int) priceProgram {
 		return priceProgram{before: fmt.Sprintf("ref.null funcref\ni32.const %d\ntable.grow 0\ndrop", n), module: "table 0\n"}
 	}
@@ -385,6 +442,9 @@ func TestHostCallsPayForTheirArguments(t *testing.T) {
 		{"environ_sizes_get", priceProgram{before: wasi("environ_sizes_get", 0, 8)}, priceProgram{before: wasi("environ_sizes_get", 0, 8), spec: many}, 1000 * priceStringSize},
 		{"fd_readdir", priceProgram{before: wasi("fd_readdir", 3, 0, 100, 0, 1<<20)}, priceProgram{before: wasi("fd_readdir", 3, 0, 65536, 0, 1<<20)}, 65436 * priceDirentByte},
 		{"table.grow", grow(1), grow(1000), 999 * priceTableEntry},
+		{"fd_write to stdout", write(1, 8), write(1, 1<<20), (1<<20 - 8) / bytesPerFuelStreamed},
+		{"fd_write to a device", write(4, 8), write(4, 1<<20), (1<<20 - 8) / bytesPerFuelStreamed},
+		{"poll_oneoff", poll(0), poll(1), priceSleep},
 	} {
 		fuel := func(p priceProgram) uint64 {
 			o := load(t, open(t, nil), metered(t, p.bytes())).Run(context.Background(), p.spec, Streams{})

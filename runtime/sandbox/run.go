@@ -53,6 +53,7 @@ type run struct {
 	spec     *task.Spec
 	limits   task.Limits
 	book     book
+	pace     pace
 	memory   memory
 	cpu      cpuMeter
 	clock    clock
@@ -110,14 +111,14 @@ func (m *Module) RunExport(ctx context.Context, spec task.Spec, streams Streams,
 
 // prepare fills in what needs no system call.
 func (r *run) prepare(begin time.Time, streams Streams) {
-	r.book = book{state: &hostCell{}, budget: r.limits.Fuel, slice: r.module.engine.config.SliceFuel}
-	r.book.grant()
+	r.book = newBook(&hostCell{}, r.limits.Fuel, r.module.engine.config.SliceFuel)
 	r.memory = memory{limit: r.limits.MemoryBytes, tables: r.module.plan.tableEntries * TableEntryBytes}
 	r.memory.pool = r.module.engine.pool
 	r.memory.timeUp = func() bool { return r.timeUp() != nil }
 	r.memory.payable = r.payable
 	r.memory.note()
 	r.clock = clock{real: r.spec.RealClock, begin: begin}
+	r.grant()
 	r.random = newRandom(r.spec)
 	r.files = newDescriptors()
 	r.stdin = input{run: r, source: streams.Stdin, short: streams.Interactive || r.spec.RealClock}
@@ -215,7 +216,7 @@ func (r *run) instantiate() error {
 	return nil
 }
 
-// charge takes fuel and looks around when the slice is used up. It does not
+// charge takes fuel and looks around when the portion is used up. It does not
 // return when the attempt must end.
 func (r *run) charge(fuel uint64) {
 	if r.book.take(fuel) {
@@ -223,8 +224,8 @@ func (r *run) charge(fuel uint64) {
 	}
 }
 
-// refill ends a slice: it books the fuel, looks at budget, deadline and
-// cancellation, lets others run, and grants the next slice.
+// refill ends a portion of a slice: it books the fuel, looks at budget, deadline
+// and cancellation, lets others run, and grants the next portion.
 func (r *run) refill() {
 	if r.book.exceeded() {
 		panic(r.outOfFuel())
@@ -235,8 +236,14 @@ func (r *run) refill() {
 	r.check()
 	r.cpu.pause()
 	runtime.Gosched()
+	r.grant()
 	r.cpu.resume()
-	r.book.grant()
+}
+
+// grant gives out the next portion, while processor time is not counted.
+func (r *run) grant() {
+	left := r.limits.Timeout - time.Since(r.clock.begin)
+	r.book.grant(r.pace.next(r.book.used(), r.cpu.total, left, r.book.slice))
 }
 
 // check ends the attempt when its time is up. The clock is read besides the

@@ -12,8 +12,9 @@ import (
 // stdinChunk bounds what is read from stdin at once.
 const stdinChunk = 64 << 10
 
-// pollChunk is what is read ahead when a guest asks whether stdin is ready.
-const pollChunk = 4 << 10
+// aheadChunk is what is read ahead when a guest asks whether stdin is ready, or
+// reads less: every read of the source costs a goroutine.
+const aheadChunk = 4 << 10
 
 // emptyReadsMax is how often a reader may return nothing and no error.
 const emptyReadsMax = 100
@@ -80,7 +81,7 @@ func (in *input) collect() {
 // Read implements io.Reader for the engine.
 func (in *input) Read(p []byte) (n int, err error) {
 	for n < len(p) {
-		if !in.start(min(len(p)-n, stdinChunk)) {
+		if !in.start(min(max(len(p)-n, aheadChunk), stdinChunk)) {
 			in.run.await(in.busy)
 			in.collect()
 		}
@@ -106,11 +107,51 @@ func (in *input) Read(p []byte) (n int, err error) {
 type output struct {
 	run    *run
 	target io.Writer
+	// hold keeps what is written in held until release: the engine writes each
+	// buffer of a vector by itself, and there may be a thousand of a byte.
+	hold bool
+	held []byte
 }
 
-// Write implements io.Writer for the engine. The write that crosses the output
-// limit writes what fits and ends the attempt.
+// heldMax bounds what is held; what is longer gains nothing.
+const heldMax = 64 << 10
+
+// Write implements io.Writer for the engine.
 func (o *output) Write(p []byte) (int, error) {
+	if !o.hold || len(p) >= heldMax && len(o.held) == 0 {
+		return o.pass(p)
+	}
+	if len(o.held)+len(p) > heldMax {
+		if err := o.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) >= heldMax {
+		return o.pass(p)
+	}
+	o.held = append(o.held, p...)
+	return len(p), nil
+}
+
+// release ends hold.
+func (o *output) release() error {
+	o.hold = false
+	return o.flush()
+}
+
+func (o *output) flush() error {
+	if len(o.held) == 0 {
+		return nil
+	}
+	held := o.held
+	o.held = o.held[:0]
+	_, err := o.pass(held)
+	return err
+}
+
+// pass writes p. The write that crosses the output limit writes what fits and
+// ends the attempt.
+func (o *output) pass(p []byte) (int, error) {
 	room := o.run.limits.OutputBytes - o.run.outputBytes
 	fits := p[:min(uint64(len(p)), room)]
 	n, err := o.write(fits)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -40,9 +41,21 @@ func vector(next hostFunc) hostFunc {
 			}
 			total += uint64(n)
 		}
-		r.charge(priceBytes(total) + uint64(len(iovecs)/8)*priceIovec)
+		r.charge(uint64(len(iovecs)/8)*priceIovec + r.priceTransfer(int32(stack[0]), total))
+		r.stdout.hold, r.stderr.hold = true, true
 		next(r, m, stack)
+		if err := errors.Join(r.stdout.release(), r.stderr.release()); err != nil {
+			stack[0] = errnoIO
+		}
 	}
+}
+
+// priceTransfer is the price of moving n bytes to or from a descriptor.
+func (r *run) priceTransfer(fd int32, n uint64) uint64 {
+	if r.files[fd].first {
+		return priceStreamed(n)
+	}
+	return priceBytes(n)
 }
 
 // readVector returns a vector whose buffers all lie in memory.

@@ -135,7 +135,12 @@ func (r *run) poll(subs []subscription) (elapsed uint64, stdin bool) {
 			wait, timed = 0, true
 		}
 	}
-	if wanted && r.stdin.start(pollChunk) {
+	if wanted || wait > 0 {
+		// Whether there is something on stdin already depends on the time, so it
+		// must not matter.
+		r.charge(priceSleep)
+	}
+	if wanted && r.stdin.start(aheadChunk) {
 		return 0, true
 	}
 	if !timed {
