@@ -28,19 +28,19 @@ func (c *code) u32(v uint32) {
 }
 
 func (c *code) s64(v int64) {
-	for {
-		b := byte(v & 0x7f)
+	for v < -0x40 || v >= 0x40 {
+		*c = append(*c, byte(v)|0x80)
 		v >>= 7
-		if v == 0 && b&0x40 == 0 || v == -1 && b&0x40 != 0 {
-			*c = append(*c, b)
-			return
-		}
-		*c = append(*c, b|0x80)
 	}
+	*c = append(*c, byte(v)&0x7f)
 }
 
 // opU32 appends an instruction with one index.
 func (c *code) opU32(op wasm.Opcode, x uint32) {
+	if op < 0x100 && x < 0x80 {
+		*c = append(*c, byte(op), byte(x))
+		return
+	}
 	c.op(op)
 	c.u32(x)
 }

@@ -71,11 +71,16 @@ func (g *flow) junction() int32 {
 
 // root returns the junction that j has been joined to.
 func (g *flow) root(j int32) int32 {
-	for g.junctions[j].parent != j {
-		g.junctions[j].parent = g.junctions[g.junctions[j].parent].parent
-		j = g.junctions[j].parent
+	all := g.junctions
+	for {
+		parent := all[j].parent
+		if parent == j {
+			return j
+		}
+		above := all[parent].parent
+		all[j].parent = above
+		j = above
 	}
-	return j
 }
 
 func (g *flow) at(j int32) *junction { return &g.junctions[g.root(j)] }
@@ -116,24 +121,29 @@ func (g *flow) settle() {
 	}
 	for i := range g.segments {
 		s := &g.segments[i]
-		in, out := g.at(s.in), g.at(s.out)
+		s.in, s.out = g.root(s.in), g.root(s.out) // no more are joined
+	}
+	for i := range g.segments {
+		s := &g.segments[i]
+		in, out := &g.junctions[s.in], &g.junctions[s.out]
 		if s.trap || in == out {
 			continue
 		}
 		if in.heir == 0 || s.fuel < in.least {
 			in.least = s.fuel
 		}
-		if in.heir == 0 || out.loops >= g.at(g.segments[in.heir-1].out).loops {
+		if in.heir == 0 || out.loops >= g.junctions[g.segments[in.heir-1].out].loops {
 			in.heir = int32(i) + 1
 		}
 	}
 }
 
-// ahead returns the fuel that is charged ahead at a junction. Any number would
+// ahead returns the fuel that is charged ahead at a junction that has been joined
+// to no other, as those of segments have not when it is settled. Any number would
 // do that is zero where it must be exact: the segments behind make good for it.
 // The heir's own charge, with what is charged ahead behind it, saves most.
 func (g *flow) ahead(j int32, chain int) int32 {
-	k := g.at(j)
+	k := &g.junctions[j]
 	if k.settled {
 		return k.ahead
 	}

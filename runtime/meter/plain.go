@@ -1,157 +1,158 @@
 package meter
 
-import "github.com/dugnad/dugnad/runtime/internal/wasm"
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
 
-// plainKind tells where a plain instruction ends: most code is made of
-// instructions that do nothing to control flow, and need no decoding.
-type plainKind uint8
-
-const (
-	plainNot plainKind = iota
-	plainBare
-	// plainLocal is followed by an index of one byte.
-	plainLocal
-	// plainConst is followed by one integer of any length.
-	plainConst
-	// plainMemory is followed by an alignment of one byte and an offset.
-	plainMemory
+	"github.com/dugnad/dugnad/runtime/internal/wasm"
 )
 
-// plainOp is what the passes have to know of a plain instruction.
+// plainOp is what the passes have to know of a plain instruction: most code is
+// made of instructions that do nothing to control flow, and need no decoding.
+// The three words are held against the eight bytes that begin with the opcode:
+// where one ends is computed and not decided, because a processor cannot
+// foresee what instruction comes next.
 type plainOp struct {
-	kind plainKind
-	cost uint8
+	// ends has the top bits of the bytes in which the instruction ends if they
+	// are clear, last that of the byte in which it ends in any case.
+	ends, last uint64
+	// deny has the bits that must be clear in bytes that need no decoding.
+	deny uint32
+	// local is 1 in the byte that is the index of a local.
+	local uint32
+	cost  int32
 	// height is what it adds to the operands.
-	height int8
+	height int32
 }
 
-// plainOps has an entry for each opcode of one byte.
-var plainOps = func() *[256]plainOp {
-	var t [256]plainOp
+// plainBytes is how many bytes are looked at for one instruction: what is
+// longer has to be decoded.
+const plainBytes = 8
+
+const topBits = 0x8080808080808080
+
+// plainOps has an entry for each opcode of one byte. Those of other
+// instructions end nowhere.
+var plainOps = func() (t [256]plainOp) {
 	for op := range wasm.Opcode(len(t)) {
 		info := wasm.Lookup(op)
 		if info == nil {
 			continue
 		}
-		kind := plainNot
+		p := plainOp{cost: int32(costs[op]), height: int32(operands(op, info))}
 		switch {
 		case op == wasm.OpLocalGet || op == wasm.OpLocalSet || op == wasm.OpLocalTee:
-			kind = plainLocal
+			// Its index is one byte, and one more is a byte as well.
+			p.last, p.local, p.deny = 1<<15, 1<<8, 1<<15
+		case op == wasm.OpDrop || op == wasm.OpSelect:
+			p.last = 1 << 7
+		case op == wasm.OpGlobalGet || op == wasm.OpGlobalSet:
+			p.ends = topBits &^ 0xff
 		case info.Special:
+			continue
 		case info.Imm == wasm.ImmNone:
-			kind = plainBare
+			p.last = 1 << 7
 		case info.Imm == wasm.ImmMemArg:
-			kind = plainMemory
+			// An alignment of one byte, and an offset.
+			p.ends, p.deny = topBits&^0xffff, 0xe000
 		case info.Imm == wasm.ImmI32 || info.Imm == wasm.ImmI64:
-			kind = plainConst
+			p.ends = topBits &^ 0xff
+		default:
+			continue
 		}
-		if kind != plainNot {
-			t[op] = plainOp{kind, costs[op], int8(operands(op, info))}
-		}
+		t[op] = p
 	}
-	return &t
+	return t
 }()
 
-// plainEnd returns where the instruction of that kind at offset at of b ends, or
-// 0 when it has to be decoded. What it skips is copied as it is: an integer that
-// is too long stays one.
-func plainEnd(b []byte, at int, kind plainKind) int {
-	switch kind {
-	case plainBare:
-		return at + 1
-	case plainLocal:
-		// One less than the largest byte, so that one more is a byte as well.
-		if at+1 < len(b) && b[at+1] < 0x7f {
-			return at + 2
-		}
-		return 0
-	case plainConst:
-		at++
-	case plainMemory:
-		if at+1 >= len(b) || b[at+1] >= 0x20 {
-			return 0
-		}
-		at += 2
-	default:
-		return 0
-	}
-	for ; at < len(b); at++ {
-		if b[at] < 0x80 {
-			return at + 1
-		}
-	}
-	return 0
-}
+// end has a bit where the instruction ends that w begins with. It is 0 when that
+// has to be decoded, and so it has when denies says so.
+func (p *plainOp) end(w uint64) uint64 { return ^w&p.ends | p.last }
+
+func (p *plainOp) denies(w uint64) bool { return (uint32(w)|(uint32(w)+p.local))&p.deny != 0 }
+
+// plainLength returns the length of an instruction from what end returned.
+func plainLength(end uint64) int { return (bits.TrailingZeros64(end) + 1) >> 3 }
+
+// plainStop returns where the last instruction of a body may begin that is looked
+// at: eight bytes of the module are read. One that reaches beyond the body's end
+// is no worse than a body that stops there.
+func (m *module) plainStop(r *wasm.Reader) int { return min(r.End(), len(m.bytes)-plainBytes+1) }
 
 // plain copies plain instructions, up to the first other one or where a check is
-// due. Locals behind the parameters have moved by one.
+// due. Locals behind the parameters have moved by one. What it skips is copied as
+// it is: an integer that is too long stays one.
 func (f *function) plain(r *wasm.Reader) {
-	b, from := f.bytes[:r.End()], r.Offset()
-	at, fuel, most := from, 0, checkEvery-f.unchecked
-	moved := f.moved[:0]
-	for at < len(b) {
-		op := plainOps[b[at]]
-		end := plainEnd(b, at, op.kind)
-		if end == 0 || fuel+int(op.cost) > most {
+	f.out = slices.Grow(f.out, r.Len()+plainBytes)
+	b, out, done := f.bytes, f.out[:cap(f.out)], len(f.out)
+	at, stop := r.Offset(), f.plainStop(r)
+	state, most := int64(f.state), int32(checkEvery-f.unchecked)
+	left := most
+	for at < stop {
+		w := binary.LittleEndian.Uint64(b[at : at+plainBytes : at+plainBytes])
+		op := &plainOps[byte(w)]
+		end := op.end(w)
+		if end == 0 || op.denies(w) || op.cost > left {
 			break
 		}
-		if op.kind == plainLocal && uint32(b[at+1]) >= f.state {
-			moved = append(moved, at+1-from)
-		}
-		fuel += int(op.cost)
-		at = end
+		left -= op.cost
+		moved := uint64(op.local) &^ uint64((int64(w>>8&0xff)-state)>>63)
+		binary.LittleEndian.PutUint64(out[done:done+plainBytes:done+plainBytes], w+moved)
+		n := plainLength(end)
+		at += n
+		done += n
 	}
-	f.moved = moved
-	if at == from {
+	if at == r.Offset() {
 		return
 	}
-	base := len(f.out)
-	f.out = append(f.out, b[from:at]...)
-	for _, x := range moved {
-		f.out[base+x]++
-	}
-	f.spend(fuel)
-	r.Skip(at - from)
+	f.out = out[:done]
+	f.spend(int(most - left))
+	r.Skip(at - r.Offset())
 }
 
 // plain steps over plain instructions of live code.
 func (s *scanner) plain(r *wasm.Reader) error {
-	b, from := s.bytes[:r.End()], r.Offset()
-	at, height, highest, lowest, fuel := from, s.height, s.heightMax, s.height, uint64(0)
-	for at < len(b) {
-		op := plainOps[b[at]]
-		end := plainEnd(b, at, op.kind)
-		if end == 0 {
+	b, at, stop := s.bytes, r.Offset(), s.plainStop(r)
+	height, highest, signs, fuel := s.height, s.heightMax, 0, 0
+	for at < stop {
+		w := binary.LittleEndian.Uint64(b[at : at+plainBytes : at+plainBytes])
+		op := &plainOps[byte(w)]
+		end := op.end(w)
+		if end == 0 || op.denies(w) {
 			break
 		}
-		fuel += uint64(op.cost)
+		fuel += int(op.cost)
 		height += int(op.height)
-		highest, lowest = max(highest, height), min(lowest, height)
-		at = end
+		highest = max(highest, height)
+		signs |= height
+		at += plainLength(end)
 	}
-	if lowest < 0 {
-		return errOperand(from)
+	if signs < 0 {
+		return errOperand(r.Offset())
 	}
 	s.height, s.heightMax = height, highest
-	s.fuel += fuel
-	r.Skip(at - from)
+	s.fuel += uint64(fuel)
+	r.Skip(at - r.Offset())
 	return nil
 }
 
 // plain steps over plain instructions.
 func (l *lap) plain(r *wasm.Reader) {
-	b, from := l.bytes[:r.End()], r.Offset()
-	at := from
-	for at < len(b) {
-		op := plainOps[b[at]]
-		end := plainEnd(b, at, op.kind)
-		if end == 0 {
+	b, at, stop := l.bytes, r.Offset(), l.plainStop(r)
+	fuel := 0
+	for at < stop {
+		w := binary.LittleEndian.Uint64(b[at : at+plainBytes : at+plainBytes])
+		op := &plainOps[byte(w)]
+		end := op.end(w)
+		if end == 0 || op.denies(w) {
 			break
 		}
-		if !l.dead {
-			l.now.fuel += int(op.cost)
-		}
-		at = end
+		fuel += int(op.cost)
+		at += plainLength(end)
 	}
-	r.Skip(at - from)
+	if !l.dead {
+		l.now.fuel += fuel
+	}
+	r.Skip(at - r.Offset())
 }

@@ -70,7 +70,6 @@ type rewriter struct {
 	flow        flow
 	labels      []label
 	laps        []lapLabel
-	moved       []int
 }
 
 // Rewrite adds metering to a module that lint has accepted. The same module

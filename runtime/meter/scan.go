@@ -133,6 +133,9 @@ func (s *scanner) scanBody(r wasm.Reader, results int) (shape, error) {
 				return shape{}, err
 			}
 		}
+		if s.common(&r) {
+			continue
+		}
 		if err := r.Next(&in); err != nil {
 			return shape{}, err
 		}
@@ -147,6 +150,56 @@ func (s *scanner) scanBody(r wasm.Reader, results int) (shape, error) {
 		return shape{}, fmt.Errorf("%d blocks without an end", len(s.frames))
 	}
 	return s.shape, nil
+}
+
+// common steps over one of the most frequent instructions that are not plain, and
+// reports false when there is another.
+func (s *scanner) common(r *wasm.Reader) bool {
+	at, depth := r.Offset(), len(s.frames)
+	if at >= r.End() || depth == 0 || s.dead && s.skip > 0 {
+		return false
+	}
+	op := wasm.Opcode(s.bytes[at])
+	if op == wasm.OpEnd {
+		s.dead = false
+		s.close(op)
+		s.heightMax = max(s.heightMax, s.height)
+		r.Skip(1)
+		return true
+	}
+	if s.dead || at+1 >= r.End() {
+		return false
+	}
+	x := s.bytes[at+1]
+	switch op {
+	case wasm.OpBlock, wasm.OpLoop:
+		if x != blockVoid {
+			return false
+		}
+		s.frames = append(s.frames, frame{base: s.height})
+	case wasm.OpIf:
+		if x != blockVoid || s.height == 0 {
+			return false
+		}
+		s.height--
+		s.frames = append(s.frames, frame{base: s.height})
+	case wasm.OpBrIf:
+		if x >= 0x80 || s.height == 0 {
+			return false
+		}
+		s.height--
+		s.exits = s.exits || int(x) == depth-1
+	case wasm.OpBr:
+		if x >= 0x80 {
+			return false
+		}
+		s.dead = true
+	default:
+		return false
+	}
+	s.fuel += uint64(costs[op])
+	r.Skip(2)
+	return true
 }
 
 func (s *scanner) step(in *wasm.Instr) error {
@@ -194,7 +247,7 @@ func (s *scanner) control(in *wasm.Instr) error {
 	case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
 		return s.open(in)
 	case wasm.OpElse, wasm.OpEnd:
-		return s.close(in.Op)
+		s.close(in.Op)
 	case wasm.OpBrIf:
 		s.exits = s.exits || int(in.X) == len(s.frames)-1
 	case wasm.OpBrTable:
@@ -253,15 +306,14 @@ func (s *scanner) open(in *wasm.Instr) error {
 	return nil
 }
 
-func (s *scanner) close(op wasm.Opcode) error {
+func (s *scanner) close(op wasm.Opcode) {
 	f := s.frames[len(s.frames)-1]
 	if op == wasm.OpElse {
 		s.height = f.base + f.params
-		return nil
+		return
 	}
 	s.height = f.base + f.results
 	s.frames = s.frames[:len(s.frames)-1]
-	return nil
 }
 
 // frameSize estimates the bytes of host stack that a call of the function

@@ -36,27 +36,74 @@ func (r *Reader) At(offset int) Reader { return NewReader(r.buf, offset, r.end) 
 // Specification 2.0 is an *OpcodeError.
 func (r *Reader) Next(in *Instr) error {
 	start := r.pos
+	if start >= r.end {
+		return r.fault(start, "unexpected end")
+	}
+	b := r.buf[start]
+	imm := imms[b]
+	if imm == immPrefixed {
+		return r.prefixed(in)
+	}
+	r.pos++
+	in.Op, in.Info, in.Start = Opcode(b), &ops[b], start
+	if imm != ImmNone && !r.short(in, imm) {
+		if err := r.immediates(in); err != nil {
+			return err
+		}
+	}
+	in.End = r.pos
+	return nil
+}
+
+// short reads the immediates of most instructions: one byte that is an index
+// or the type of a block. It reports false for what has to be read at length.
+func (r *Reader) short(in *Instr, imm Imm) bool {
+	if r.pos >= r.end {
+		return false
+	}
+	b := r.buf[r.pos]
+	switch imm {
+	case ImmLabel, ImmFunc, ImmLocal, ImmGlobal:
+		if b >= 0x80 {
+			return false
+		}
+		in.X = uint32(b)
+	case ImmBlock:
+		if b != blockVoid {
+			return false
+		}
+		in.BlockKind, in.X = BlockVoid, 0
+	default:
+		return false
+	}
+	r.pos++
+	return true
+}
+
+// blockVoid is the type of a block without parameters and results.
+const blockVoid = 0x40
+
+// prefixed decodes an instruction of more than one byte, or an unknown one.
+func (r *Reader) prefixed(in *Instr) error {
+	start := r.pos
 	b, err := r.Byte()
 	if err != nil {
 		return err
 	}
-	op := Opcode(b)
-	if b == 0xfc || b == 0xfd {
-		n, err := r.U32()
-		if err != nil {
-			return err
-		}
-		if n > 0xff {
-			return &OpcodeError{Offset: start, Prefix: b, Code: n}
-		}
-		op = Opcode(n) + 0x100*Opcode(b-0xfb)
+	if b != 0xfc && b != 0xfd {
+		return &OpcodeError{Offset: start, Code: uint32(b)}
 	}
+	n, err := r.U32()
+	if err != nil {
+		return err
+	}
+	if n > 0xff {
+		return &OpcodeError{Offset: start, Prefix: b, Code: n}
+	}
+	op := Opcode(n) + 0x100*Opcode(b-0xfb)
 	info := Lookup(op)
 	if info == nil {
-		if op >= 0x100 {
-			return &OpcodeError{Offset: start, Prefix: b, Code: uint32(op & 0xff)}
-		}
-		return &OpcodeError{Offset: start, Code: uint32(b)}
+		return &OpcodeError{Offset: start, Prefix: b, Code: n}
 	}
 	in.Op, in.Info, in.Start = op, info, start
 	if info.Imm != ImmNone {

@@ -141,6 +141,20 @@ func (op Opcode) String() string {
 
 var ops = table()
 
+// immPrefixed stands for a byte that is no instruction by itself.
+const immPrefixed Imm = 0xff
+
+// imms tells what follows an opcode of one byte, close together.
+var imms = func() *[256]Imm {
+	var t [256]Imm
+	for b := range t {
+		if t[b] = immPrefixed; ops[b].Name != "" {
+			t[b] = ops[b].Imm
+		}
+	}
+	return &t
+}()
+
 // table builds the opcode table from the families below.
 func table() *[opcodeCount]Op {
 	var t [opcodeCount]Op
