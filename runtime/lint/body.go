@@ -95,7 +95,7 @@ func (c *checker) readBody(r *wasm.Reader) error {
 	b.ops, b.high, b.labels = b.ops[:0], 0, 0
 	b.ctrl = append(b.ctrl[:0], frame{results: t.results})
 	b.floor, b.dead = 0, false
-	b.pc, b.end, b.reader = r.Offset(), r.End(), *r
+	b.pc, b.end, b.reader, b.cursor = r.Offset(), r.End(), *r, *r
 	c.cost.begin(c, len(b.locals))
 	if err := c.run(b); err != nil {
 		return err
@@ -144,18 +144,18 @@ func (c *checker) readLocals(r *wasm.Reader, t *funcType) error {
 	return c.atMost(r.Offset(), "locals_total", uint64(c.report.LocalsTotal), uint64(c.limits.LocalsTotal), "the functions so far have %d locals")
 }
 
-// run checks the instructions of a body.
+// run checks the instructions of a body. It keeps its place to itself while an
+// instruction has immediates of one byte; everybody else finds it in the body.
 func (c *checker) run(b *body) error {
-	buf, cost := c.module, &c.cost
-	most, instrs := int(c.limits.Operands), 0
+	buf, cost := c.module[:b.end], &c.cost
+	most, instrs, pc := int(c.limits.Operands), 0, b.pc
 	for len(b.ctrl) > 0 {
-		at := b.pc
-		if at >= b.end {
+		at := pc
+		if at >= len(buf) {
 			return invalid(at, "the function has no end")
 		}
-		op := buf[at]
-		s := &signatures[op]
-		b.pc++
+		s := &signatures[buf[at]]
+		pc++
 		instrs++
 		ok := true
 		switch s.class {
@@ -163,45 +163,56 @@ func (c *checker) run(b *body) error {
 			ok = b.apply(s)
 			cost.plain(s)
 		case classMemory:
-			if err := c.memoryAccess(b, at, s); err != nil {
-				return err
+			if pc+1 < len(buf) && buf[pc] <= s.align && buf[pc+1] < 0x80 && c.memory {
+				pc += 2
+			} else {
+				b.pc = pc
+				if err := c.memoryAccess(b, at, s); err != nil {
+					return err
+				}
+				pc = b.pc
 			}
 			ok = b.apply(s)
 			cost.memory()
-		case classConst32:
-			ok = b.skip(buf, 5)
-			b.push(byte(wasm.I32))
+		case classConst32, classConst64:
+			if pc < len(buf) && buf[pc] < 0x80 {
+				pc++
+			} else {
+				b.pc = pc
+				ok = b.skip(buf, s.class == classConst64)
+				pc = b.pc
+			}
+			b.push(s.result)
 			cost.plain(s)
-		case classConst64:
-			ok = b.skip(buf, 10)
-			b.push(byte(wasm.I64))
-			cost.plain(s)
-		case classLocalGet:
-			x := b.index(buf)
+		case classLocalGet, classLocalSet, classLocalTee:
+			var x uint32
+			if pc < len(buf) && buf[pc] < 0x80 {
+				x = uint32(buf[pc])
+				pc++
+			} else {
+				b.pc = pc
+				x = b.longIndex(buf)
+				pc = b.pc
+			}
 			if x >= uint32(len(b.locals)) {
 				return c.noLocal(b, at, x)
 			}
-			b.push(b.locals[x])
-			cost.get(int(x))
-		case classLocalSet:
-			x := b.index(buf)
-			if x >= uint32(len(b.locals)) {
-				return c.noLocal(b, at, x)
+			if s.class == classLocalGet {
+				b.push(b.locals[x])
+				cost.get(int(x))
+				break
 			}
 			ok = b.pop(b.locals[x])
-			cost.set(int(x))
-		case classLocalTee:
-			x := b.index(buf)
-			if x >= uint32(len(b.locals)) {
-				return c.noLocal(b, at, x)
+			if s.class == classLocalTee {
+				b.push(b.locals[x])
 			}
-			ok = b.pop(b.locals[x])
-			b.push(b.locals[x])
 			cost.set(int(x))
 		default:
+			b.pc = pc
 			if err := c.structured(b, at, s); err != nil {
 				return err
 			}
+			pc = b.pc
 		}
 		if !ok {
 			return c.mismatch(b, at)
@@ -212,6 +223,7 @@ func (c *checker) run(b *body) error {
 			}
 		}
 	}
+	b.pc = pc
 	c.report.Instructions += instrs
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // decode decodes the instruction at offset at into b.in.
 func (c *checker) decode(b *body, at int) error {
-	b.cursor = b.reader.At(at)
+	b.cursor.Seek(at)
 	if err := c.next(&b.cursor, &b.in); err != nil {
 		return err
 	}
@@ -128,31 +128,46 @@ func (c *checker) global(b *body, at int, set bool) error {
 
 // block opens a block, loop or if.
 func (c *checker) block(b *body, at int) error {
-	if err := c.decode(b, at); err != nil {
+	op, params, results, err := c.blockType(b, at)
+	if err != nil {
 		return err
 	}
-	var params, results []byte
+	if op == wasm.OpIf && !b.pop(byte(wasm.I32)) || !b.popAll(params) {
+		return c.mismatch(b, at)
+	}
+	c.report.Blocks++
+	if op == wasm.OpLoop {
+		c.report.Loops++
+	}
+	b.enter(byte(op), params, results)
+	depth := len(b.ctrl) - 1
+	c.report.NestingMax = max(c.report.NestingMax, depth)
+	c.cost.open(op, len(params), len(results))
+	return c.atMost(at, "nesting", uint64(depth), uint64(c.limits.Nesting), "blocks are nested %d deep")
+}
+
+// blockVoid is the type of a block without parameters and results.
+const blockVoid = 0x40
+
+// blockType reads the opcode of a block and its type.
+func (c *checker) blockType(b *body, at int) (op wasm.Opcode, params, results []byte, err error) {
+	if b.pc < b.end && c.module[b.pc] == blockVoid {
+		b.pc++
+		return wasm.Opcode(c.module[at]), nil, nil, nil
+	}
+	if err := c.decode(b, at); err != nil {
+		return 0, nil, nil, err
+	}
 	switch b.in.BlockKind {
 	case wasm.BlockValue:
 		results = singles[byte(b.in.X)][:]
 	case wasm.BlockIndex:
 		if uint64(b.in.X) >= uint64(len(c.types)) {
-			return invalid(at, "%s names type %d, there are %d", b.in.Op, b.in.X, len(c.types))
+			return 0, nil, nil, invalid(at, "%s names type %d, there are %d", b.in.Op, b.in.X, len(c.types))
 		}
 		params, results = c.types[b.in.X].params, c.types[b.in.X].results
 	}
-	if b.in.Op == wasm.OpIf && !b.pop(byte(wasm.I32)) || !b.popAll(params) {
-		return c.mismatch(b, at)
-	}
-	c.report.Blocks++
-	if b.in.Op == wasm.OpLoop {
-		c.report.Loops++
-	}
-	b.enter(byte(b.in.Op), params, results)
-	depth := len(b.ctrl) - 1
-	c.report.NestingMax = max(c.report.NestingMax, depth)
-	c.cost.open(b.in.Op, len(params), len(results))
-	return c.atMost(at, "nesting", uint64(depth), uint64(c.limits.Nesting), "blocks are nested %d deep")
+	return b.in.Op, params, results, nil
 }
 
 func (c *checker) endBlock(b *body, at int) error {

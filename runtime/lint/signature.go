@@ -39,8 +39,7 @@ type signature struct {
 }
 
 // signatures has one entry for each wasm.Opcode.
-var signatures = func() *[0x300]signature {
-	var t [0x300]signature
+var signatures = func() (t [0x300]signature) {
 	for op := range wasm.Opcode(len(t)) {
 		info := wasm.Lookup(op)
 		if info == nil {
@@ -75,7 +74,7 @@ var signatures = func() *[0x300]signature {
 	} {
 		t[op].class = c
 	}
-	return &t
+	return t
 }()
 
 // slowness is how many instructions beyond one the compiler makes of op:

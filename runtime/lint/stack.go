@@ -11,6 +11,15 @@ func (b *body) index(buf []byte) uint32 {
 		b.pc++
 		return uint32(buf[b.pc-1])
 	}
+	return b.longIndex(buf)
+}
+
+// longIndex is index for more than one byte.
+func (b *body) longIndex(buf []byte) uint32 {
+	if b.pc+1 < b.end && buf[b.pc+1] < 0x80 {
+		b.pc += 2
+		return uint32(buf[b.pc-2]&0x7f) | uint32(buf[b.pc-1])<<7
+	}
 	r := b.reader.At(b.pc)
 	x, err := r.U32()
 	if err != nil {
@@ -20,18 +29,21 @@ func (b *body) index(buf []byte) uint32 {
 	return x
 }
 
-// skip passes over a signed integer of at most n bytes.
-func (b *body) skip(buf []byte, n int) bool {
-	if b.pc < b.end && buf[b.pc] < 0x80 {
-		b.pc++
-		return true
+// skip passes over a signed integer of 32 or 64 bits.
+func (b *body) skip(buf []byte, wide bool) bool {
+	// 4 bytes have 28 bits, which no integer lacks room for.
+	for at := b.pc; at < min(b.pc+4, b.end); at++ {
+		if buf[at] < 0x80 {
+			b.pc = at + 1
+			return true
+		}
 	}
 	r := b.reader.At(b.pc)
 	var err error
-	if n == 5 {
-		_, err = r.S32()
-	} else {
+	if wide {
 		_, err = r.S64()
+	} else {
+		_, err = r.S32()
 	}
 	if err == nil {
 		b.pc = r.Offset()
@@ -120,13 +132,26 @@ func (b *body) unreachable() {
 // enter opens a frame and leaves its parameters on the stack.
 func (b *body) enter(op byte, params, results []byte) {
 	b.floor, b.dead = len(b.ops), false
-	b.ctrl = append(b.ctrl, frame{op: op, height: b.floor, params: params, results: results})
+	b.ctrl = grown(b.ctrl)
+	// Field by field: a frame that is made and copied is read before it is written.
+	f := &b.ctrl[len(b.ctrl)-1]
+	f.op, f.dead, f.height, f.params, f.results = op, false, b.floor, params, results
 	b.pushAll(params)
 }
 
-// leave closes the innermost frame, whose results must be all that it left.
-func (b *body) leave() (frame, bool) {
-	f := b.ctrl[len(b.ctrl)-1]
+// grown returns s with one more element, whatever was there before.
+func grown[T any](s []T) []T {
+	if len(s) < cap(s) {
+		return s[:len(s)+1]
+	}
+	var t T
+	return append(s, t)
+}
+
+// leave closes the innermost frame, whose results must be all that it left. The
+// frame is there until the next is entered.
+func (b *body) leave() (*frame, bool) {
+	f := &b.ctrl[len(b.ctrl)-1]
 	if !b.popAll(f.results) || len(b.ops) != f.height {
 		return f, false
 	}

@@ -4,15 +4,16 @@ import "github.com/dugnad/dugnad/runtime/internal/wasm"
 
 // openFrame notes a block, loop or if.
 func (w *walker) openFrame(op byte, params, results int32) {
-	f := walkFrame{
-		op: op, params: params, results: results, height: int32(len(w.b.ops)) - params,
-		startJoin: w.joins(), startBlock: w.blk, cum: w.cum, logStart: int32(len(w.logs)),
-	}
+	w.frames = grown(w.frames)
+	f := &w.frames[len(w.frames)-1]
+	*f = walkFrame{}
+	f.op, f.params, f.results, f.height = op, params, results, int32(len(w.b.ops))-params
+	f.startJoin, f.startBlock, f.cum, f.logStart = w.joins(), w.blk, w.cum, int32(len(w.logs))
 	switch wasm.Opcode(op) {
 	case wasm.OpBlock:
 		w.f.blocks += 0.3
 	case wasm.OpLoop:
-		w.openLoop(&f)
+		w.openLoop(f)
 	case wasm.OpIf:
 		f.ifDepth, f.ifK, f.ifChain = w.depth, w.known, w.chain
 		w.depth++
@@ -20,7 +21,6 @@ func (w *walker) openFrame(op byte, params, results int32) {
 		w.newBlock(len(w.b.ops))
 		w.f.instrs++
 	}
-	w.frames = append(w.frames, f)
 }
 
 // openLoop opens a loop as meter writes it: an outer loop that refills, within
@@ -41,7 +41,7 @@ func (w *walker) openLoop(f *walkFrame) {
 	w.newBlock(h)
 	w.f.instrs += meterCallInstrs + 8 + w.mutables
 	w.memSet = w.blk
-	w.loops = append(w.loops, int32(len(w.frames)))
+	w.loops = append(w.loops, int32(len(w.frames)-1))
 	for len(w.byDepth) <= len(w.loops) {
 		w.byDepth = append(w.byDepth, 0)
 	}
@@ -82,7 +82,7 @@ func (w *walker) closeFrame() {
 }
 
 func (w *walker) closeLoop() {
-	f := w.frames[len(w.frames)-1]
+	f := &w.frames[len(w.frames)-1]
 	if !f.dead {
 		f.preds++
 	}
@@ -113,7 +113,7 @@ func (w *walker) closeLoop() {
 		w.chain++
 		w.f.dom += float64(w.depth)
 	}
-	w.keep(&f, parent, false)
+	w.keep(f, parent, false)
 }
 
 // keep leaves those undo entries of f to its parent that concern it, or those of

@@ -29,6 +29,9 @@ type Instr struct {
 	LabelsAt int
 }
 
+// Seek moves to an offset of the reader's range.
+func (r *Reader) Seek(offset int) { r.pos = offset }
+
 // At returns a reader of the same range that starts at offset.
 func (r *Reader) At(offset int) Reader { return NewReader(r.buf, offset, r.end) }
 
