@@ -57,7 +57,11 @@ func (f *function) refillCall(c *code) {
 func (f *function) write() {
 	f.flow.settle()
 	c, done := f.body[:0], 0
-	for _, p := range f.points {
+	for i := range f.points {
+		p := &f.points[i]
+		if p.kind == pointHead && f.bare(p.segment) {
+			continue
+		}
 		c = append(c, f.out[done:p.at]...)
 		done = p.at
 		switch p.kind {
@@ -72,6 +76,12 @@ func (f *function) write() {
 		}
 	}
 	f.body = append(c, f.out[done:]...)
+}
+
+// bare reports whether nothing precedes a segment.
+func (f *function) bare(i int32) bool {
+	s := &f.flow.segments[i]
+	return s.kind == segmentPlain && (s.late || f.flow.charge(i) == 0)
 }
 
 // head writes what precedes a segment.

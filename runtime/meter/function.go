@@ -262,7 +262,7 @@ func (f *function) otherwise() {
 }
 
 func (f *function) end() {
-	top := f.labels[len(f.labels)-1]
+	top := &f.labels[len(f.labels)-1]
 	if f.dead {
 		f.unchecked = 0
 	}

@@ -65,7 +65,8 @@ func (g *flow) reset() { g.segments, g.junctions = g.segments[:0], g.junctions[:
 // junction returns a new one.
 func (g *flow) junction() int32 {
 	i := int32(len(g.junctions))
-	g.junctions = append(g.junctions, junction{parent: i})
+	g.junctions = append(g.junctions, junction{})
+	g.junctions[i].parent = i
 	return i
 }
 
@@ -99,13 +100,16 @@ func (g *flow) join(a, b int32) {
 
 // add begins a segment behind junction in, and returns its index.
 func (g *flow) add(kind segmentKind, in int32) int32 {
-	s := segment{kind: kind, in: in, out: g.junction()}
-	g.junctions[s.out].fed = true
+	out := g.junction()
+	g.junctions[out].fed = true
 	if kind != segmentPlain {
 		g.at(in).exact = true
 	}
-	g.segments = append(g.segments, s)
-	return int32(len(g.segments) - 1)
+	i := len(g.segments)
+	g.segments = append(g.segments, segment{})
+	s := &g.segments[i]
+	s.kind, s.in, s.out = kind, in, out
+	return int32(i)
 }
 
 // settle decides what is charged ahead at each junction.
@@ -122,9 +126,6 @@ func (g *flow) settle() {
 	for i := range g.segments {
 		s := &g.segments[i]
 		s.in, s.out = g.root(s.in), g.root(s.out) // no more are joined
-	}
-	for i := range g.segments {
-		s := &g.segments[i]
 		in, out := &g.junctions[s.in], &g.junctions[s.out]
 		if s.trap || in == out {
 			continue

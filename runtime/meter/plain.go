@@ -80,15 +80,23 @@ func plainLength(end uint64) int { return (bits.TrailingZeros64(end) + 1) >> 3 }
 // is no worse than a body that stops there.
 func (m *module) plainStop(r *wasm.Reader) int { return min(r.End(), len(m.bytes)-plainBytes+1) }
 
-// plain copies plain instructions, up to the first other one or where a check is
-// due. Locals behind the parameters have moved by one. What it skips is copied as
-// it is: an integer that is too long stays one.
+// plain writes plain instructions, up to the first other one or where a check is
+// due.
 func (f *function) plain(r *wasm.Reader) {
+	from := r.Offset()
+	if fuel := f.copyPlain(r, checkEvery-f.unchecked); r.Offset() > from {
+		f.spend(fuel)
+	}
+}
+
+// copyPlain copies plain instructions that cost at most so much, and returns what
+// they cost. Locals behind the parameters have moved by one. What it skips is
+// copied as it is: an integer that is too long stays one.
+func (f *function) copyPlain(r *wasm.Reader, most int) int {
 	f.out = slices.Grow(f.out, r.Len()+plainBytes)
 	b, out, done := f.bytes, f.out[:cap(f.out)], len(f.out)
 	at, stop := r.Offset(), f.plainStop(r)
-	state, most := int64(f.state), int32(checkEvery-f.unchecked)
-	left := most
+	state, left := int64(f.state), int32(most)
 	for at < stop {
 		w := binary.LittleEndian.Uint64(b[at : at+plainBytes : at+plainBytes])
 		op := &plainOps[byte(w)]
@@ -103,12 +111,9 @@ func (f *function) plain(r *wasm.Reader) {
 		at += n
 		done += n
 	}
-	if at == r.Offset() {
-		return
-	}
 	f.out = out[:done]
-	f.spend(int(most - left))
 	r.Skip(at - r.Offset())
+	return most - int(left)
 }
 
 // plain steps over plain instructions of live code.

@@ -174,6 +174,11 @@ func (w *rewriter) code() (code, error) {
 	size := w.sections[wasm.SectionCode].to - w.sections[wasm.SectionCode].from
 	bodies := make(code, 0, 2*size)
 	w.unrollBytes = size/unrollPart + unrollSpare
+	largest := 0
+	for i := range shapes {
+		largest = max(largest, shapes[i].code.Len())
+	}
+	w.draft, w.body = make(code, 0, 2*largest), make(code, 0, 2*largest)
 	for i := range shapes {
 		if err := w.function(&shapes[i], w.module.types[w.functionTypes[i]]); err != nil {
 			return nil, fmt.Errorf("function %d: %w", int(w.importedFuncs)+i, err)

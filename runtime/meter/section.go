@@ -28,7 +28,8 @@ func (w *rewriter) assemble(bodies code) error {
 	names := w.nameSection()
 	functions := w.functionSection() // may add types
 
-	out := make(code, 0, len(w.bytes)+len(bodies)+len(w.added.bodies)+len(names)+len(elements)+len(exports))
+	old := w.sections[wasm.SectionCode]
+	out := make(code, 0, len(w.bytes)-(old.to-old.from)+len(bodies)+len(w.added.bodies)+len(names)+len(elements)+len(exports)+len(functions))
 	out = append(out, wasm.Magic...)
 	out.section(wasm.SectionType, w.typeSection())
 	out.section(wasm.SectionImport, w.importSection())

@@ -162,6 +162,7 @@ func (f *function) iteration(s straightLoop, c, loop int, exits []exit) ([]exit,
 	var in wasm.Instr
 	left := (s.copies - c) * s.fuel
 	for r.Len() > 0 {
+		left -= f.copyPlain(&r, checkEvery)
 		if err := r.Next(&in); err != nil {
 			return nil, err
 		}
