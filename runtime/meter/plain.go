@@ -21,9 +21,12 @@ type plainOp struct {
 	deny uint32
 	// local is 1 in the byte that is the index of a local.
 	local uint32
-	cost  int32
+	// usual is the bit of the byte in which it mostly ends, usually its length then.
+	usual   uint32
+	usually uint8
+	cost    uint8
 	// height is what it adds to the operands.
-	height int32
+	height int8
 }
 
 // plainBytes is how many bytes are looked at for one instruction: what is
@@ -40,7 +43,7 @@ var plainOps = func() (t [256]plainOp) {
 		if info == nil {
 			continue
 		}
-		p := plainOp{cost: int32(costs[op]), height: int32(operands(op, info))}
+		p := plainOp{cost: costs[op], height: int8(operands(op, info))}
 		switch {
 		case op == wasm.OpLocalGet || op == wasm.OpLocalSet || op == wasm.OpLocalTee:
 			// Its index is one byte, and one more is a byte as well.
@@ -61,6 +64,8 @@ var plainOps = func() (t [256]plainOp) {
 		default:
 			continue
 		}
+		p.usually = uint8(bits.TrailingZeros64(p.ends|p.last)+1) >> 3
+		p.usual = 1 << (8*p.usually - 1)
 		t[op] = p
 	}
 	return t
@@ -72,8 +77,14 @@ func (p *plainOp) end(w uint64) uint64 { return ^w&p.ends | p.last }
 
 func (p *plainOp) denies(w uint64) bool { return (uint32(w)|(uint32(w)+p.local))&p.deny != 0 }
 
-// plainLength returns the length of an instruction from what end returned.
-func plainLength(end uint64) int { return (bits.TrailingZeros64(end) + 1) >> 3 }
+// length returns the length of an instruction from what end returned. Where it is
+// as usual, what comes next can be looked at before the end is known.
+func (p *plainOp) length(end uint64) int {
+	if uint32(end)&p.usual != 0 {
+		return int(p.usually)
+	}
+	return (bits.TrailingZeros64(end) + 1) >> 3
+}
 
 // plainStop returns where the last instruction of a body may begin that is looked
 // at: eight bytes of the module are read. One that reaches beyond the body's end
@@ -101,13 +112,13 @@ func (f *function) copyPlain(r *wasm.Reader, most int) int {
 		w := binary.LittleEndian.Uint64(b[at : at+plainBytes : at+plainBytes])
 		op := &plainOps[byte(w)]
 		end := op.end(w)
-		if end == 0 || op.denies(w) || op.cost > left {
+		if end == 0 || op.denies(w) || int32(op.cost) > left {
 			break
 		}
-		left -= op.cost
+		left -= int32(op.cost)
 		moved := uint64(op.local) &^ uint64((int64(w>>8&0xff)-state)>>63)
 		binary.LittleEndian.PutUint64(out[done:done+plainBytes:done+plainBytes], w+moved)
-		n := plainLength(end)
+		n := op.length(end)
 		at += n
 		done += n
 	}
@@ -131,7 +142,7 @@ func (s *scanner) plain(r *wasm.Reader) error {
 		height += int(op.height)
 		highest = max(highest, height)
 		signs |= height
-		at += plainLength(end)
+		at += op.length(end)
 	}
 	if signs < 0 {
 		return errOperand(r.Offset())
@@ -154,7 +165,7 @@ func (l *lap) plain(r *wasm.Reader) {
 			break
 		}
 		fuel += int(op.cost)
-		at += plainLength(end)
+		at += op.length(end)
 	}
 	if !l.dead {
 		l.now.fuel += fuel
