@@ -63,31 +63,47 @@ func (c *checker) readCode(r *wasm.Reader) error {
 		return invalid(r.Offset(), "%d functions are declared, %d have a body", defined, n)
 	}
 	c.bodies = n
-	for i := range n {
-		c.function = c.funcImports + int(i)
-		at := r.Offset()
+	if readers := crewSize(r.Len()); readers > 1 && c.readTogether(r, int(n), readers) {
+		return nil
+	}
+	if err := c.readBodies(r, 0, int(n), func(_, at int) error { return c.cost.book(c, at, c.cost.estimate(c)) }); err != nil {
+		return err
+	}
+	c.function = -1
+	return nil
+}
+
+// readBodies reads the bodies of the module's own functions from first to the one
+// before end. It calls done for each that is valid, with the offset of its body.
+func (c *checker) readBodies(r *wasm.Reader, first, end int, done func(i, at int) error) error {
+	for i := first; i < end; i++ {
+		c.function = c.funcImports + i
+		sizeAt := r.Offset()
 		size, err := r.U32()
 		if err != nil {
 			return err
 		}
-		if err := c.atMost(at, "body_bytes", uint64(size), uint64(c.limits.BodyBytes), "the body is %d bytes long"); err != nil {
+		if err := c.atMost(sizeAt, "body_bytes", uint64(size), uint64(c.limits.BodyBytes), "the body is %d bytes long"); err != nil {
 			return err
 		}
 		sub, err := r.Sub(size)
 		if err != nil {
 			return err
 		}
+		at := sub.Offset()
 		if err := c.readBody(&sub); err != nil {
 			return err
 		}
+		if err := done(i, at); err != nil {
+			return err
+		}
 	}
-	c.function = -1
 	return nil
 }
 
 func (c *checker) readBody(r *wasm.Reader) error {
 	t := &c.types[c.funcs[c.function]]
-	at, size := r.Offset(), r.Len()
+	size := r.Len()
 	if err := c.readLocals(r, t); err != nil {
 		return err
 	}
@@ -107,9 +123,6 @@ func (c *checker) readBody(r *wasm.Reader) error {
 	c.report.CodeBytes += size
 	c.report.BodyBytesMax = max(c.report.BodyBytesMax, size)
 	c.report.OperandsMax = max(c.report.OperandsMax, b.high)
-	if err == nil {
-		err = c.cost.finish(c, at)
-	}
 	return err
 }
 

@@ -108,18 +108,30 @@ func (k *cost) front(t *funcType) {
 	k.consts += nsFunction + nsBlock + nsInstr*(meterFuncInstrs+meterCallInstrs+moved*5)
 }
 
-// begin starts the estimate of a function.
-func (k *cost) begin(c *checker, locals int) {
+// grant sets what the module may cost.
+func (k *cost) grant(c *checker) {
 	if k.budget == 0 {
 		k.budget = float64(c.limits.allowance(len(c.module)))
 	}
+}
+
+// begin starts the estimate of a function.
+func (k *cost) begin(c *checker, locals int) {
+	k.grant(c)
 	k.reset(&c.body, locals, float64(c.report.MutableGlobals+2))
-	k.limit = (k.budget-k.total)/nsWork + 1
+	k.limit = k.stepsMax()
 	k.instrsMax = (k.budget-k.total)/nsInstr + 1
 }
 
-// finish books the function.
-func (k *cost) finish(c *checker, at int) error {
+// estimate is what the estimate of one function comes to.
+type estimate struct {
+	ns, weight, bytes float64
+	blocks, high      float64
+	steps             float64
+}
+
+// estimate ends the estimate of the function that has been read.
+func (k *cost) estimate(c *checker) estimate {
 	f := k.sum()
 	f.instrs += meterFuncInstrs + meterBlockInstrs*f.blocks
 	f.blocks += meterFuncBlocks
@@ -130,20 +142,28 @@ func (k *cost) finish(c *checker, at int) error {
 	if k.full {
 		ns = max(ns, k.budget)
 	}
-	k.total += ns
-	if own := ns + f.weight()*nsGrowth; own > k.worstNS {
+	return estimate{ns, f.weight(), f.bytes(), f.blocks, float64(c.body.high), k.steps}
+}
+
+// book adds a function to the module.
+func (k *cost) book(c *checker, at int, e estimate) error {
+	k.total += e.ns
+	if own := e.ns + e.weight*nsGrowth; own > k.worstNS {
 		k.worstNS, k.worst = own, c.function
 	}
-	k.weight = max(k.weight, f.weight())
-	k.bytes = max(k.bytes, f.bytes())
-	k.deepest = max(k.deepest, f.blocks)
-	k.highest = max(k.highest, float64(c.body.high))
+	k.weight = max(k.weight, e.weight)
+	k.bytes = max(k.bytes, e.bytes)
+	k.deepest = max(k.deepest, e.blocks)
+	k.highest = max(k.highest, e.high)
 	k.tables += k.deepest*3.2 + k.highest*0.7
 	if k.total+k.weight*nsGrowth > k.budget {
 		return c.unaffordable(at, k.total+k.weight*nsGrowth)
 	}
 	return nil
 }
+
+// stepsMax is how many steps the estimate of the next function may take.
+func (k *cost) stepsMax() float64 { return (k.budget-k.total)/nsWork + 1 }
 
 // allowance is what a module of size bytes may cost.
 func (l *Limits) allowance(size int) time.Duration {

@@ -78,13 +78,14 @@ type walker struct {
 	steps     float64 // of the estimate itself
 	limit     float64 // of steps
 	full      bool    // the estimate was given up: its memory is used up
+	crew      int     // how many share that memory
 }
 
 func (w *walker) reset(b *body, locals int, mutables float64) {
 	*w = walker{
 		b: b, frames: append(w.frames[:0], walkFrame{}), vars: w.vars[:0], logs: w.logs[:0], entries: append(w.entries[:0], entry{}),
 		loops: w.loops[:0], byDepth: append(w.byDepth[:0], 0), sums: append(w.sums[:0], 0), diff: append(w.diff[:0], 0, 0),
-		preds: append(w.preds[:0], 0), sets: append(w.sets[:0], 0), prev: -1, mutables: mutables, blk: 1,
+		preds: append(w.preds[:0], 0), sets: append(w.sets[:0], 0), prev: -1, mutables: mutables, blk: 1, crew: w.crew,
 	}
 	w.frames[0].results = int32(len(b.ctrl[0].results))
 	if cap(w.vars) < locals {
@@ -98,7 +99,7 @@ func (w *walker) reset(b *body, locals int, mutables float64) {
 // tired reports whether the estimate has done more than the budget allows.
 func (w *walker) tired(steps int) bool {
 	w.steps += float64(steps)
-	if w.steps > w.limit || len(w.entries) > entriesMax || len(w.logs) > entriesMax {
+	if most := entriesMax / max(w.crew, 1); w.steps > w.limit || len(w.entries) > most || len(w.logs) > most {
 		w.full = true
 	}
 	return w.full
