@@ -2,6 +2,8 @@ package meter
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/dugnad/dugnad/runtime/internal/wasm"
 )
@@ -45,7 +47,7 @@ func (m *module) scanFunctions() ([]body, error) {
 	if int(n) != len(m.functionTypes) {
 		return nil, fmt.Errorf("%d bodies for %d functions", n, len(m.functionTypes))
 	}
-	bodies, s := make([]body, n), scanner{module: m}
+	bodies := make([]body, n)
 	for i := range bodies {
 		size, err := r.U32()
 		if err != nil {
@@ -59,12 +61,58 @@ func (m *module) scanFunctions() ([]body, error) {
 		if err := m.scanLocals(&bodies[i], sub, t); err != nil {
 			return nil, fmt.Errorf("function %d: %w", int(m.importedFuncs)+i, err)
 		}
-		if bodies[i].shape, err = s.scanBody(bodies[i].code, len(t.results)); err != nil {
-			return nil, fmt.Errorf("function %d: %w", int(m.importedFuncs)+i, err)
-		}
-		bodies[i].checked = bodies[i].checks(bodies[i].locals)
 	}
-	return bodies, nil
+	return bodies, m.scanTogether(bodies)
+}
+
+// What is scanned by several goroutines, and by how many.
+const (
+	crewBytes = 64 << 10 // the least size of all bodies
+	crewMax   = 4
+)
+
+// scanTogether finds the shapes of functions, each of which depends on nothing
+// but its own body. The error is that of the first function that has one.
+func (m *module) scanTogether(bodies []body) error {
+	s := m.sections[wasm.SectionCode]
+	size, crew := s.to-s.from, 1
+	if size >= crewBytes {
+		crew = min(runtime.GOMAXPROCS(0), crewMax)
+	}
+	errs := make([]error, crew)
+	var wait sync.WaitGroup
+	for i, from := 0, 0; i < crew; i++ {
+		first := from
+		for from < len(bodies) && (i == crew-1 || bodies[from].code.Offset() < s.from+size/crew*(i+1)) {
+			from++
+		}
+		part := bodies[first:from]
+		if i == crew-1 {
+			errs[i] = m.scanPart(part, first)
+			break
+		}
+		wait.Go(func() { errs[i] = m.scanPart(part, first) })
+	}
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scanPart scans the module's own functions from first on.
+func (m *module) scanPart(part []body, first int) (err error) {
+	s := scanner{module: m}
+	for i := range part {
+		b, t := &part[i], m.types[m.functionTypes[first+i]]
+		if b.shape, err = s.scanBody(b.code, len(t.results)); err != nil {
+			return fmt.Errorf("function %d: %w", int(m.importedFuncs)+first+i, err)
+		}
+		b.checked = b.checks(b.locals)
+	}
+	return nil
 }
 
 func (m *module) scanLocals(b *body, r wasm.Reader, t signature) (err error) {
