@@ -6,6 +6,9 @@ import (
 	"github.com/dugnad/dugnad/runtime/internal/wasm"
 )
 
+// headersMax bounds the ids and sizes of sections, the meter's imports and its global.
+const headersMax = 1 << 10
+
 // assemble puts the result together, section by section, and its skeleton
 // beside it: they differ in code and data only.
 func (w *rewriter) assemble(bodies code) error {
@@ -29,7 +32,8 @@ func (w *rewriter) assemble(bodies code) error {
 	functions := w.functionSection() // may add types
 
 	old := w.sections[wasm.SectionCode]
-	out := make(code, 0, len(w.bytes)-(old.to-old.from)+len(bodies)+len(w.added.bodies)+len(names)+len(elements)+len(exports)+len(functions))
+	grown := len(bodies) + len(w.added.bodies) + len(names) + len(elements) + len(exports) + len(functions) + len(w.types)
+	out := make(code, 0, len(w.bytes)-(old.to-old.from)+grown+headersMax)
 	out = append(out, wasm.Magic...)
 	out.section(wasm.SectionType, w.typeSection())
 	out.section(wasm.SectionImport, w.importSection())
