@@ -34,6 +34,17 @@ func (f *function) payable(s *segment) bool {
 func (f *function) stateCall(index uint32) {
 	f.use()
 	f.out.opU32(wasm.OpCall, index)
+	f.back()
+}
+
+// back keeps the state that a call has left on the stack.
+func (f *function) back() {
+	s := f.segment()
+	if s.back != 0 {
+		f.points[s.back-1].kind = pointNone
+	}
+	f.points = append(f.points, point{at: len(f.out), segment: f.current, kind: pointBack})
+	s.back = int32(len(f.points))
 	f.set(&f.out)
 }
 
@@ -44,7 +55,7 @@ func (f *function) hostCall(index uint32) {
 	f.out.opU32(wasm.OpGlobalSet, f.global)
 	f.out.opU32(wasm.OpCall, index)
 	f.out.opU32(wasm.OpGlobalGet, f.global)
-	f.set(&f.out)
+	f.back()
 }
 
 func (f *function) refillCall(c *code) {
@@ -69,6 +80,8 @@ func (f *function) write() {
 			f.head(&c, p.segment)
 		case pointUse:
 			f.take(&c, int64(f.flow.charge(p.segment)))
+		case pointBack:
+			f.take(&c, int64(f.flow.ahead(f.flow.segments[p.segment].out)))
 		case pointLeave:
 			f.take(&c, -f.frame<<32)
 		case pointUseLeave:
@@ -139,7 +152,7 @@ func (f *function) entry(c *code, fuel int64) {
 		c.opU32(wasm.OpLocalTee, f.state)
 	}
 	f.result.Checks++
-	c.i64Const(signBits)
+	c.opU32(wasm.OpGlobalGet, f.signs())
 	c.op(opI64And, opI64Eqz)
 	f.refillUnless(c)
 }
@@ -204,10 +217,11 @@ func (f *function) call(in *wasm.Instr) {
 		return
 	}
 	f.stateCall(f.shift(in.X))
-	if f.shapes[in.X-f.importedFuncs].checked {
-		f.unchecked = 0
+	if callee := &f.shapes[in.X-f.importedFuncs]; callee.checked {
+		f.since = since{call: 1}
+	} else {
+		f.since.add(int(callee.fuel))
 	}
-	f.returned()
 }
 
 // callIndirect puts the state below the entry's number, which is on top of the
@@ -218,14 +232,10 @@ func (f *function) callIndirect(in *wasm.Instr) {
 	f.out.opU32(wasm.OpLocalGet, f.entryLocal)
 	f.out.opU32(in.Op, f.withState(in.X))
 	f.out.u32(in.Y)
-	f.set(&f.out)
-	f.returned()
-}
-
-// returned notes that the callee may have burnt fuel without a check, and that
-// the caller's caller may do the same: a check is due soon.
-func (f *function) returned() {
-	f.unchecked = max(f.unchecked, checkEvery-afterCall)
+	f.back()
+	// The callee may check or not.
+	f.since.add(leafFuel)
+	f.since.call = max(f.since.call, 1)
 }
 
 func (f *function) helperCall(h helper) { f.stateCall(f.helper(h)) }

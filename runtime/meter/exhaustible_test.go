@@ -84,6 +84,52 @@ var exhaustible = []struct {
 		  global.get 0
 		  call 0
 		end`},
+	{"long ways back from calls", 12, overrunMost, `
+		memory 1
+		global mut i32 1
+		func (i32) -> ()
+		  local.get 0
+		  if
+		    local.get 0
+		    i32.const 1
+		    i32.sub
+		    call 0
+		  end
+		  global.get 0
+		  global.get 0
+		  i32.store8
+		  global.get 0
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 3
+		  i32.div_u
+		  i32.const 1
+		  i32.add
+		  global.get 0
+		  i32.add
+		  global.set 0
+		end
+		func "run" (i32) -> (i32)
+		  local.get 0
+		  call 0
+		  global.get 0
+		end`},
 	{"branches", 12, overrunMost, `
 		memory 1
 		global mut i64 0

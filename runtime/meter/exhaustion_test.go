@@ -126,14 +126,19 @@ func (r *rerun) bounded(budget int64, done func()) error {
 
 var digestSeed = maphash.MakeSeed()
 
-// digest sums up memory and globals, but for the last global, which counts.
+// digest sums up memory and the globals, but for the last: one that counts, and
+// behind the meter's own one more.
 func (r *rerun) digest() uint64 {
 	var h maphash.Hash
 	h.SetSeed(digestSeed)
 	h.Write(memoryOf(r.module))
 	globals := r.module.(experimental.InternalModule)
+	own := globals.NumGlobal() - 1
+	if r.module.ExportedGlobal(meter.StateExport) != nil {
+		own--
+	}
 	var word [8]byte
-	for i := range globals.NumGlobal() - 1 {
+	for i := range own {
 		binary.LittleEndian.PutUint64(word[:], globals.Global(i).Get())
 		h.Write(word[:])
 	}

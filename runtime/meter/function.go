@@ -16,18 +16,21 @@ type label struct {
 	targeted bool
 	// kind tells how a loop is written.
 	kind loopKind
-	// unchecked is the largest fuel since a check at any branch to its end,
-	// and for an if also at its condition.
-	unchecked int
+	// since is what may have been burnt at any branch to its end, and for an if
+	// also at its condition.
+	since since
 	// void is set when branches to it carry no operands.
 	void bool
 	// to is the junction that branches to it lead to, from that behind the
 	// condition of an if.
 	to, from int32
-	// loop is the number of loops open inside of a loop, bound the fuel since a
-	// check that a branch to it may have burnt.
+	// loop is the number of loops open inside, bound the fuel since a check that
+	// a branch to a loop may have burnt.
 	loop  int32
 	bound int
+	// runs is how often its end is branched to, passed how often an if passes its
+	// condition by and how often a loop is entered: both are guesses.
+	runs, passed int64
 }
 
 // point is a place in what has been written where code is put in when the
@@ -46,6 +49,10 @@ const (
 	pointHead pointKind = iota
 	// pointUse is behind the first push of the state in a segment: its charge.
 	pointUse
+	// pointBack is behind the last call in a segment: what is charged ahead there.
+	pointBack
+	// pointNone was one.
+	pointNone
 	// pointLeave is behind the push of the state that is returned: without the
 	// frame. pointUseLeave is the same where the segment has not been charged.
 	pointLeave
@@ -63,6 +70,8 @@ type function struct {
 	current int32
 	// loopDepth is the number of open loops.
 	loopDepth int32
+	// runs guesses how often the place is reached in onceRuns calls of the function.
+	runs int64
 	// kind and tail tell of the loop that comes next how it is written, and
 	// the most fuel between its last check and a branch back.
 	kind loopKind
@@ -76,14 +85,16 @@ type function struct {
 	entryLocal uint32
 	// frame is what the function takes off the stack; 0 when it is not counted.
 	frame int64
+	// afterCall bounds the fuel between the return of a call and its own return.
+	afterCall int
 	// checked is set when the function compares the state at its entry.
 	checked bool
 	// wrapped is set when a block around the whole body leads to the code that
 	// gives the frame back and returns the state.
 	wrapped bool
 
-	// unchecked bounds the fuel since the last check on any path to here.
-	unchecked int
+	// since bounds what was burnt on any path to here.
+	since since
 
 	dead bool
 	skip int
@@ -135,6 +146,7 @@ func (f *function) plan(locals uint64) {
 	size := f.frameSize(locals)
 	if f.calls || size > leafFrameBytes {
 		f.frame = int64(min(size, 1<<30))
+		f.afterCall = int(max(afterCallLeast, min(size/frameBytesPerFuel, checkEvery)))
 	}
 	f.checked = f.checks(locals)
 	f.wrapped = f.exits
@@ -150,10 +162,11 @@ func (f *function) begin(t signature, locals uint64) {
 		f.depth, fn.at = 1, 1
 	}
 	f.labels = append(f.labels, fn)
+	f.runs = onceRuns
 	f.next(segmentEntry, f.flow.junction())
 	f.segment().fuel = int32(min(LocalsCost(locals), 1<<20))
 	if f.checked {
-		f.flow.at(f.segment().out).entry = true
+		f.flow.entry = f.current
 	}
 }
 
@@ -161,10 +174,10 @@ func (f *function) segment() *segment { return &f.flow.segments[f.current] }
 
 // next begins a segment here, behind a junction.
 func (f *function) next(kind segmentKind, in int32) {
-	f.current = f.flow.add(kind, in)
+	f.current = f.flow.add(kind, in, f.runs)
 	f.points = append(f.points, point{at: len(f.out), segment: f.current})
 	if kind == segmentCheck || kind == segmentLoop {
-		f.unchecked = 0
+		f.since = since{}
 	}
 }
 
@@ -186,8 +199,9 @@ func (f *function) instr(in *wasm.Instr) error {
 	case wasm.OpIf:
 		f.copy(in)
 		from := f.segment().out
+		f.runs /= 2
 		f.push(label{
-			op: in.Op, unchecked: f.unchecked, from: from, to: f.flow.junction(), void: in.BlockKind == wasm.BlockVoid,
+			op: in.Op, since: f.since, from: from, to: f.flow.junction(), void: in.BlockKind == wasm.BlockVoid, passed: f.runs,
 		}, 1)
 		f.next(segmentPlain, from)
 	case wasm.OpElse:
@@ -227,11 +241,11 @@ func skipDead(op wasm.Opcode, skip *int) bool {
 
 // spend adds fuel to the segment, cutting it where a check is due.
 func (f *function) spend(fuel int) {
-	if f.unchecked+fuel > checkEvery {
+	if f.since.check+fuel > checkEvery {
 		f.next(segmentCheck, f.segment().out)
 	}
 	f.segment().fuel += int32(fuel)
-	f.unchecked += fuel
+	f.since.add(fuel)
 }
 
 func (f *function) copy(in *wasm.Instr) {
@@ -241,21 +255,22 @@ func (f *function) copy(in *wasm.Instr) {
 // push opens a label after depth more blocks were written.
 func (f *function) push(l label, depth int) {
 	f.depth += depth
-	l.at = f.depth
+	l.at, l.loop = f.depth, f.loopDepth
 	f.labels = append(f.labels, l)
 }
 
 func (f *function) otherwise() {
 	top := &f.labels[len(f.labels)-1]
-	after := f.unchecked
+	after := f.since
 	if f.dead {
-		after = 0
+		after = since{}
 	} else {
 		f.flow.join(f.segment().out, top.to)
+		top.runs += f.runs
 	}
+	f.runs = top.passed
 	f.out.op(wasm.OpElse)
-	f.unchecked = top.unchecked
-	top.unchecked = after
+	f.since, top.since = top.since, after
 	top.op = wasm.OpElse
 	f.dead = false
 	f.next(segmentPlain, top.from)
@@ -264,19 +279,21 @@ func (f *function) otherwise() {
 func (f *function) end() {
 	top := &f.labels[len(f.labels)-1]
 	if f.dead {
-		f.unchecked = 0
+		f.since, f.runs = since{}, 0
 	}
 	f.labels = f.labels[:len(f.labels)-1]
 	if len(f.labels) == 0 {
-		f.finish()
+		f.finish(*top)
 		return
 	}
 	join := top.targeted || f.dead
+	f.runs += top.runs
 	switch top.op {
 	case wasm.OpIf, wasm.OpElse:
 		join = true
-		f.unchecked = max(f.unchecked, top.unchecked)
+		f.since.join(top.since)
 		if top.op == wasm.OpIf {
+			f.runs += top.passed
 			f.flow.join(top.from, top.to)
 		}
 	case wasm.OpLoop:
@@ -284,9 +301,10 @@ func (f *function) end() {
 		join = f.dead
 		top.to = f.flow.junction()
 		f.loopDepth--
+		f.runs = min(f.runs, top.passed)
 	default:
 		if top.targeted {
-			f.unchecked = max(f.unchecked, top.unchecked)
+			f.since.join(top.since)
 		}
 	}
 	f.out.op(wasm.OpEnd)
@@ -305,13 +323,20 @@ func (f *function) end() {
 }
 
 // finish ends the function.
-func (f *function) finish() {
+func (f *function) finish(top label) {
+	if !f.dead && !f.wrapped {
+		f.checkReturn()
+	}
 	if !f.dead {
 		f.flow.at(f.segment().out).exact = true
 	}
 	switch {
 	case f.wrapped:
 		f.out.op(wasm.OpEnd)
+		f.since.join(top.since)
+		if f.since.call > f.afterCall {
+			f.next(segmentCheck, top.to)
+		}
 		f.get(&f.out)
 		f.take(&f.out, -f.frame<<32)
 	case !f.dead:
@@ -320,21 +345,31 @@ func (f *function) finish() {
 	f.out.op(wasm.OpEnd)
 }
 
-// target marks a label as branched to and returns its index in what is
-// written.
-func (f *function) target(x uint32) (uint32, error) {
+// roundsGuess is how often a loop is taken to go round, and runsMost the largest
+// guess of how often code runs in onceRuns calls of its function.
+const (
+	roundsGuess = 8
+	onceRuns    = 1 << 16
+	runsMost    = 1 << 40
+)
+
+// target marks a label as branched to, so many times, and returns its index in
+// what is written.
+func (f *function) target(x uint32, runs int64) (uint32, error) {
 	if int(x) >= len(f.labels) {
 		return 0, fmt.Errorf("label %d of %d", x, len(f.labels))
 	}
 	l := &f.labels[len(f.labels)-1-int(x)]
 	l.targeted = true
-	l.unchecked = max(l.unchecked, f.unchecked)
+	l.since.join(f.since)
 	if l.op == wasm.OpLoop {
-		back := f.flow.at(f.segment().out)
-		back.exact = true
-		back.loops = max(back.loops, l.loop)
+		f.flow.at(f.segment().out).exact = true
 	} else {
 		f.flow.join(f.segment().out, l.to)
+		for range f.loopDepth - l.loop {
+			runs /= roundsGuess
+		}
+		l.runs += runs
 	}
 	return uint32(f.depth - l.at), nil
 }
@@ -348,12 +383,17 @@ func (f *function) branch(in *wasm.Instr) error {
 		return nil
 	}
 	f.bound(in.X)
-	x, err := f.target(in.X)
+	taken := f.runs
+	if in.Op == wasm.OpBrIf {
+		taken /= 2
+	}
+	x, err := f.target(in.X, taken)
 	if err != nil {
 		return err
 	}
 	f.out.opU32(in.Op, x)
 	if in.Op == wasm.OpBrIf {
+		f.runs -= taken
 		f.next(segmentPlain, f.segment().out)
 		return nil
 	}
@@ -374,7 +414,7 @@ func (f *function) branchTable(in *wasm.Instr) error {
 				continue
 			}
 			if err == nil {
-				x, err = f.target(x)
+				x, err = f.target(x, f.runs/int64(in.Labels+1))
 			}
 			if err != nil {
 				return err
@@ -392,16 +432,25 @@ func (f *function) bound(x uint32) {
 	if int(x) >= len(f.labels) {
 		return
 	}
-	if l := &f.labels[len(f.labels)-1-int(x)]; l.op == wasm.OpLoop && f.unchecked > l.bound {
+	if l := &f.labels[len(f.labels)-1-int(x)]; l.op == wasm.OpLoop && f.since.check > l.bound {
 		f.next(segmentCheck, f.segment().out)
 	}
 }
 
 func (f *function) leave() {
+	f.checkReturn()
 	f.flow.at(f.segment().out).exact = true
 	f.leavePoint()
 	f.out.op(wasm.OpReturn)
 	f.die()
+}
+
+// checkReturn begins a segment with a check where the function is about to return
+// long after a call did: a deep stack that unwinds burns that much for each frame.
+func (f *function) checkReturn() {
+	if f.since.call > f.afterCall {
+		f.next(segmentCheck, f.segment().out)
+	}
 }
 
 // leavePoint pushes the state that is returned.
@@ -410,6 +459,7 @@ func (f *function) leavePoint() {
 	p := point{at: len(f.out), segment: f.current, kind: pointLeave}
 	if s := f.segment(); f.payable(s) {
 		s.late, p.kind = true, pointUseLeave
+		s.free = f.frame != 0
 	}
 	f.points = append(f.points, p)
 }

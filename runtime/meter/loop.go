@@ -30,20 +30,21 @@ const (
 //	    refill
 //	    br outer
 //	  end
-//	  unreachable
 //	end
 func (f *function) loop(in *wasm.Instr) error {
 	before := f.segment().out
 	f.result.Loops++
 	f.loopDepth++
-	l := label{op: in.Op, kind: f.kind, loop: f.loopDepth, bound: checkEvery, void: true}
+	entered := f.runs
+	f.runs = min(f.runs*roundsGuess, runsMost)
+	l := label{op: in.Op, kind: f.kind, bound: checkEvery, void: true, passed: entered}
 	switch f.kind {
 	case loopOutside:
 		block := f.bytes[in.Start+1 : in.End]
 		f.out.op(wasm.OpBlock)
 		f.out = append(f.out, block...)
 		f.out.op(wasm.OpLoop)
-		f.out.byte(blockVoid)
+		f.out = append(f.out, block...) // its end is never reached
 		f.out.op(wasm.OpBlock)
 		f.out.byte(blockVoid)
 		f.out.op(wasm.OpLoop)
@@ -60,8 +61,8 @@ func (f *function) loop(in *wasm.Instr) error {
 		f.push(l, 1)
 		f.next(segmentCheck, before)
 	case loopFree:
-		f.unchecked = max(f.unchecked, checkEvery-afterCall+min(f.tail, afterCall))
-		l.bound, l.void = f.unchecked, in.BlockKind != wasm.BlockIndex
+		f.since.join(since{f.tail, 1 + f.tail})
+		l.bound, l.void = f.since.check, in.BlockKind != wasm.BlockIndex
 		f.copy(in)
 		f.push(l, 1)
 		f.flow.at(before).exact = true
@@ -76,7 +77,7 @@ func (f *function) endLoop() {
 	f.out.op(wasm.OpEnd)
 	f.refillCall(&f.out)
 	f.out.opU32(wasm.OpBr, 0)
-	f.out.op(wasm.OpEnd, wasm.OpUnreachable, wasm.OpEnd)
+	f.out.op(wasm.OpEnd, wasm.OpEnd)
 	f.depth -= 3
 }
 

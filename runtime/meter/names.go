@@ -3,7 +3,7 @@ package meter
 // Version names the cost table and the way modules are rewritten. It is part
 // of every receipt and of every key of the code cache: another version may
 // give another fuel for the same run.
-const Version = 5
+const Version = 6
 
 // ReservedPrefix begins every name that the meter adds to a module. Lint
 // refuses modules that import or export a name with this prefix, so a guest
@@ -59,6 +59,6 @@ func Unpack(state uint64) (fuel, stack int32) {
 }
 
 // SliceFuelMax bounds the fuel that a host may store in a state. Between two
-// checks a guest burns less than 2^30 (see checkEvery, afterCall and
+// checks a guest burns less than 2^30 (see checkEvery, afterCallLeast and
 // lengthMax), so that the fuel in a state stays an int32.
 const SliceFuelMax = 1 << 29

@@ -95,7 +95,7 @@ func (m *module) plainStop(r *wasm.Reader) int { return min(r.End(), len(m.bytes
 // due.
 func (f *function) plain(r *wasm.Reader) {
 	from := r.Offset()
-	if fuel := f.copyPlain(r, checkEvery-f.unchecked); r.Offset() > from {
+	if fuel := f.copyPlain(r, checkEvery-f.since.check); r.Offset() > from {
 		f.spend(fuel)
 	}
 }

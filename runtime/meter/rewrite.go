@@ -63,6 +63,8 @@ type rewriter struct {
 	usesSegments bool
 	// unrollBytes is how much code may still be added by repeating loops.
 	unrollBytes int
+	// unrolledMax bounds the code of a loop with its copies.
+	unrolledMax int
 	// body is the function that was rewritten last; draft, points and flow are
 	// what functions reuse.
 	body, draft code
@@ -107,6 +109,7 @@ func (w *rewriter) shift(f uint32) uint32 {
 }
 
 func (w *rewriter) refill() uint32    { return w.importedFuncs }
+func (w *rewriter) signs() uint32     { return w.global + 1 }
 func (w *rewriter) tableGrow() uint32 { return w.importedFuncs + 1 }
 
 // addType appends a function type and returns its index.
@@ -173,7 +176,10 @@ func (w *rewriter) code() (code, error) {
 	w.shapes = shapes
 	size := w.sections[wasm.SectionCode].to - w.sections[wasm.SectionCode].from
 	bodies := make(code, 0, 2*size)
-	w.unrollBytes = size/unrollPart + unrollSpare
+	w.unrollBytes, w.unrolledMax = size/unrollPart+unrollSpare, unrolledBytesMax
+	if size > largeCode {
+		w.unrolledMax = unrolledBytesLarge
+	}
 	largest := 0
 	for i := range shapes {
 		largest = max(largest, shapes[i].code.Len())

@@ -144,9 +144,10 @@ const (
 	// checkEvery bounds the fuel that is burnt between two checks within one
 	// function.
 	checkEvery = 4096
-	// afterCall bounds the fuel that is burnt between the return of a call
-	// and the next check: when a deep stack unwinds, each frame may burn it.
-	afterCall = 64
+	// A function burns at most afterCallLeast fuel, or 1 for each
+	// frameBytesPerFuel bytes of its frame, between the return of a call and
+	// its own without a check: when a deep stack unwinds, each frame may.
+	afterCallLeast, frameBytesPerFuel = 64, 2
 	// leafFuel bounds the fuel of a function that need not check at all.
 	leafFuel = 64
 	// leafFrameBytes bounds the frame of a function that need not count it.

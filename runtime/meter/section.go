@@ -122,7 +122,7 @@ func (w *rewriter) globalSection() (code, error) {
 		return nil, err
 	}
 	var c code
-	c.u32(n + 1)
+	c.u32(n + 2)
 	for range n {
 		head, err := r.Bytes(2)
 		if err != nil {
@@ -135,6 +135,9 @@ func (w *rewriter) globalSection() (code, error) {
 	}
 	c.byte(byte(wasm.I64), 1)
 	c.i64Const(0)
+	c.op(wasm.OpEnd)
+	c.byte(byte(wasm.I64), 0)
+	c.i64Const(signBits)
 	c.op(wasm.OpEnd)
 	return c, nil
 }

@@ -6,8 +6,11 @@ import "github.com/dugnad/dugnad/runtime/internal/wasm"
 const (
 	// unrollBytesMax bounds the code of a loop that is repeated.
 	unrollBytesMax = 128
-	// unrollCopiesMax and unrolledBytesMax bound how often it is repeated.
-	unrollCopiesMax, unrolledBytesMax = 4, 384
+	// unrollCopiesMax bounds how often it is repeated, and so do the bytes of all
+	// copies: unrolledBytesMax, or unrolledBytesLarge in a module with more than
+	// largeCode bytes of code, where loops are many and few of them are hot.
+	unrollCopiesMax, unrolledBytesMax, unrolledBytesLarge = 4, 384, 128
+	largeCode                                             = 4 << 10
 	// unrollFuelMax bounds the fuel that is burnt between two checks by the
 	// copies, well below checkEvery.
 	unrollFuelMax = 1024
@@ -16,7 +19,7 @@ const (
 	// unrollPart: a module's code grows by one such part at most, and by
 	// unrollSpare bytes, so that no module costs the compiler much more than
 	// lint has estimated.
-	unrollPart, unrollSpare = 8, 4096
+	unrollPart, unrollSpare = 24, 4096
 )
 
 // straightLoop is the beginning of a loop's body that is repeated: straight code
@@ -61,7 +64,7 @@ func (f *function) straightLoop(in *wasm.Instr) (s straightLoop, ok bool) {
 		}
 	}
 	s.to = next.End
-	s.copies = min(unrollCopiesMax, unrolledBytesMax/(s.to-s.from), unrollFuelMax/max(s.fuel, 1))
+	s.copies = min(unrollCopiesMax, f.unrolledMax/(s.to-s.from), unrollFuelMax/max(s.fuel, 1))
 	return s, s.copies > 1
 }
 
@@ -127,11 +130,10 @@ type exit struct {
 func (f *function) unroll(s straightLoop) error {
 	loop := f.depth
 	f.segment().fuel = int32(s.copies * s.fuel)
-	f.unchecked = s.copies * s.fuel
+	f.since = since{check: s.copies * s.fuel}
 	f.result.Unrolled++
 	left := f.segment().out
 	f.flow.at(left).exact = true
-	f.flow.at(left).loops = max(f.flow.at(left).loops, f.loopDepth)
 	exits := make([]exit, 0, s.copies*(s.exits+1))
 	f.open()
 	done := f.depth
@@ -191,18 +193,18 @@ func (f *function) iteration(s straightLoop, c, loop int, exits []exit) ([]exit,
 // refund writes what stands behind the copies: the ends of the exits' blocks, each
 // with a segment of less than no fuel. left is the junction behind the copies.
 func (f *function) refund(exits []exit, done int, left int32) error {
-	burnt := f.unchecked
+	burnt := f.since
 	for _, e := range exits {
 		f.out.op(wasm.OpEnd)
 		f.depth--
-		f.unchecked = burnt
+		f.since = burnt
 		f.next(segmentPlain, left)
 		f.segment().fuel = -int32(e.refund)
 		to := uint32(f.depth - done)
 		if e.label > 0 {
 			f.bound(e.label)
 			var err error
-			if to, err = f.target(e.label); err != nil {
+			if to, err = f.target(e.label, 0); err != nil {
 				return err
 			}
 		} else {
@@ -212,7 +214,7 @@ func (f *function) refund(exits []exit, done int, left int32) error {
 	}
 	f.out.op(wasm.OpEnd)
 	f.depth--
-	f.unchecked = burnt
+	f.since = burnt
 	f.next(segmentPlain, left)
 	return nil
 }
