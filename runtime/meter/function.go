@@ -31,6 +31,10 @@ type label struct {
 	// runs is how often its end is branched to, passed how often an if passes its
 	// condition by and how often a loop is entered: both are guesses.
 	runs, passed int64
+	// dispatch is set for a loop that begins with a jump through a table, header
+	// is 1 + the label of the loop in whose header a block is, or 0.
+	dispatch dispatch
+	header   int
 }
 
 // point is a place in what has been written where code is put in when the
@@ -100,6 +104,14 @@ type function struct {
 	skip int
 	// resume is the offset behind what has been written ahead of the reader.
 	resume int
+	// ranFrom and ranTo are the range of the plain instructions that were copied
+	// last.
+	ranFrom, ranTo int
+	// straightens is set when jumps by way of a table are written without it.
+	straightens bool
+	// header is the label of the loop that was opened last, headerAt the offset
+	// behind its header as far as it has been read.
+	header, headerAt int
 }
 
 // function rewrites a body into w.body.
@@ -150,10 +162,12 @@ func (f *function) plan(locals uint64) {
 	}
 	f.checked = f.checks(locals)
 	f.wrapped = f.exits
+	f.straightens = locals <= straightenLocals
 }
 
 func (f *function) begin(t signature, locals uint64) {
 	f.flow.reset()
+	f.targets = f.targets[:0]
 	fn := label{op: wasm.OpEnd, void: len(t.results) == 0, to: f.flow.junction()}
 	f.flow.at(fn.to).exact = true
 	if f.wrapped {
@@ -193,7 +207,7 @@ func (f *function) instr(in *wasm.Instr) error {
 	switch in.Op {
 	case wasm.OpBlock:
 		f.copy(in)
-		f.push(label{op: in.Op, to: f.flow.junction(), void: in.BlockKind == wasm.BlockVoid}, 1)
+		f.push(label{op: in.Op, to: f.flow.junction(), void: in.BlockKind == wasm.BlockVoid, header: f.headBlock(in)}, 1)
 	case wasm.OpLoop:
 		return f.loop(in)
 	case wasm.OpIf:
@@ -375,19 +389,28 @@ func (f *function) target(x uint32, runs int64) (uint32, error) {
 }
 
 func (f *function) branch(in *wasm.Instr) error {
-	switch {
-	case in.Op == wasm.OpBrTable:
+	if in.Op == wasm.OpBrTable {
+		f.headTable(in)
 		return f.branchTable(in)
-	case in.Op == wasm.OpBr && int(in.X) == len(f.labels)-1:
-		f.leave()
-		return nil
 	}
-	f.bound(in.X)
+	to := in.X
+	if in.Op == wasm.OpBr {
+		if x, ok := f.straighten(in); ok {
+			f.spend(dispatchFuel)
+			f.result.Straightened++
+			to = x
+		}
+		if int(to) == len(f.labels)-1 {
+			f.leave()
+			return nil
+		}
+	}
+	f.bound(to)
 	taken := f.runs
 	if in.Op == wasm.OpBrIf {
 		taken /= 2
 	}
-	x, err := f.target(in.X, taken)
+	x, err := f.target(to, taken)
 	if err != nil {
 		return err
 	}

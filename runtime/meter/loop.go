@@ -50,6 +50,7 @@ func (f *function) loop(in *wasm.Instr) error {
 		f.out.op(wasm.OpLoop)
 		f.out = append(f.out, block...)
 		f.push(l, 4)
+		f.headLoop(in)
 		f.next(segmentLoop, before)
 		if s, ok := f.straightLoop(in); ok && f.afford(s) {
 			f.resume = s.to
@@ -59,12 +60,14 @@ func (f *function) loop(in *wasm.Instr) error {
 		l.void = in.BlockKind != wasm.BlockIndex
 		f.copy(in)
 		f.push(l, 1)
+		f.headLoop(in)
 		f.next(segmentCheck, before)
 	case loopFree:
 		f.since.join(since{f.tail, 1 + f.tail})
 		l.bound, l.void = f.since.check, in.BlockKind != wasm.BlockIndex
 		f.copy(in)
 		f.push(l, 1)
+		f.headLoop(in)
 		f.flow.at(before).exact = true
 		f.next(segmentPlain, before)
 	}

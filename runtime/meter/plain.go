@@ -97,6 +97,7 @@ func (f *function) plain(r *wasm.Reader) {
 	from := r.Offset()
 	if fuel := f.copyPlain(r, checkEvery-f.since.check); r.Offset() > from {
 		f.spend(fuel)
+		f.ranFrom, f.ranTo = from, r.Offset()
 	}
 }
 

@@ -33,6 +33,9 @@ type Result struct {
 	Functions, Loops, Charges, Checks int
 	// Unrolled counts the loops whose beginning was repeated.
 	Unrolled int
+	// Straightened counts the branches that go where a table would have sent
+	// them.
+	Straightened int
 }
 
 // importCount is the number of functions that the meter imports.
@@ -72,6 +75,7 @@ type rewriter struct {
 	flow        flow
 	labels      []label
 	laps        []lapLabel
+	targets     []uint32
 }
 
 // Rewrite adds metering to a module that lint has accepted. The same module
