@@ -17,7 +17,6 @@ import (
 
 	"github.com/dugnad/dugnad/runtime/meter/bench/measure"
 	"github.com/dugnad/dugnad/runtime/meter/bench/report"
-	"github.com/dugnad/dugnad/runtime/sandbox"
 )
 
 // runParent fetches the programs, measures what does not need to be repeated,
@@ -29,7 +28,7 @@ func (c *config) runParent(ctx context.Context) error {
 			return err
 		}
 	}
-	r := &report.Report{Date: begin.Format(time.DateOnly), Cores: runtime.NumCPU(), SliceFuel: sandbox.SliceFuelDefault}
+	r := &report.Report{Date: begin.Format(time.DateOnly), Cores: runtime.NumCPU()}
 	r.Machine, r.Commit, r.Load = machine(), c.commit(ctx), load.average()
 	ready, err := c.fetch(ctx, r)
 	if err != nil {

@@ -80,7 +80,7 @@ func TestCompare(t *testing.T) {
 // whole is a report in which every column and every sentence occurs.
 func whole() *Report {
 	r := &Report{
-		Date: "2026-11-23", Machine: "2 cores of a test", Commit: "abc1234", Cores: 2, Load: 0.25, Others: 0.01, SliceFuel: 1_000_000,
+		Date: "2026-11-23", Machine: "2 cores of a test", Commit: "abc1234", Cores: 2, Load: 0.25, Others: 0.01,
 		Modules: []Module{
 			{Subject: "sieve", Kind: "kernel", Bytes: 1000, MeteredBytes: 1500, Rewrite: 5000, Compile: 100, MeteredCompile: 150},
 			{Subject: "empty loop", Kind: "empty", Bytes: 100, MeteredBytes: 180, Rewrite: 1000, Compile: 10, MeteredCompile: 12},

@@ -14,8 +14,6 @@ const (
 	goalSize       = 1.35
 	goalCompile    = 1.4
 	goalRewriteMBs = 40
-	goalSliceFrom  = 0.5
-	goalSliceTo    = 2
 	goalLateFree   = 2
 	goalLateBusy   = 20
 )
@@ -28,11 +26,9 @@ type Report struct {
 	// there are, Load the load average before.
 	Others, Load float64
 	Cores        int
-	// SliceFuel is the length of a slice.
-	SliceFuel float64
-	Modules   []Module
-	Samples   []Sample
-	Late      []Late
+	Modules      []Module
+	Samples      []Sample
+	Late         []Late
 	// Notes are sentences about what is missing.
 	Notes []string
 }
@@ -131,7 +127,6 @@ func (r *Report) goals(rows []row) string {
 	}
 	r.otherWays(rows, mean, line)
 	r.sizes(rows, line)
-	r.slices(rows, line)
 	return b.String()
 }
 
@@ -178,33 +173,6 @@ func (r *Report) sizes(rows []row, line func(what, goal string, missed bool, mea
 	line("lint and meter, of program", fmt.Sprintf("≥ %d MB/s", goalRewriteMBs), mbs < goalRewriteMBs, fmt.Sprintf("%.0f MB/s", mbs))
 	line("time to compile, over that of the program as it was; mean of all", fmt.Sprintf("≤ %.1f", goalCompile), metered/compile > goalCompile,
 		fmt.Sprintf("%.2f; %.2f", metered/compile, geoMean(rows, program, func(r row) float64 { return r.compil })))
-}
-
-func (r *Report) slices(rows []row, line func(what, goal string, missed bool, measured string)) {
-	var lengths []float64
-	for _, row := range rows {
-		if row.Kind != "empty" && row.nanosPerFuel > 0 && !math.IsInf(row.nanosPerFuel, 0) {
-			lengths = append(lengths, row.nanosPerFuel*r.SliceFuel/1e6)
-		}
-	}
-	if len(lengths) > 0 {
-		least, most := lengths[0], lengths[0]
-		for _, l := range lengths {
-			least, most = min(least, l), max(most, l)
-		}
-		middle := Median(lengths)
-		line(fmt.Sprintf("a slice of %.0f fuel: median, from, to", r.SliceFuel), fmt.Sprintf("%.1f–%d ms", goalSliceFrom, goalSliceTo),
-			middle < goalSliceFrom || middle > goalSliceTo, fmt.Sprintf("%.2f, %.2f, %.2f ms", middle, least, most))
-	}
-	for _, others := range lateBeside(r.Late) {
-		goal, what := float64(goalLateBusy), "with every core busy"
-		if others == 0 {
-			goal, what = goalLateFree, "with a core free"
-		}
-		spin, worst := lateOf(r.Late, others)
-		line("deadline missed by, "+what+": a guest that only computes; the worst of all", fmt.Sprintf("< %.0f ms", goal), spin.Millis >= goal,
-			fmt.Sprintf("%.1f ms; %s, %.1f ms", spin.Millis, worst.Guest, worst.Millis))
-	}
 }
 
 // table has a line for each module.
