@@ -28,6 +28,8 @@ type inspection struct {
 	Functions int `json:"functions"`
 	Loops     int `json:"loops"`
 	Unrolled  int `json:"unrolled"`
+	// Straightened are the jumps by way of a table that go straight.
+	Straightened int `json:"straightened"`
 	// Blocks is the number of block, loop and if instructions, Charges that of
 	// the straight pieces of code that are charged, Checks that of the places
 	// where the guest may be stopped.
@@ -148,7 +150,7 @@ func lintAndMeter(module []byte) (*lint.Report, *meter.Result, error) {
 func inspect(module []byte, report *lint.Report, result *meter.Result) inspection {
 	return inspection{
 		Module: fmt.Sprintf("%s%x", modulePrefix, sha256.Sum256(module)), Bytes: len(module),
-		Functions: report.Functions, Loops: report.Loops, Unrolled: result.Unrolled,
+		Functions: report.Functions, Loops: report.Loops, Unrolled: result.Unrolled, Straightened: result.Straightened,
 		Blocks: report.Blocks, Instructions: report.Instructions,
 		Charges: result.Charges, Checks: result.Checks,
 		MeteredBytes: len(result.Module), Growth: float64(len(result.Module)) / float64(len(module)),
@@ -182,6 +184,7 @@ func (a *app) showInspection(x *inspection) error {
 	t.fact("instructions", strconv.Itoa(x.Instructions))
 	t.fact("blocks", strconv.Itoa(x.Blocks))
 	t.fact("loops", fmt.Sprintf("%d, of them repeated %d", x.Loops, x.Unrolled))
+	t.fact("table jumps", fmt.Sprintf("%d go straight", x.Straightened))
 	t.fact("charges", strconv.Itoa(x.Charges))
 	t.fact("checks", strconv.Itoa(x.Checks))
 	t.fact("start fuel", strconv.FormatUint(x.StartFuel, 10))

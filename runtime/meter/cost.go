@@ -57,7 +57,7 @@ const (
 	classes
 )
 
-// table is the cost table, version 2, in fuel. One unit is about half the time
+// table is the cost table, in fuel: Version changes with it. One unit is about half the time
 // of an addition that waits for the one before, which takes another unit for
 // its operand.
 var table = [classes]struct {
