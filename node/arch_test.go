@@ -100,6 +100,10 @@ func importRules() []importRule {
 			reason: "when a schedule is due follows from its text and the zone alone, whoever asks",
 		},
 		{
+			from: "node/warrant", never: []string{"node", "runtime", "p2p", "ledger"},
+			reason: "whether a token is good follows from the grid's key alone, also for a client that links nothing else",
+		},
+		{
 			from: "examples", only: []string{std, "guest-sdk", "node/api", "node/client"},
 			reason: "examples are what a guest developer can write, who sees nothing else of Dugnad",
 		},
