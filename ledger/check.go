@@ -23,6 +23,7 @@ func Check(tx Tx) (err error) {
 	c.each([]byte{tableModule}, c.module)
 	c.each([]byte{tableClient}, c.client)
 	c.each([]byte{tableAccount}, c.account)
+	c.each([]byte{tableRevocation}, c.revocation)
 	c.tables()
 	return nil
 }

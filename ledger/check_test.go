@@ -31,6 +31,7 @@ func rich(d *driver) {
 		{First: 9, Count: 1, State: ledger.TaskRefused},
 	}}}})
 	d.do(&ledger.Report{Node: "n2", Leases: []ledger.LeaseReport{{Epoch: 3, Runs: []ledger.Run{{First: 0, Count: 1, State: ledger.TaskSucceeded}}}}})
+	d.do(&ledger.Revoke{ID: [32]byte{1}, Until: d.now + 60*second})
 	d.do(&ledger.NoteReasons{Notes: []ledger.Note{{Job: jobNumber(2), Reasons: []ledger.Reason{{What: "memory"}}}}})
 	d.index++
 	client := ledger.Encode(ledger.Envelope{Client: [16]byte{1}, Seq: 1, Now: d.now, Body: &ledger.Tick{}})
@@ -73,7 +74,7 @@ func TestCheckFinds(t *testing.T) {
 		tables[key[0]] = true
 		return true
 	})
-	for _, table := range []byte("mtnMJSBPLCOERAcQTlKDosbkjid") {
+	for _, table := range []byte("mtnMJSBPLCOERAcQTlKDosbkjidv") {
 		if !tables[table] {
 			t.Errorf("the state has no key in table %q", table)
 		}

@@ -34,6 +34,7 @@ const (
 	kindCreateOrder
 	kindSetOrderState
 	kindFire
+	kindRevoke
 )
 
 // newCommand returns an empty command of the kind, or nil.
@@ -83,6 +84,8 @@ func newCommand(kind uint8) Command {
 		return &SetOrderState{}
 	case kindFire:
 		return &Fire{}
+	case kindRevoke:
+		return &Revoke{}
 	}
 	return nil
 }

@@ -95,6 +95,8 @@ func describeKey(key []byte) (what string, record fielder) {
 		return job("maker of"), &maker{}
 	case tableSeat:
 		return fmt.Sprintf("%s %s", job("seat of"), rest[16:]), &Seat{}
+	case tableRevocation:
+		return fmt.Sprintf("revocation of %x", rest), &Revocation{}
 	}
 	return fmt.Sprintf("unknown key %x", key), nil
 }
@@ -125,6 +127,8 @@ func describeTimer(t timerKey) string {
 		return fmt.Sprintf("%s behind %s", job("stop order"), JobID(t.What[16:]))
 	case timerOrderPrune:
 		return job("prune order")
+	case timerRevocation:
+		return fmt.Sprintf("timer %s revocation of %x", t.At, t.What)
 	default:
 		return fmt.Sprintf("timer %s account %s day %d", t.At, name, number(behind))
 	}

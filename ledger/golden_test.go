@@ -86,6 +86,7 @@ func goldenCommands() map[string]Command {
 		"create_order":    &CreateOrder{Order: OrderID(id("order")), Name: "nightly", Kind: OrderCron, Schedule: "30 4 * * *", Zone: "Europe/Oslo", Overlap: OverlapQueue, CatchUp: CatchUpAll, Spec: spec},
 		"set_order_state": &SetOrderState{Order: OrderID(id("order")), State: OrderPaused},
 		"fire":            &Fire{Firings: []Firing{{Order: OrderID(id("order")), At: 5e9, Late: true, Missed: 300}, {Order: OrderID(id("daemon")), Node: "n1"}}},
+		"revoke":          &Revoke{ID: [32]byte{1, 31: 2}, Until: 5e9},
 	}
 }
 
@@ -135,7 +136,9 @@ func goldenRecords() map[string]fielder {
 			Failed: 8, Killed: 9, Skipped: 10, Refused: 11, Missed: 12,
 			Runs: []OrderRun{{At: 13, Code: CodeRunOverlap}, {At: 14, Job: id("job"), State: JobFailed, Ended: 15}},
 		},
-		"seat":   &Seat{Order: OrderID(id("order")), Node: "n1", Job: id("job"), Open: true, Began: 1, Number: 2, Failures: 3, NotBefore: 4},
+		"seat":       &Seat{Order: OrderID(id("order")), Node: "n1", Job: id("job"), Open: true, Began: 1, Number: 2, Failures: 3, NotBefore: 4},
+		"revocation": &Revocation{At: 1e9, Until: 5e9},
+
 		"maker":  &maker{Order: OrderID(id("order")), Node: "n1"},
 		"result": &Result{Code: CodeQuotaFuel, What: "fuel", Have: 3, Min: 1, Max: 2, Items: []Item{{CodeStaleLease, 300, 7}}, More: true},
 	}
@@ -238,7 +241,7 @@ func TestStableNumbers(t *testing.T) {
 	table("overlap", int(overlaps), func(i int) string { return Overlap(i).String() })
 	table("catch_up", int(catchUps), func(i int) string { return CatchUp(i).String() })
 	table("event", int(eventKinds), func(i int) string { return EventKind(i).String() })
-	table("command", kindFire+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
+	table("command", kindRevoke+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
 	for _, limit := range []struct {
 		name string
 		n    int64

@@ -39,6 +39,8 @@ const (
 	tableSeat         = 'd' // order node               → Seat
 
 	tableSpare = 'x' // job task                        → epoch node
+
+	tableRevocation = 'v' // delegation               → Revocation
 )
 
 // The kinds of timer, with what their keys end with.
@@ -55,6 +57,7 @@ const (
 	timerAccount                  // tenant 0 day
 	timerOrderStop                // order job: jobs behind this one are still to be stopped
 	timerOrderPrune               // order
+	timerRevocation               // delegation
 )
 
 // keyBuilder makes a key from left to right.
@@ -88,6 +91,8 @@ func prefixEvent(j JobID) []byte     { return newKey(tableEvent).raw(j[:]) }
 func prefixJobLease(j JobID) []byte  { return newKey(tableJobLease).raw(j[:]) }
 func prefixSpare(j JobID) []byte     { return newKey(tableSpare).raw(j[:]) }
 func prefixDependent(j JobID) []byte { return newKey(tableDependent).raw(j[:]) }
+
+func keyRevocation(id [32]byte) []byte { return newKey(tableRevocation).raw(id[:]) }
 
 func keyOrder(o OrderID) []byte        { return newKey(tableOrder).raw(o[:]) }
 func keyOrderSpec(o OrderID) []byte    { return newKey(tableOrderSpec).raw(o[:]) }
@@ -249,3 +254,7 @@ func OrderPrefix() []byte { return []byte{tableOrder} }
 
 // SeatPrefix is what the keys of all seats begin with.
 func SeatPrefix() []byte { return []byte{tableSeat} }
+
+// RevocationPrefix is what the keys of all revocations begin with: to be watched by
+// whoever serves somebody for long.
+func RevocationPrefix() []byte { return []byte{tableRevocation} }

@@ -63,6 +63,8 @@ func (s *session) fire(t timerKey) {
 	case timerAccount:
 		tenant, day := cutName(t.What)
 		s.delete(newKey(tableAccount).raw([]byte(tenant)).u8(0).raw(day))
+	case timerRevocation:
+		s.fireRevocation(t)
 	}
 }
 

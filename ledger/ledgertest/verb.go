@@ -61,6 +61,12 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 		return &ledger.SetOrderState{Order: ledger.OrderID(a.job(a.word(0))), State: named[ledger.OrderState](a, a.word(1))}
 	case "fire":
 		return a.fire(parts)
+	case "revoke":
+		c := &ledger.Revoke{ID: a.module(a.word(0))}
+		if a.text("until") != "" {
+			c.Until = a.until()
+		}
+		return c
 	}
 	return nil
 }
