@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http/httptest"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
+	"github.com/dugnad/dugnad/node/control"
 )
 
 // grid opens nodes that form a grid, and a client of each. They share the gate that
@@ -40,9 +41,9 @@ func grid(ctx context.Context, t *testing.T, nodes int, gates ...*gate) (list []
 // apiOf returns a client of a node.
 func apiOf(t *testing.T, n *Node) *client.Client {
 	t.Helper()
-	s := httptest.NewServer(n.API())
-	t.Cleanup(s.Close)
-	return openClient(t, client.Config{URL: s.URL})
+	return openClient(t, client.Config{
+		URL: "http://node", Dial: func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, n.config.Dir) },
+	})
 }
 
 func openClient(t *testing.T, c client.Config) *client.Client {

@@ -71,6 +71,11 @@ type Config struct {
 	// APIListen is the address at which the API is answered besides the operator's
 	// socket, such as 127.0.0.1:4611; empty is none.
 	APIListen string
+	// APINames are hosts by which the API is asked beside the addresses that it listens
+	// at: names, with a port unless it is that of the scheme.
+	APINames []string
+	// APIToken wants a token at loopback addresses, too.
+	APIToken bool
 	// Executable is this program's file, which worker processes run; empty is found
 	// out.
 	Executable string

@@ -18,6 +18,7 @@ import (
 	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
+	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
@@ -106,10 +107,14 @@ func (n *Node) openScheduler(ctx context.Context) error {
 func (n *Node) openAPI(ctx context.Context) error {
 	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
+		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.config.APINames, TokenAlways: n.config.APIToken,
 		Log: n.log, Registerer: n.registry,
 	}
 	n.config.alter(&c)
-	n.api = httpd.Handler(c)
+	var err error
+	if n.api, err = httpd.Handler(c); err != nil {
+		return err
+	}
 	if n.config.APIListen == "" {
 		return nil
 	}

@@ -46,6 +46,16 @@ func openAuthority(dir string, s signer, expelled *Expulsions, now func() time.T
 	return &Authority{signer: s, log: log, expelled: expelled, now: now, random: rand.Reader}, nil
 }
 
+// Root returns the key that the authority signs with, and the membership that makes it
+// an admin's; nil when it is the grid's.
+func (a *Authority) Root() (public [32]byte, admin *Membership) {
+	return a.signer.key.public(), a.signer.admin
+}
+
+// SignToken signs the delegation of a tenant's token, which is a CBOR map: nothing else
+// that is signed with this key begins like one.
+func (a *Authority) SignToken(delegation []byte) [64]byte { return a.signer.key.sign(delegation) }
+
 // Close closes the file that counts. It is idempotent.
 func (a *Authority) Close() error { return a.log.close() }
 

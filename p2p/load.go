@@ -191,6 +191,23 @@ func (h *Host) openAuthority() error {
 	return nil
 }
 
+// AdminKey returns the key of an encoded membership that makes its node an admin of
+// this grid now. The errors are those of Membership.Verify, ErrMalformed and
+// ErrNotAdmin.
+func (h *Host) AdminKey(membership []byte, now time.Time) (key [32]byte, err error) {
+	m, err := DecodeMembership(membership)
+	if err != nil {
+		return key, err
+	}
+	if err := h.verify(m, now); err != nil {
+		return key, err
+	}
+	if m.Role != RoleAdmin || m.Admin != nil {
+		return key, fmt.Errorf("look for an admin: %w", ErrNotAdmin)
+	}
+	return m.Node.key()
+}
+
 func (h *Host) verify(m *Membership, now time.Time) error { return m.Verify(h.grid, now, h.expelled) }
 
 // news is what this node tells members.

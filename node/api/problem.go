@@ -28,6 +28,34 @@ const (
 	CodeNotAccepted Code = "not_accepted"
 )
 
+// Codes about who asks, and what they may.
+const (
+	// CodeUnauthorized: this listener wants a token.
+	CodeUnauthorized Code = "unauthorized"
+	// CodeTokenInvalid: the token cannot be read, is not signed by whom it says, or was
+	// made wider than the one that it was made of.
+	CodeTokenInvalid Code = "token_invalid"
+	// CodeTokenExpired: the token, or the proof that the request carries, is over.
+	CodeTokenExpired Code = "token_expired"
+	// CodeTokenRevoked: the token, or one that it was made of, was taken back.
+	CodeTokenRevoked Code = "token_revoked"
+	// CodeTokenOtherGrid: another grid's key, or that of an admin that is none any more,
+	// has signed it.
+	CodeTokenOtherGrid Code = "token_other_grid"
+	// CodeTokenOtherCall: the proof was made for another host, method or path.
+	CodeTokenOtherCall Code = "token_other_call"
+	// CodeTokenReplayed: the proof was used before.
+	CodeTokenReplayed Code = "token_replayed"
+	// CodeTokenNarrower: the token does not allow this.
+	CodeTokenNarrower Code = "token_narrower"
+	// CodeOperatorOnly: only the node's operator may, through the socket in its folder.
+	CodeOperatorOnly Code = "operator_only"
+	// CodeHostUnknown: the request is for a host that this node does not go by.
+	CodeHostUnknown Code = "host_unknown"
+	// CodeCrossOrigin: a web page of another origin asks.
+	CodeCrossOrigin Code = "cross_origin"
+)
+
 // Codes of the ledger on which a client decides something.
 const (
 	// CodeModuleUnknown: the module was not pushed, or is forgotten.
@@ -47,6 +75,10 @@ var statuses = map[Code]int{
 	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, CodeJobState: http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,
 	"quota_queued": http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests, "quota_orders": http.StatusTooManyRequests,
+	CodeUnauthorized: http.StatusUnauthorized, CodeTokenInvalid: http.StatusUnauthorized, CodeTokenExpired: http.StatusUnauthorized,
+	CodeTokenRevoked: http.StatusUnauthorized, CodeTokenOtherGrid: http.StatusUnauthorized, CodeTokenOtherCall: http.StatusUnauthorized,
+	CodeTokenReplayed: http.StatusUnauthorized, CodeTokenNarrower: http.StatusForbidden, CodeOperatorOnly: http.StatusForbidden,
+	CodeHostUnknown: http.StatusMisdirectedRequest, CodeCrossOrigin: http.StatusForbidden,
 	CodeIsOrder: http.StatusConflict, "order_unknown": http.StatusNotFound, "order_exists": http.StatusConflict, CodeOrderState: http.StatusConflict,
 }
 

@@ -13,6 +13,7 @@ func TestStatuses(t *testing.T) {
 	for code, want := range map[Code]int{
 		CodeInvalid: 422, CodeNotFound: 404, CodeTooLarge: 413, CodeRefused: 422, CodeNoLeader: 503, CodeOverloaded: 503,
 		CodeUncertain: 504, CodeNoRoom: 507, CodeNotHeld: 404, CodeStopping: 503, CodeInternal: 500,
+		CodeUnauthorized: 401, CodeTokenInvalid: 401, CodeTokenRevoked: 401, CodeTokenNarrower: 403, CodeOperatorOnly: 403, CodeHostUnknown: 421,
 		"job_exists": 409, "quota_jobs": 429, "something_new": 422,
 	} {
 		p := NewProblem(code, "detail", "help")

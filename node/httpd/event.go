@@ -44,12 +44,12 @@ func (s *server) watch(ctx context.Context, q *eventQuery) (*huma.StreamResponse
 	if err != nil {
 		return nil, err
 	}
-	w := watcher{server: s, id: id, next: max(q.From, 1)}
+	w := watcher{server: s, asker: who(ctx), id: id, next: max(q.From, 1)}
 	if last, wrong := strconv.ParseUint(q.Last, 10, 32); wrong == nil {
 		w.next = uint32(last) + 1
 	}
 	from, err := s.read(ctx, At{}, func(tx ledger.Tx) error {
-		_, err := s.find(tx, id)
+		_, err := who(ctx).job(tx, id)
 		return err
 	})
 	if err != nil {
@@ -72,9 +72,10 @@ func (s *server) watch(ctx context.Context, q *eventQuery) (*huma.StreamResponse
 // watcher sends a job's events from next on.
 type watcher struct {
 	*server
-	id   ledger.JobID
-	next uint32
-	out  io.Writer
+	asker *asker
+	id    ledger.JobID
+	next  uint32
+	out   io.Writer
 }
 
 // look sends what is new and reports whether that was all.
@@ -82,7 +83,7 @@ func (w *watcher) look() (done bool, err error) {
 	for {
 		var list []ledger.Event
 		if _, err := w.Ledger.View(func(tx ledger.Tx) error {
-			j, err := w.find(tx, w.id)
+			j, err := w.asker.job(tx, w.id)
 			if err != nil {
 				return err
 			}

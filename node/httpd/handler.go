@@ -2,6 +2,8 @@ package httpd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -12,37 +14,50 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/p2p/metric"
 )
 
 // server has what the handlers need.
 type server struct {
 	Config
 	log *slog.Logger
+	// refusals counts those who were not let in, or may not do what they ask for.
+	refusals *prometheus.CounterVec
 }
 
 // Handler returns the interface: everything below api.Prefix, /openapi.json and
-// /metrics.
-func Handler(config Config) http.Handler {
-	mux := http.NewServeMux()
-	register(mux, config)
-	if g, ok := config.Registerer.(prometheus.Gatherer); ok {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
-	}
-	return mux
-}
-
-// register adds all operations to a mux and returns what describes them.
-func register(mux *http.ServeMux, config Config) *huma.OpenAPI {
+// /metrics. It finds out who asks by the address at which the request has arrived, and
+// by the token.
+func Handler(config Config) (http.Handler, error) {
 	s := &server{Config: config, log: config.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	c := huma.DefaultConfig("Dugnad", config.Version)
+	var err error
+	metric.Register(s.Registerer, &s.refusals, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dugnad_api_refused_total", Help: "Requests of somebody who was not let in, or may not do what they asked for, by the problem's code.",
+	}, []string{"code"}), &err)
+	mux := http.NewServeMux()
+	s.register(mux)
+	if g, ok := config.Registerer.(prometheus.Gatherer); ok {
+		mux.Handle("GET /metrics", s.tokenless(promhttp.HandlerFor(g, promhttp.HandlerOpts{})))
+	}
+	g, failed := newGate(s, mux)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, fmt.Errorf("make the API: %w", err)
+	}
+	return g, nil
+}
+
+// register adds all operations to a mux and returns what describes them.
+func (s *server) register(mux *http.ServeMux) *huma.OpenAPI {
+	c := huma.DefaultConfig("Dugnad", s.Version)
 	c.Info.Description = "A node of a Dugnad grid. Every node answers the same."
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/openapi", "", ""
 	c.CreateHooks = nil // no $schema in answers
 	c.Transformers = append(c.Transformers, s.coded)
 	a := humago.New(mux, c)
+	a.UseMiddleware(s.permitted)
 	s.jobs(a)
 	s.tasks(a)
 	s.modules(a)

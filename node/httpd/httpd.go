@@ -19,6 +19,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/turnstile"
+	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
@@ -87,8 +88,15 @@ type Config struct {
 	Grid    Grid
 	// Self is this node: the holder of what is put here.
 	Self ledger.NodeID
-	// Tenant is whose jobs these are.
+	// Tenant is whose jobs those of askers without a token are.
 	Tenant ledger.TenantID
+	// Roots says whose tokens are good.
+	Roots warrant.Roots
+	// Names are hosts, with a port unless it is that of the scheme, in small letters, by
+	// which this node is asked beside the addresses that it listens at.
+	Names []string
+	// TokenAlways wants a token at loopback addresses, too.
+	TokenAlways bool
 	// Version is the program's.
 	Version string
 	// Log receives what somebody would want to know; nil discards it.

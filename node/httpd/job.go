@@ -64,14 +64,14 @@ type submission struct {
 }
 
 func (s *server) submit(ctx context.Context, in *submission) (*answer[api.Submitted], error) {
-	job, spec, err := s.spec(in.RawBody)
+	job, spec, err := s.spec(ctx, in.RawBody)
 	if err != nil {
 		return nil, err
 	}
 	if job.Standing() {
 		return s.submitOrder(ctx, job, in.Key)
 	}
-	id, err := s.jobID(in.Key)
+	id, err := jobID(who(ctx).Tenant, in.Key)
 	if err != nil {
 		return nil, problem(err)
 	}
@@ -94,6 +94,9 @@ func (s *server) accept(ctx context.Context, c ledger.Command, out api.Submitted
 	case err != nil:
 		return nil, problem(err)
 	case r.Code == exists && key != "":
+		if err := s.mine(ctx, out.ID, exists, index); err != nil {
+			return nil, err
+		}
 		out.Known = true
 	case r.Code != ledger.CodeOK:
 		return nil, refusal(r)
@@ -103,17 +106,59 @@ func (s *server) accept(ctx context.Context, c ledger.Command, out api.Submitted
 	return &answer[api.Submitted]{out}, nil
 }
 
+// mine returns a problem when what exists already is another tenant's.
+func (s *server) mine(ctx context.Context, id string, exists ledger.Code, index uint64) error {
+	known, err := parseJob(id)
+	if err != nil {
+		return err
+	}
+	_, err = s.read(ctx, At{Index: index}, func(tx ledger.Tx) error {
+		if exists == ledger.CodeOrderExists {
+			_, err = who(ctx).order(tx, ledger.OrderID(known))
+		} else {
+			_, err = who(ctx).job(tx, known)
+		}
+		return err
+	})
+	var p *api.Problem
+	if errors.As(err, &p) && p.Code == api.CodeNotFound {
+		return refusal(ledger.Result{Code: exists, What: id})
+	}
+	return err
+}
+
 // spec reads a job file, and what its job is to the ledger.
-func (s *server) spec(file []byte) (*jobspec.Job, ledger.JobSpec, error) {
+func (s *server) spec(ctx context.Context, file []byte) (*jobspec.Job, ledger.JobSpec, error) {
 	job, err := jobspec.Parse(file)
 	var spec ledger.JobSpec
 	if err == nil {
-		spec, err = job.Spec(s.Tenant)
+		spec, err = job.Spec(who(ctx).Tenant)
 	}
 	if err != nil {
 		return nil, spec, mistakes(err)
 	}
-	return job, spec, nil
+	return job, spec, s.within(ctx, &spec)
+}
+
+// within returns a problem when a token for some modules is not for those of a job:
+// its own, and those of the jobs that it may read the outputs of.
+func (s *server) within(ctx context.Context, spec *ledger.JobSpec) error {
+	a := who(ctx)
+	if a.Modules == nil {
+		return nil
+	}
+	if err := a.module(spec.Module); err != nil || len(spec.After) == 0 {
+		return err
+	}
+	_, err := s.read(ctx, At{}, func(tx ledger.Tx) error {
+		for _, id := range spec.After {
+			if _, err := a.job(tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
 }
 
 // mistakes turns what is wrong in a job file into a problem.
@@ -131,12 +176,12 @@ func mistakes(err error) *api.Problem {
 }
 
 // jobID makes an id that sorts by time, or the one that belongs to a key.
-func (s *server) jobID(key string) (id ledger.JobID, err error) {
+func jobID(tenant ledger.TenantID, key string) (id ledger.JobID, err error) {
 	if key != "" {
 		if id, err = ledger.ParseJobID(key); err == nil {
 			return id, nil
 		}
-		sum := sha256.Sum256([]byte("dugnad idempotency key v1\n" + string(s.Tenant) + "\n" + key))
+		sum := sha256.Sum256([]byte("dugnad idempotency key v1\n" + string(tenant) + "\n" + key))
 		copy(id[:], sum[:])
 		return id, nil
 	}
@@ -157,7 +202,7 @@ type planned struct {
 }
 
 func (s *server) plan(ctx context.Context, in *planned) (*answer[api.Plan], error) {
-	job, spec, err := s.spec(in.RawBody)
+	job, spec, err := s.spec(ctx, in.RawBody)
 	if err != nil {
 		return nil, err
 	}
@@ -190,16 +235,22 @@ func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], 
 		return nil, err
 	}
 	out := api.Jobs{Jobs: []api.Job{}}
-	limit := page(q.Limit)
+	a, limit := who(ctx), page(q.Limit)
 	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
 		for looked := 0; ; {
-			list, err := ledger.JobsOf(tx, s.Tenant, after, limit)
+			list, err := ledger.JobsOf(tx, a.Tenant, after, limit)
 			if err != nil {
 				return err
 			}
 			for i := range list {
 				after = list[i].ID
 				if looked++; q.State != "" && list[i].State.String() != q.State {
+					continue
+				}
+				if ok, err := a.sees(tx, &list[i]); err != nil || !ok {
+					if err != nil {
+						return err
+					}
 					continue
 				}
 				j, err := readJob(tx, &list[i])
@@ -253,7 +304,7 @@ func (s *server) showJob(ctx context.Context, q *showQuery) (*answer[api.Job], e
 	}
 	var out api.Job
 	look := func(tx ledger.Tx) error {
-		j, err := s.find(tx, id)
+		j, err := who(ctx).job(tx, id)
 		if err == nil {
 			out, err = readJob(tx, &j)
 		}
@@ -311,18 +362,34 @@ func (s *server) follow(ctx context.Context, id ledger.JobID, from uint64, look 
 	}
 }
 
-// find returns a job of the tenant; those of others are not there.
-func (s *server) find(tx ledger.Tx, id ledger.JobID) (ledger.Job, error) {
+// job returns a job of the asker's; those of others are not there.
+func (a *asker) job(tx ledger.Tx, id ledger.JobID) (ledger.Job, error) {
+	if err := a.live(tx); err != nil {
+		return ledger.Job{}, err
+	}
 	j, err := ledger.FindJob(tx, id)
-	if err == nil && j.Tenant != s.Tenant {
-		j, err = ledger.Job{}, ledger.ErrNotFound
+	if err == nil {
+		var ok bool
+		if ok, err = a.sees(tx, &j); err == nil && !ok {
+			j, err = ledger.Job{}, ledger.ErrNotFound
+		}
 	}
 	if errors.Is(err, ledger.ErrNotFound) {
-		if _, wrong := s.findOrder(tx, ledger.OrderID(id)); wrong == nil {
+		if _, wrong := a.order(tx, ledger.OrderID(id)); wrong == nil {
 			return j, api.NewProblem(api.CodeIsOrder, id.String()+" is a standing order, which makes jobs", "name one of them: dugnad job show "+id.String())
 		}
 	}
 	return j, err
+}
+
+// sees reports whether a job is of the asker's tenant, and of a module that the token
+// is for.
+func (a *asker) sees(tx ledger.Tx, j *ledger.Job) (bool, error) {
+	if j.Tenant != a.Tenant || a.Modules == nil {
+		return j.Tenant == a.Tenant, nil
+	}
+	spec, err := ledger.FindSpec(tx, j.ID)
+	return err == nil && a.module(spec.Module) == nil, err
 }
 
 type jobPath struct {
@@ -335,7 +402,7 @@ func (s *server) cancel(ctx context.Context, q *jobPath) (*answer[api.Submitted]
 		return nil, err
 	}
 	if _, err := s.read(ctx, At{}, func(tx ledger.Tx) error {
-		_, err := s.find(tx, id)
+		_, err := who(ctx).job(tx, id)
 		return err
 	}); err != nil {
 		return nil, err

@@ -3,11 +3,13 @@ package httpd
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -58,6 +60,9 @@ func (s *server) pushModule(ctx context.Context, body io.Reader) (*answer[api.Mo
 	}
 	if _, err := lint.Check(b, limits); err != nil {
 		return nil, problem(err)
+	}
+	if err := who(ctx).module(sha256.Sum256(b)); err != nil {
+		return nil, err
 	}
 	h, size, err := s.Objects.Put(ctx, bytes.NewReader(b), keeper.ModuleOwner)
 	if err != nil {
@@ -112,7 +117,7 @@ func (s *server) listModules(ctx context.Context, q *moduleQuery) (*answer[api.M
 	out := api.Modules{Modules: []api.Module{}}
 	limit := page(q.Limit)
 	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
-		list, err := ledger.Modules(tx, after, limit)
+		list, err := who(ctx).modules(tx, after, limit)
 		for i := range list {
 			out.Modules = append(out.Modules, readModule(&list[i]))
 		}
@@ -122,6 +127,53 @@ func (s *server) listModules(ctx context.Context, q *moduleQuery) (*answer[api.M
 		return err
 	})
 	return &answer[api.Modules]{out}, err
+}
+
+// modules lists modules behind one, up to limit. Modules belong to nobody; but who has a
+// token sees those only that jobs of its tenant name: a hash is all that it takes to
+// fetch one.
+func (a *asker) modules(tx ledger.Tx, after ledger.ModuleID, limit int) (list []ledger.Module, err error) {
+	if a.IDs == nil {
+		return ledger.Modules(tx, after, limit)
+	}
+	if err := a.live(tx); err != nil {
+		return nil, err
+	}
+	named, err := a.named(tx, after)
+	for _, id := range named[:min(limit, len(named))] {
+		m, failed := ledger.FindModule(tx, id)
+		if err = failed; err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, err
+}
+
+// named lists the modules behind one that the asker's jobs name, in ascending order,
+// of the listScanMax jobs that are first.
+func (a *asker) named(tx ledger.Tx, after ledger.ModuleID) (ids []ledger.ModuleID, _ error) {
+	var from ledger.JobID
+	for looked := 0; looked < listScanMax; looked += api.PageMax {
+		jobs, err := ledger.JobsOf(tx, a.Tenant, from, api.PageMax)
+		for i := range jobs {
+			spec, failed := ledger.FindSpec(tx, jobs[i].ID)
+			if failed != nil {
+				return nil, failed
+			}
+			if from = jobs[i].ID; bytes.Compare(spec.Module[:], after[:]) > 0 && a.module(spec.Module) == nil {
+				ids = append(ids, spec.Module)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(jobs) < api.PageMax {
+			break
+		}
+	}
+	slices.SortFunc(ids, func(a, b ledger.ModuleID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids), nil
 }
 
 func readModule(m *ledger.Module) api.Module {
@@ -150,6 +202,9 @@ type modulePath struct {
 func (s *server) showModule(ctx context.Context, q *modulePath) (*answer[api.Module], error) {
 	id, err := parseModule(q.Module)
 	if err != nil {
+		return nil, err
+	}
+	if err := who(ctx).module(id); err != nil {
 		return nil, err
 	}
 	var out api.Module

@@ -31,7 +31,7 @@ func octets(what string) map[string]*huma.Response {
 }
 
 func (s *server) putObject(ctx context.Context, body io.Reader) (*answer[api.Object], error) {
-	h, size, err := s.Objects.Put(ctx, body, string(s.Tenant))
+	h, size, err := s.Objects.Put(ctx, body, string(who(ctx).Tenant))
 	if err != nil {
 		return nil, problem(err)
 	}

@@ -14,7 +14,7 @@ var rewrite = flag.Bool("rewrite", false, "write openapi.json anew")
 // TestOpenAPI compares the description that is checked in with what the handlers
 // say.
 func TestOpenAPI(t *testing.T) {
-	got, err := json.MarshalIndent(register(http.NewServeMux(), Config{Version: "0"}), "", "  ")
+	got, err := json.MarshalIndent((&server{Config: Config{Version: "0"}}).register(http.NewServeMux()), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

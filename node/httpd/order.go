@@ -41,11 +41,11 @@ func (s *server) orders(a huma.API) {
 
 // submitOrder makes a standing order of a file that describes one.
 func (s *server) submitOrder(ctx context.Context, job *jobspec.Job, key string) (*answer[api.Submitted], error) {
-	c, err := job.Order(s.Tenant)
+	c, err := job.Order(who(ctx).Tenant)
 	if err != nil {
 		return nil, mistakes(err)
 	}
-	id, err := s.jobID(key)
+	id, err := jobID(who(ctx).Tenant, key)
 	if err != nil {
 		return nil, problem(err)
 	}
@@ -93,10 +93,16 @@ func (s *server) listOrders(ctx context.Context, q *orderQuery) (*answer[api.Ord
 		return nil, err
 	}
 	out := api.Orders{Orders: []api.Order{}}
-	limit := page(q.Limit)
+	a, limit := who(ctx), page(q.Limit)
 	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
-		list, err := ledger.OrdersOf(tx, s.Tenant, q.Ended, ledger.OrderID(after), limit)
+		list, err := ledger.OrdersOf(tx, a.Tenant, q.Ended, ledger.OrderID(after), limit)
 		for i := range list {
+			if ok, err := a.seesOrder(tx, &list[i]); err != nil || !ok {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			o, err := readOrder(tx, &list[i])
 			if err != nil {
 				return err
@@ -123,7 +129,7 @@ func (s *server) showOrder(ctx context.Context, q *orderPath) (*answer[api.Order
 	}
 	var out api.Order
 	index, err := s.read(ctx, q.At, func(tx ledger.Tx) error {
-		o, err := s.findOrder(tx, ledger.OrderID(id))
+		o, err := who(ctx).order(tx, ledger.OrderID(id))
 		if err == nil {
 			out, err = readOrder(tx, &o)
 		}
@@ -136,13 +142,29 @@ func (s *server) showOrder(ctx context.Context, q *orderPath) (*answer[api.Order
 	return &answer[api.Order]{out}, err
 }
 
-// findOrder returns an order of the tenant; those of others are not there.
-func (s *server) findOrder(tx ledger.Tx, id ledger.OrderID) (ledger.Order, error) {
+// order returns an order of the asker's; those of others are not there.
+func (a *asker) order(tx ledger.Tx, id ledger.OrderID) (ledger.Order, error) {
+	if err := a.live(tx); err != nil {
+		return ledger.Order{}, err
+	}
 	o, err := ledger.FindOrder(tx, id)
-	if err == nil && o.Tenant != s.Tenant {
+	if err != nil {
+		return o, err
+	}
+	ok, err := a.seesOrder(tx, &o)
+	if err == nil && !ok {
 		return ledger.Order{}, ledger.ErrNotFound
 	}
 	return o, err
+}
+
+// seesOrder is sees for an order.
+func (a *asker) seesOrder(tx ledger.Tx, o *ledger.Order) (bool, error) {
+	if o.Tenant != a.Tenant || a.Modules == nil {
+		return o.Tenant == a.Tenant, nil
+	}
+	spec, err := ledger.FindOrderSpec(tx, o.ID)
+	return err == nil && a.module(spec.Module) == nil, err
 }
 
 func (s *server) setOrder(ctx context.Context, q *jobPath, state ledger.OrderState) (*answer[api.Submitted], error) {
@@ -152,7 +174,7 @@ func (s *server) setOrder(ctx context.Context, q *jobPath, state ledger.OrderSta
 	}
 	var o ledger.Order
 	if _, err := s.read(ctx, At{}, func(tx ledger.Tx) (err error) {
-		o, err = s.findOrder(tx, ledger.OrderID(id))
+		o, err = who(ctx).order(tx, ledger.OrderID(id))
 		return err
 	}); err != nil {
 		return nil, err
@@ -238,7 +260,7 @@ func (s *server) whyOrder(ctx context.Context, q *orderPath) (*answer[api.Why], 
 	}
 	out := api.Why{Job: q.ID}
 	_, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
-		o, err := s.findOrder(tx, ledger.OrderID(id))
+		o, err := who(ctx).order(tx, ledger.OrderID(id))
 		if err == nil {
 			out.State, out.Text = o.State.String(), explainOrder(&o, time.Now())
 		}

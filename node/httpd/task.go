@@ -44,7 +44,7 @@ func (s *server) listTasks(ctx context.Context, q *taskQuery) (*answer[api.TaskL
 	out := api.TaskList{Tasks: []api.Task{}}
 	limit := page(q.Limit)
 	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
-		j, err := s.find(tx, id)
+		j, err := who(ctx).job(tx, id)
 		if err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func (s *server) showTask(ctx context.Context, q *taskPath) (*answer[api.Task], 
 	}
 	var out [1]api.Task
 	if _, err := s.read(ctx, q.At, func(tx ledger.Tx) error {
-		if _, err := s.find(tx, id); err != nil {
+		if _, err := who(ctx).job(tx, id); err != nil {
 			return err
 		}
 		t, err := ledger.FindTask(tx, id, q.Task)
@@ -198,7 +198,7 @@ func (s *server) output(ctx context.Context, job, stream string, first, end uint
 	}
 	var count uint32
 	if _, err := s.read(ctx, At{}, func(tx ledger.Tx) error {
-		j, err := s.find(tx, id)
+		j, err := who(ctx).job(tx, id)
 		count = j.Count
 		return err
 	}); err != nil {

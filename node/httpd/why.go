@@ -18,7 +18,7 @@ func (s *server) why(ctx context.Context, q *showQuery) (*answer[api.Why], error
 	var out api.Why
 	var task *uint32
 	_, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
-		j, err := s.find(tx, id)
+		j, err := who(ctx).job(tx, id)
 		if err != nil {
 			return err
 		}

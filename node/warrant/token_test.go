@@ -454,7 +454,7 @@ func TestSecret(t *testing.T) {
 		fmt.Sprint(&made, []Token{made}, failed) + log.String() + string(j)
 	for _, secret := range []string{
 		made.Text(), strings.TrimPrefix(made.Text(), Prefix), string(seed), fmt.Sprintf("%x", seed),
-		strings.Trim(fmt.Sprint(seed[:8]), "[]"),
+		strings.Trim(fmt.Sprintf("%d", seed[:8]), "[]"),
 		base64.StdEncoding.EncodeToString(seed), base64.RawURLEncoding.EncodeToString(append([]byte{textVersion}, seed[:29]...)),
 	} {
 		if strings.Contains(all, secret) {

@@ -1,0 +1,205 @@
+package httpd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/warrant"
+	"github.com/dugnad/dugnad/p2p/metric"
+)
+
+// gate finds out who asks before anything is read but the request's header.
+//
+// Without a token, who comes through the operator's socket is the operator, and who
+// comes to a loopback address from this machine is the default tenant; all others need
+// a token, which is good wherever it is shown.
+type gate struct {
+	*server
+	next     http.Handler
+	verifier *warrant.Verifier
+	origin   *http.CrossOriginProtection
+	limits   *prometheus.CounterVec
+}
+
+// limitProofs is the limit of proofs that are remembered, in the metric.
+const limitProofs = "proofs"
+
+func newGate(s *server, next http.Handler) (*gate, error) {
+	g := &gate{server: s, next: next, verifier: warrant.NewVerifier(s.Roots, time.Now()), origin: http.NewCrossOriginProtection()}
+	var err error
+	metric.Register(s.Registerer, &g.limits, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dugnad_api_limit_reached_total", Help: "How often a limit of the HTTP interface refused something, by limit.",
+	}, []string{"limit"}), &err)
+	for _, m := range []struct {
+		name, help string
+		count      func(warrant.Stats) int
+	}{
+		{"dugnad_api_chains", "Tokens that were verified and are kept.", func(s warrant.Stats) int { return s.Chains }},
+		{"dugnad_api_proofs", "Proofs for one request that are remembered.", func(s warrant.Stats) int { return s.Proofs }},
+	} {
+		var gauge prometheus.GaugeFunc
+		metric.Register(s.Registerer, &gauge, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help}, func() float64 {
+			return float64(m.count(g.verifier.Stats()))
+		}), &err)
+	}
+	return g, err
+}
+
+// ServeHTTP implements http.Handler.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a, err := g.find(r)
+	if err != nil {
+		g.refuse(w, err)
+		return
+	}
+	g.next.ServeHTTP(w, r.WithContext(withAsker(r.Context(), a)))
+}
+
+// find returns who asks; the error is a problem.
+func (g *gate) find(r *http.Request) (*asker, error) {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	where := placeOf(local)
+	if proofs := r.Header.Values("Authorization"); len(proofs) > 0 {
+		return g.holder(r, where, proofs)
+	}
+	if where.socket {
+		return &asker{Tenant: g.Tenant, Command: warrant.All, Operator: true}, nil
+	}
+	if !where.at.Addr().IsLoopback() || g.TokenAlways || passedOn(r) {
+		return nil, api.NewProblem(api.CodeUnauthorized, "this listener wants a token", helpToken)
+	}
+	if !where.named(r.Host, false) && !slices.Contains(g.Names, strings.ToLower(r.Host)) {
+		return nil, g.unknownHost(r)
+	}
+	if err := g.origin.Check(r); err != nil {
+		return nil, api.NewProblem(api.CodeCrossOrigin, "a web page of another origin asks for a change", "open the page of this node itself")
+	}
+	return &asker{Tenant: g.Tenant, Command: warrant.All}, nil
+}
+
+// holder returns who holds the token that a proof was made with.
+func (g *gate) holder(r *http.Request, where place, proofs []string) (*asker, error) {
+	// A proof that another node was shown names that node. Whoever sends it here cannot
+	// say that this is the one.
+	if !where.named(r.Host, true) && !slices.Contains(g.Names, strings.ToLower(r.Host)) {
+		return nil, g.unknownHost(r)
+	}
+	if len(proofs) > 1 {
+		return nil, api.NewProblem(api.CodeTokenInvalid, "the request has several tokens", "send one")
+	}
+	grant, err := g.verifier.Verify(proofs[0], warrant.Call{Host: r.Host, Method: r.Method, Path: r.URL.RequestURI()}, time.Now())
+	if err != nil {
+		if errors.Is(err, warrant.ErrFull) {
+			g.limits.WithLabelValues(limitProofs).Inc()
+		}
+		return nil, tokenProblem(err)
+	}
+	a := &asker{Tenant: ledger.TenantID(grant.Tenant), Command: grant.Command, Modules: grant.Modules, IDs: grant.IDs, Until: grant.Until}
+	_, err = g.Ledger.View(a.live)
+	return a, problem(err)
+}
+
+func (g *gate) unknownHost(r *http.Request) *api.Problem {
+	return api.NewProblem(
+		api.CodeHostUnknown, fmt.Sprintf("this node does not go by the name %q", r.Host),
+		"ask it by its address, or have its operator name it with dugnad up --api-name",
+	)
+}
+
+// refuse answers with a problem.
+func (g *gate) refuse(w http.ResponseWriter, err error) {
+	var p *api.Problem
+	if !errors.As(err, &p) {
+		p = api.NewProblem(api.CodeInternal, err.Error(), "")
+	}
+	g.refusals.WithLabelValues(string(p.Code)).Inc()
+	h := w.Header()
+	h.Set("Content-Type", p.ContentType(""))
+	h.Set("Cache-Control", "no-store")
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", warrant.Scheme)
+	}
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", fmt.Sprint(p.RetryAfter))
+	}
+	w.WriteHeader(p.Status)
+	if err := json.NewEncoder(w).Encode(p); err != nil {
+		g.log.Debug("problem was not taken", "err", err)
+	}
+}
+
+// tokenless lets those through who need no token here: what is behind it is about the
+// node, and not about a tenant.
+func (s *server) tokenless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a := who(r.Context()); a.Tenant == "" || a.IDs != nil {
+			p := refused(&asker{}, "")
+			s.refusals.WithLabelValues(string(p.Code)).Inc()
+			http.Error(w, p.Error(), p.Status)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// place is where a request has arrived.
+type place struct {
+	// socket says that it is the operator's.
+	socket bool
+	// at is the address; invalid for the socket, and where it is not known.
+	at netip.AddrPort
+}
+
+func placeOf(local net.Addr) place {
+	switch l := local.(type) {
+	case *net.UnixAddr:
+		return place{socket: true}
+	case interface{ AddrPort() netip.AddrPort }: // of TCP and UDP
+		at := l.AddrPort()
+		return place{at: netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())}
+	}
+	return place{}
+}
+
+// named reports whether a host, as the Host header has it, is this place itself: a name
+// that is only resolved to it may be anybody's. With port, that has to agree, too.
+func (p place) named(host string, port bool) bool {
+	if p.socket {
+		return true // Who comes here needs no proof that was shown to another.
+	}
+	name, number, err := net.SplitHostPort(host)
+	if err != nil {
+		name, number = strings.Trim(host, "[]"), ""
+	}
+	// Without a port it is that of the scheme, which a node has not unless it is told.
+	if port && number != fmt.Sprint(p.at.Port()) && (number != "" || p.at.Port() != 80 && p.at.Port() != 443) {
+		return false
+	}
+	if strings.EqualFold(name, "localhost") {
+		return p.at.Addr().IsLoopback()
+	}
+	address, err := netip.ParseAddr(name)
+	return err == nil && p.at.IsValid() && address.Unmap() == p.at.Addr()
+}
+
+// passedOn reports whether a proxy on this machine has sent the request for somebody
+// else, who is not on this machine for all one knows.
+func passedOn(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		if r.Header.Get(name) != "" {
+			return true
+		}
+	}
+	return false
+}
