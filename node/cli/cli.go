@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/dugnad/dugnad/node/warrant"
 )
 
 // helpColumns is the width of --help.
@@ -83,7 +85,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 
 // say writes one message for people to stderr.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.Err, "dugnad: "+format+"\n", args...)
+	// A token that was given where none belongs is not shown to whoever reads this.
+	fmt.Fprintln(a.Err, warrant.Redact(fmt.Sprintf("dugnad: "+format, args...)))
 }
 
 func (a *app) root() *cobra.Command {
@@ -111,7 +114,7 @@ func (a *app) root() *cobra.Command {
 	fs.StringVar(&a.config, "config", "", "configuration `file` (default ~/.config/dugnad/config.yaml)")
 	setting(fs, "data-dir")
 	root.AddCommand(
-		a.runCommand(), a.jobCommand(), a.moduleCommand(), a.gridNodeCommand(), a.upCommand(), a.devCommand(), a.inviteCommand(), a.statusCommand(), a.expelCommand(), a.objectCommand(), a.backupCommand(), a.restoreCommand(), a.ledgerCommand(), a.doctorCommand(), a.versionCommand(),
+		a.runCommand(), a.jobCommand(), a.moduleCommand(), a.gridNodeCommand(), a.tenantCommand(), a.upCommand(), a.devCommand(), a.inviteCommand(), a.statusCommand(), a.expelCommand(), a.objectCommand(), a.backupCommand(), a.restoreCommand(), a.ledgerCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -146,7 +146,7 @@ func checkEnviron(environ, known []string) error {
 	for _, k := range known {
 		names = append(names, environName(k))
 	}
-	others := slices.Concat(guestEnviron, shellEnviron)
+	others := slices.Concat(guestEnviron, shellEnviron, []string{environToken})
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
 		if strings.HasPrefix(name, environPrefix) && !slices.Contains(names, name) && !slices.Contains(others, name) {

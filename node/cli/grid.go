@@ -19,19 +19,24 @@ import (
 )
 
 // gridFlags say which node is asked.
-type gridFlags struct{ api, dir string }
+type gridFlags struct{ api, dir, tokenFile string }
 
 func (f *gridFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.api, "api", "", "* `URL` of a node's HTTP interface (default the node that runs on --node-dir)")
 	fs.StringVar(&f.dir, "node-dir", "", nodeDirHelp)
+	registerToken(fs, &f.tokenFile)
 	setting(fs, "api", "node-dir")
 }
 
 // client returns a client of the node, of which it does not know whether it is
 // there.
 func (f gridFlags) client(a *app) (*client.Client, error) {
+	token, err := readToken(f.tokenFile, a.Environ)
+	if err != nil {
+		return nil, err
+	}
 	if f.api != "" {
-		c, err := client.Open(client.Config{URL: f.api, Retrying: a.retrying})
+		c, err := client.Open(client.Config{URL: f.api, Token: token, Retrying: a.retrying})
 		if err != nil {
 			return nil, usageError("--api: %w", err)
 		}
@@ -43,6 +48,7 @@ func (f gridFlags) client(a *app) (*client.Client, error) {
 	}
 	return client.Open(client.Config{
 		URL:      "http://node",
+		Token:    token,
 		Dial:     func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, dir) },
 		Retrying: a.retrying,
 	})

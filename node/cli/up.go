@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,12 @@ const (
 	offerDisk = 10 << 30
 )
 
+// Who may ask at a loopback address.
+const (
+	apiAuthLocal = "local"
+	apiAuthToken = "token"
+)
+
 // upFlags are the flags of dugnad up.
 type upFlags struct {
 	dir, join, name string
@@ -36,6 +43,8 @@ type upFlags struct {
 	memory, disk    uint64
 	neverVote       bool
 	apiListen       string
+	apiNames        []string
+	apiAuth         string
 	stopTimeout     time.Duration
 }
 
@@ -69,9 +78,11 @@ func (a *app) upCommand() *cobra.Command {
 	fs.Lookup("offer-memory").DefValue = ""
 	fs.Var(bytesValue(&f.disk), "offer-disk", "* disk to offer to objects of the grid")
 	fs.StringVar(&f.apiListen, "api-listen", "", "* `address` to answer the HTTP API at, such as 127.0.0.1:4611 (default only the socket in the node's folder)")
+	fs.StringSliceVar(&f.apiNames, "api-name", nil, "* further `host` by which the API is asked, with a port unless it is 80 or 443, can be repeated")
+	fs.StringVar(&f.apiAuth, "api-auth", apiAuthLocal, "* who may ask at a loopback address of --api-listen: whoever is on this machine (`local`), or who has a token (token)")
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
 	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
-	setting(fs, "node-dir", "join", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen", "stop-timeout")
+	setting(fs, "node-dir", "join", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen", "api-name", "api-auth", "stop-timeout")
 	return cmd
 }
 
@@ -115,7 +126,13 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	config.Calibrate = func(ctx context.Context) (uint64, error) {
 		return calibration.Rate(ctx, calibration.Config{Dir: dir, Engine: readVersions().engine()})
 	}
-	config.APIListen = f.apiListen
+	if f.apiAuth != apiAuthLocal && f.apiAuth != apiAuthToken {
+		return node.Config{}, usageError("--api-auth: %q is neither %s nor %s", f.apiAuth, apiAuthLocal, apiAuthToken)
+	}
+	config.APIListen, config.APIToken = f.apiListen, f.apiAuth == apiAuthToken
+	for _, name := range f.apiNames {
+		config.APINames = append(config.APINames, strings.ToLower(name))
+	}
 	config.Host.Name, config.Host.Announce, config.Host.AllowLoopback = f.name, f.announce, f.loopback
 	if f.name == "" {
 		config.Host.Name, _ = os.Hostname()

@@ -43,7 +43,9 @@ func (c *Client) passing(ctx context.Context, err error) bool {
 	case ctx.Err() != nil:
 		return false
 	case errors.As(err, &problem):
-		return problem.Code == api.CodeStopping || problem.Code == api.CodeOverloaded || problem.Code == api.CodeUncertain
+		return problem.Code == api.CodeStopping || problem.Code == api.CodeOverloaded || problem.Code == api.CodeUncertain ||
+			// The transport has sent the request once more, or the node has just started.
+			problem.Code == api.CodeTokenReplayed
 	case errors.As(err, new(dialError)):
 		return c.met.Load()
 	}

@@ -37,6 +37,9 @@ type Config struct {
 	// an upload of what cannot be read a second time: PutObject and PushModule want an
 	// io.Seeker for that. A node that has never answered is not waited for.
 	Patience time.Duration
+	// Token is the text of a tenant's token: a secret, which is not sent. Each request
+	// carries a proof that is made with it. Empty sends none, to a node that needs none.
+	Token string
 	// Retrying, if set, is told why each time that calls begin to be tried again.
 	// It may be called from several goroutines.
 	Retrying func(err error)
@@ -50,6 +53,8 @@ type Client struct {
 	transport *http.Transport
 	patience  time.Duration
 	retrying  func(err error)
+	// credential is nil where there is no token.
+	credential *credential
 	// met says that the node has answered.
 	met atomic.Bool
 }
@@ -62,6 +67,10 @@ func Open(config Config) (*Client, error) {
 	base, err := url.Parse(config.URL)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("node's address %q is not http://HOST:PORT", config.URL)
+	}
+	credential, err := newCredential(config, base)
+	if err != nil {
+		return nil, err
 	}
 	t := &http.Transport{MaxIdleConns: connectionsMax, MaxIdleConnsPerHost: connectionsMax, DisableCompression: true}
 	t.DialContext = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
@@ -79,7 +88,10 @@ func Open(config Config) (*Client, error) {
 	if patience == 0 {
 		patience = PatienceDefault
 	}
-	return &Client{base: base, http: http.Client{Transport: t}, transport: t, patience: patience, retrying: config.Retrying}, nil
+	c := &Client{base: base, http: http.Client{Transport: t}, transport: t, patience: patience, retrying: config.Retrying, credential: credential}
+	// A node sends nobody elsewhere, least of all with a proof.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c, nil
 }
 
 // Close ends the connections that are idle.
@@ -117,6 +129,9 @@ func (c *Client) send(ctx context.Context, method, path string, q query, header 
 	}
 	for name, values := range header {
 		r.Header.Set(name, values[0])
+	}
+	if err := c.credential.prove(r); err != nil {
+		return nil, err
 	}
 	res, err := c.http.Do(r)
 	if err != nil {

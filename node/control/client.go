@@ -41,6 +41,17 @@ func (c *Client) Expel(ctx context.Context, node string) error {
 	return c.call(ctx, http.MethodPost, "/expulsions", Expulsion{node}, &Expulsion{})
 }
 
+// FoundToken asks for the chain of a tenant's first token.
+func (c *Client) FoundToken(ctx context.Context, f Founding) (Founding, error) {
+	err := c.call(ctx, http.MethodPost, "/tokens", f, &f)
+	return f, err
+}
+
+// Revoke takes back a delegation.
+func (c *Client) Revoke(ctx context.Context, r Revocation) error {
+	return c.call(ctx, http.MethodPost, "/revocations", r, &Revocation{})
+}
+
 // DialBack asks what another member sees of the node.
 func (c *Client) DialBack(ctx context.Context) (d DialBack, err error) {
 	err = c.call(ctx, http.MethodPost, "/dialbacks", struct{}{}, &d)

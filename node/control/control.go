@@ -108,6 +108,27 @@ type Invitation struct {
 	Text    string `json:"text,omitempty"`
 }
 
+// Founding asks for the first token of a tenant, and has its chain in the answer.
+type Founding struct {
+	Tenant string `json:"tenant"`
+	// Key is the holder's public key: the private one stays where it was made.
+	Key []byte `json:"key"`
+	// Until is when the token ends; nil is never.
+	Until *time.Time `json:"until,omitempty"`
+	// Existing asks for another token of a tenant that there is.
+	Existing bool `json:"existing,omitempty"`
+	// Chain is the answer: no secret.
+	Chain []byte `json:"chain,omitempty"`
+}
+
+// Revocation names the delegation that is taken back.
+type Revocation struct {
+	// ID is its SHA-256.
+	ID []byte `json:"id"`
+	// Until is when it is over by itself; nil is never.
+	Until *time.Time `json:"until,omitempty"`
+}
+
 // Expulsion names who is put out.
 type Expulsion struct {
 	Node string `json:"node"`
@@ -146,6 +167,10 @@ type Node interface {
 	// Invite returns the invitation's text.
 	Invite(ctx context.Context, i Invitation) (text string, err error)
 	Expel(ctx context.Context, node p2p.NodeID) error
+	// FoundToken makes a tenant, unless it is to exist, and returns its token's chain.
+	FoundToken(ctx context.Context, f Founding) (chain []byte, err error)
+	// Revoke takes back a delegation.
+	Revoke(ctx context.Context, r Revocation) error
 	// DialBack asks another member what it sees of this node.
 	DialBack(ctx context.Context) (DialBack, error)
 	PutObject(ctx context.Context, r io.Reader) (Object, error)
@@ -177,11 +202,14 @@ var (
 	errRequestTooLarge = fmt.Errorf("request is larger than %d bytes", requestBytesMax)
 )
 
-// apiPrefix is what the paths of the node's API begin with.
-const apiPrefix = "/v1/"
+// apiPrefix is what the paths of the node's API begin with; metricsPath is its own.
+const (
+	apiPrefix   = "/v1/"
+	metricsPath = "/metrics"
+)
 
 // Open answers on a socket in the folder dir, of which the caller is the only user.
-// What is below apiPrefix goes to api, unless that is nil. At most
+// What is below apiPrefix, and metricsPath, goes to api, unless that is nil. At most
 // turnstile.ConnectionsMax connections are open; reg may be nil.
 func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	l, err := listen(ctx, dir)
@@ -198,6 +226,8 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slo
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("POST /invitations", s.invite)
 	mux.HandleFunc("POST /expulsions", s.expel)
+	mux.HandleFunc("POST /tokens", s.foundToken)
+	mux.HandleFunc("POST /revocations", s.revoke)
 	mux.HandleFunc("POST /dialbacks", s.dialBack)
 	mux.HandleFunc("POST /objects", s.putObject)
 	mux.HandleFunc("GET /objects/{hash}", s.getObject)
@@ -208,6 +238,7 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slo
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	if api != nil {
 		mux.Handle(apiPrefix, api)
+		mux.Handle("GET "+metricsPath, api)
 	}
 	s.http = http.Server{
 		Handler: s.whileOpen(mux), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: requestBytesMax, IdleTimeout: idleTimeout,
@@ -262,6 +293,22 @@ func (s *Server) expel(w http.ResponseWriter, r *http.Request) {
 		err = s.node.Expel(r.Context(), p2p.NodeID(e.Node))
 	}
 	s.answer(w, e, err)
+}
+
+func (s *Server) foundToken(w http.ResponseWriter, r *http.Request) {
+	f, err := read[Founding](w, r)
+	if err == nil {
+		f.Chain, err = s.node.FoundToken(r.Context(), f)
+	}
+	s.answer(w, f, err)
+}
+
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
+	v, err := read[Revocation](w, r)
+	if err == nil {
+		err = s.node.Revoke(r.Context(), v)
+	}
+	s.answer(w, v, err)
 }
 
 func (s *Server) dialBack(w http.ResponseWriter, r *http.Request) {

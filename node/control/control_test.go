@@ -45,6 +45,14 @@ func (fake) Expel(_ context.Context, node p2p.NodeID) error {
 	return fmt.Errorf("expel %q: %w", node, errRefused)
 }
 
+func (fake) FoundToken(_ context.Context, f Founding) ([]byte, error) {
+	return append([]byte(f.Tenant), f.Key...), nil
+}
+
+func (fake) Revoke(_ context.Context, r Revocation) error {
+	return fmt.Errorf("revoke %x: %w", r.ID, errRefused)
+}
+
 func (f fake) DialBack(ctx context.Context) (DialBack, error) {
 	close(f.began)
 	<-ctx.Done()

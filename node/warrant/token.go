@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"time"
 
@@ -188,6 +189,12 @@ func Parse(text string) (Token, error) {
 	}
 	return t, nil
 }
+
+// tokens matches the texts of tokens, whole or not.
+var tokens = regexp.MustCompile(Prefix + `[A-Za-z0-9_-]{16,}`)
+
+// Redact hides the tokens in a text.
+func Redact(text string) string { return tokens.ReplaceAllString(text, Token{}.String()) }
 
 // Chain returns the part that is no secret.
 func (t Token) Chain() Chain { return t.chain }

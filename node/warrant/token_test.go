@@ -452,8 +452,9 @@ func TestSecret(t *testing.T) {
 	all := fmt.Sprintf("%v %+v %#v %s %q %x %d", made, made, made, made, made, made, made) +
 		fmt.Sprintf("%v %+v %#v %s %x %d", made.key, made.key, made.key, made.key, made.key, made.key) +
 		fmt.Sprint(&made, []Token{made}, failed) + log.String() + string(j)
+	all += Redact("a token " + made.Text() + ", and a part of it " + made.Text()[:40] + ".")
 	for _, secret := range []string{
-		made.Text(), strings.TrimPrefix(made.Text(), Prefix), string(seed), fmt.Sprintf("%x", seed),
+		made.Text(), made.Text()[:40], strings.TrimPrefix(made.Text(), Prefix), string(seed), fmt.Sprintf("%x", seed),
 		strings.Trim(fmt.Sprintf("%d", seed[:8]), "[]"),
 		base64.StdEncoding.EncodeToString(seed), base64.RawURLEncoding.EncodeToString(append([]byte{textVersion}, seed[:29]...)),
 	} {
