@@ -174,14 +174,14 @@ func (g *guarded) apart(ctx context.Context, job, acme, zeta string) {
 			}
 		}
 		// The other's job, submitted again by its id.
-		file := []byte("module: " + moduleOf(g, mine, ctx) + "\n")
+		file := []byte("module: " + moduleOf(ctx, g, mine) + "\n")
 		if s, err := theirs.Submit(ctx, file, job); !hasCode(err, "job_exists") {
 			g.Errorf("node %d: the id of the other tenant's job: %+v, %v", at, s, err)
 		}
 	}
 }
 
-func moduleOf(g *guarded, c *client.Client, ctx context.Context) string {
+func moduleOf(ctx context.Context, g *guarded, c *client.Client) string {
 	g.Helper()
 	list, err := c.Modules(ctx, client.Page{})
 	if err != nil || len(list.Modules) == 0 {

@@ -51,7 +51,8 @@ func (c *credential) prove(r *http.Request) (err error) {
 	if c == nil {
 		return nil
 	}
-	call, proof := warrant.Call{Host: r.URL.Host}, ""
+	var proof string
+	call := warrant.Call{Host: r.URL.Host}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		proof, err = c.read(call)
 	} else {

@@ -46,6 +46,7 @@ func newGate(s *server, next http.Handler) (*gate, error) {
 		count      func(warrant.Stats) int
 	}{
 		{"dugnad_api_chains", "Tokens that were verified and are kept.", func(s warrant.Stats) int { return s.Chains }},
+		{"dugnad_api_reads", "Proofs to read that were verified and are kept.", func(s warrant.Stats) int { return s.Reads }},
 		{"dugnad_api_proofs", "Proofs for one request that are remembered.", func(s warrant.Stats) int { return s.Proofs }},
 	} {
 		var gauge prometheus.GaugeFunc

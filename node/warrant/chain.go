@@ -102,6 +102,7 @@ func (r *reader) sized(limit int) []byte {
 // opened is a chain whose signatures are good, and which holds together.
 type opened struct {
 	grant Grant
+	admin []byte
 	links []*delegation.Token
 	ids   []cid.Cid
 }
@@ -134,7 +135,7 @@ func (c Chain) open(accept func(root [32]byte) error) (*opened, error) {
 	if len(c.links) == 0 || len(c.links) > LinksMax {
 		return nil, fmt.Errorf("open chain: %w: it has %d delegations", ErrMalformed, len(c.links))
 	}
-	o := &opened{grant: Grant{Admin: len(c.admin) > 0}}
+	o := &opened{grant: Grant{Admin: len(c.admin) > 0}, admin: c.admin}
 	for i, b := range c.links {
 		if err := o.add(b); err != nil {
 			return nil, fmt.Errorf("open chain: delegation %d: %w", i+1, err)
@@ -313,10 +314,7 @@ type Limits struct {
 // Narrow makes a token with a key of its own that allows no more than this one and
 // the limits. It asks nobody.
 func (t Token) Narrow(l Limits) (Token, error) {
-	o, err := t.chain.open(nil)
-	if err != nil {
-		return Token{}, err
-	}
+	o := t.opened
 	if len(t.chain.links) == LinksMax {
 		return Token{}, fmt.Errorf("narrow token: %w: the limit is %d: narrow one that it was made of", ErrTooLong, LinksMax)
 	}

@@ -44,10 +44,7 @@ type Call struct {
 // not leave this machine: a proof is worth one request, or the reading of one host
 // for ProofLife.
 func (t Token) Mint(call Call, now time.Time) (string, error) {
-	o, err := t.chain.open(nil)
-	if err != nil {
-		return "", err
-	}
+	o := t.opened
 	now = now.Truncate(time.Second) // The library would round one of the times, and cut the other.
 	opts := []invocation.Option{
 		invocation.WithIssuedAt(now), invocation.WithExpiration(now.Add(ProofLife)),
@@ -82,14 +79,14 @@ type proof struct {
 	call, chain []byte
 }
 
-// parseProof reads what Mint has returned.
+// proofTextMax bounds a proof as it stands in Authorization.
+var proofTextMax = len(Scheme) + 1 + base64.RawURLEncoding.EncodedLen(ProofBytesMax)
+
+// parseProof reads what Mint has returned, of proofTextMax bytes at most.
 func parseProof(text string) (proof, error) {
 	scheme, rest, _ := strings.Cut(text, " ")
 	if !strings.EqualFold(scheme, Scheme) {
 		return proof{}, fmt.Errorf("read proof: %w: the scheme is not %s", ErrMalformed, Scheme)
-	}
-	if len(rest) > base64.RawURLEncoding.EncodedLen(ProofBytesMax) {
-		return proof{}, fmt.Errorf("read proof: %w: %d bytes, the limit is %d", ErrMalformed, len(rest), base64.RawURLEncoding.EncodedLen(ProofBytesMax))
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimSpace(rest))
 	r := reader{b: b}
@@ -103,10 +100,21 @@ func parseProof(text string) (proof, error) {
 	return p, nil
 }
 
+// verified is what is remembered of a proof that is good.
+type verified struct {
+	// id names it.
+	id          [16]byte
+	made, until time.Time
+	// once says that it is used up now.
+	once bool
+}
+
+// reads reports whether a call changes nothing.
+func reads(call Call) bool { return call.Method == http.MethodGet || call.Method == http.MethodHead }
+
 // verify looks whether the invocation is signed by the chain's holder, allowed by
-// all of its delegations at this time, and made for the call. It returns what is
-// used up when it may be used once only.
-func (o *opened) verify(p proof, call Call, now time.Time) (once *single, err error) {
+// all of its delegations at this time, and made for the call.
+func (o *opened) verify(p proof, call Call, now time.Time) (*verified, error) {
 	node, err := decode(p.call, callBytesMax)
 	if err != nil {
 		return nil, err
@@ -132,25 +140,18 @@ func (o *opened) verify(p proof, call Call, now time.Time) (once *single, err er
 		return nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
 	is := Call{Host: argument(made, argumentHost), Method: argument(made, argumentMethod), Path: argument(made, argumentPath)}
-	reads := call.Method == http.MethodGet || call.Method == http.MethodHead
+	out := &verified{made: *made.IssuedAt(), until: *made.Expiration(), once: is.Method != "" || is.Path != "" || !reads(call)}
 	switch {
 	case argument(made, argumentTenant) != o.grant.Tenant:
 		return nil, fmt.Errorf("%w: for another tenant", ErrOtherCall)
 	case is.Host == "" || is.Host != strings.ToLower(call.Host):
 		return nil, fmt.Errorf("%w: for another host", ErrOtherCall)
-	case is.Method == "" && is.Path == "" && reads:
-		return nil, nil
-	case is.Method != call.Method || is.Path != call.Path:
+	case out.once && (is.Method != call.Method || is.Path != call.Path):
 		return nil, fmt.Errorf("%w: for another method or path", ErrOtherCall)
 	}
 	sum := sha256.Sum256(append([]byte(made.Issuer().String()+"\n"), made.Nonce()...))
-	return &single{id: [16]byte(sum[:16]), made: *made.IssuedAt()}, nil
-}
-
-// single names a proof that may be used once.
-type single struct {
-	id   [16]byte
-	made time.Time
+	out.id = [16]byte(sum[:16])
+	return out, nil
 }
 
 // timely bounds the life of a proof: one that is good for years would have to be

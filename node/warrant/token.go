@@ -91,6 +91,8 @@ var (
 type Token struct {
 	chain Chain
 	key   Key
+	// opened is nil for the zero Token.
+	opened *opened
 }
 
 // Key is a holder's private key.
@@ -145,7 +147,7 @@ func New(chain Chain, key Key) (Token, error) {
 	if !o.holder().Equal(key.name()) {
 		return Token{}, fmt.Errorf("make a token: %w: the last delegation is for another key", ErrForged)
 	}
-	return Token{chain, key}, nil
+	return Token{chain, key, o}, nil
 }
 
 // textVersion is the first byte of a token and of a proof.
@@ -200,16 +202,7 @@ func Redact(text string) string { return tokens.ReplaceAllString(text, Token{}.S
 func (t Token) Chain() Chain { return t.chain }
 
 // Grant returns what the token allows.
-func (t Token) Grant() Grant {
-	o, err := t.chain.open(nil)
-	if err != nil {
-		panic(err) // New has opened it
-	}
-	return o.grant
-}
-
-// Zero reports whether there is no token.
-func (t Token) Zero() bool { return len(t.chain.links) == 0 }
+func (t Token) Grant() Grant { return t.opened.grant }
 
 // String hides the token.
 func (Token) String() string { return Prefix + "(hidden)" }

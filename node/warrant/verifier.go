@@ -1,9 +1,9 @@
 package warrant
 
 import (
-	"container/list"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,6 +13,8 @@ const (
 	// ChainsMax bounds the chains that were verified and are kept: the one that was
 	// used longest ago makes room.
 	ChainsMax = 4096
+	// ReadsMax bounds the proofs to read that were verified and are kept, in the same way.
+	ReadsMax = 4096
 	// ProofsMax bounds the proofs for one request that are remembered until they are
 	// over, of which one tenant may have ProofsTenantMax.
 	ProofsMax       = 1 << 20
@@ -56,8 +58,8 @@ type Verifier struct {
 	since time.Time
 
 	mu     sync.Mutex
-	chains map[[32]byte]*list.Element
-	recent list.List // of *kept, the one used last in front
+	chains recent[*opened]
+	reads  recent[*seen]
 	used   map[[16]byte]struct{}
 	// order has what is in used, in the order in which it is forgotten, held how much
 	// of it each tenant has.
@@ -65,9 +67,11 @@ type Verifier struct {
 	held  map[string]int
 }
 
-type kept struct {
-	sum    [32]byte
+// seen is a proof to read that was verified.
+type seen struct {
 	opened *opened
+	host   string
+	until  time.Time
 }
 
 type spent struct {
@@ -81,24 +85,35 @@ type spent struct {
 func NewVerifier(roots Roots, now time.Time) *Verifier {
 	return &Verifier{
 		roots: roots, since: now.Truncate(time.Second),
-		chains: map[[32]byte]*list.Element{}, used: map[[16]byte]struct{}{}, held: map[string]int{},
+		chains: recent[*opened]{limit: ChainsMax}, reads: recent[*seen]{limit: ReadsMax},
+		used: map[[16]byte]struct{}{}, held: map[string]int{},
 	}
 }
 
 // Stats is what a Verifier holds.
-type Stats struct{ Chains, Proofs int }
+type Stats struct{ Chains, Reads, Proofs int }
 
 // Stats counts what is remembered.
 func (v *Verifier) Stats() Stats {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return Stats{len(v.chains), len(v.used)}
+	return Stats{v.chains.count(), v.reads.count(), len(v.used)}
 }
 
 // Verify returns what a proof, as it stands in Authorization, allows its sender in a
 // call. Whether the delegations were revoked is for the caller to look up. The errors
 // are those of this package.
 func (v *Verifier) Verify(text string, call Call, now time.Time) (Grant, error) {
+	if len(text) > proofTextMax {
+		return Grant{}, fmt.Errorf("read proof: %w: %d bytes, the limit is %d", ErrMalformed, len(text), proofTextMax)
+	}
+	sum := sha256.Sum256([]byte(text))
+	v.mu.Lock()
+	was, known := v.reads.get(sum)
+	v.mu.Unlock()
+	if known && reads(call) && was.host == strings.ToLower(call.Host) && !now.After(was.until) {
+		return was.opened.grant, v.still(was.opened, now)
+	}
 	p, err := parseProof(text)
 	if err != nil {
 		return Grant{}, err
@@ -107,56 +122,55 @@ func (v *Verifier) Verify(text string, call Call, now time.Time) (Grant, error) 
 	if err != nil {
 		return Grant{}, err
 	}
-	once, err := o.verify(p, call, now)
+	made, err := o.verify(p, call, now)
 	if err != nil {
 		return Grant{}, err
 	}
-	if once != nil {
-		if err := v.spend(once, o.grant.Tenant, now); err != nil {
-			return Grant{}, err
-		}
+	if made.once {
+		return o.grant, v.spend(made, o.grant.Tenant, now)
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.reads.put(sum, &seen{o, strings.ToLower(call.Host), made.until})
 	return o.grant, nil
+}
+
+// still returns an error when a chain that was good is not any more.
+func (v *Verifier) still(o *opened, now time.Time) error {
+	if err := v.roots.accept(o.grant.Root, o.admin, now); err != nil {
+		return err
+	}
+	return o.grant.at(now)
 }
 
 // open returns the chain, verified now or before.
 func (v *Verifier) open(encoded []byte, now time.Time) (*opened, error) {
 	sum := sha256.Sum256(encoded)
+	v.mu.Lock()
+	o, known := v.chains.get(sum)
+	v.mu.Unlock()
+	if known {
+		return o, v.still(o, now)
+	}
 	c, err := DecodeChain(encoded)
 	if err != nil {
 		return nil, err
 	}
-	v.mu.Lock()
-	at, known := v.chains[sum]
-	if known {
-		v.recent.MoveToFront(at)
+	o, err = c.open(func(root [32]byte) error { return v.roots.accept(root, c.admin, now) })
+	if err == nil {
+		err = o.grant.at(now)
 	}
-	v.mu.Unlock()
-	if known {
-		o := at.Value.(*kept).opened
-		return o, v.roots.accept(o.grant.Root, c.admin, now)
-	}
-	o, err := c.open(func(root [32]byte) error { return v.roots.accept(root, c.admin, now) })
 	if err != nil {
-		return nil, err
-	}
-	if err := o.grant.at(now); err != nil {
 		return nil, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, known := v.chains[sum]; !known {
-		v.chains[sum] = v.recent.PushFront(&kept{sum, o})
-	}
-	if len(v.chains) > ChainsMax {
-		last := v.recent.Remove(v.recent.Back()).(*kept)
-		delete(v.chains, last.sum)
-	}
+	v.chains.put(sum, o)
 	return o, nil
 }
 
 // spend remembers that a proof was used, until it would not be good any more.
-func (v *Verifier) spend(once *single, tenant string, now time.Time) error {
+func (v *Verifier) spend(once *verified, tenant string, now time.Time) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.forget(now.Unix())
