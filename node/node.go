@@ -72,7 +72,7 @@ type Config struct {
 	// socket, such as 127.0.0.1:4611; empty is none.
 	APIListen string
 	// APINames are hosts by which the API is asked beside the addresses that it listens
-	// at: names, with a port unless it is that of the scheme.
+	// at and the name of this machine; one with a port is for that port only.
 	APINames []string
 	// APIToken wants a token at loopback addresses, too.
 	APIToken bool

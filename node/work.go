@@ -7,9 +7,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -107,7 +109,7 @@ func (n *Node) openScheduler(ctx context.Context) error {
 func (n *Node) openAPI(ctx context.Context) error {
 	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
-		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.config.APINames, TokenAlways: n.config.APIToken,
+		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken,
 		Log: n.log, Registerer: n.registry,
 	}
 	n.config.alter(&c)
@@ -125,6 +127,18 @@ func (n *Node) openAPI(ctx context.Context) error {
 	n.apiAddress = l.Addr().String()
 	n.httpd, err = httpd.Open(l, n.api, n.log, n.registry)
 	return err
+}
+
+// apiNames are the names that the API goes by, with the machine's own.
+func (n *Node) apiNames() []string {
+	names := slices.Clone(n.config.APINames)
+	if host, err := os.Hostname(); err == nil {
+		names = append(names, host)
+	}
+	for i := range names {
+		names[i] = strings.ToLower(names[i])
+	}
+	return names
 }
 
 // APIAddress returns where the API is answered; empty when only on the operator's

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +77,7 @@ func (a *app) upCommand() *cobra.Command {
 	fs.Lookup("offer-memory").DefValue = ""
 	fs.Var(bytesValue(&f.disk), "offer-disk", "* disk to offer to objects of the grid")
 	fs.StringVar(&f.apiListen, "api-listen", "", "* `address` to answer the HTTP API at, such as 127.0.0.1:4611 (default only the socket in the node's folder)")
-	fs.StringSliceVar(&f.apiNames, "api-name", nil, "* further `host` by which the API is asked, with a port unless it is 80 or 443, can be repeated")
+	fs.StringSliceVar(&f.apiNames, "api-name", nil, "* further `host` by which the API is asked, besides its addresses and this machine's name; can be repeated")
 	fs.StringVar(&f.apiAuth, "api-auth", apiAuthLocal, "* who may ask at a loopback address of --api-listen: whoever is on this machine (`local`), or who has a token (token)")
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
 	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
@@ -129,10 +128,7 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	if f.apiAuth != apiAuthLocal && f.apiAuth != apiAuthToken {
 		return node.Config{}, usageError("--api-auth: %q is neither %s nor %s", f.apiAuth, apiAuthLocal, apiAuthToken)
 	}
-	config.APIListen, config.APIToken = f.apiListen, f.apiAuth == apiAuthToken
-	for _, name := range f.apiNames {
-		config.APINames = append(config.APINames, strings.ToLower(name))
-	}
+	config.APIListen, config.APINames, config.APIToken = f.apiListen, f.apiNames, f.apiAuth == apiAuthToken
 	config.Host.Name, config.Host.Announce, config.Host.AllowLoopback = f.name, f.announce, f.loopback
 	if f.name == "" {
 		config.Host.Name, _ = os.Hostname()

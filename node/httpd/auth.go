@@ -80,7 +80,7 @@ func (g *gate) find(r *http.Request) (*asker, error) {
 	if !where.at.Addr().IsLoopback() || g.TokenAlways || passedOn(r) {
 		return nil, api.NewProblem(api.CodeUnauthorized, "this listener wants a token", helpToken)
 	}
-	if !where.named(r.Host, false) && !slices.Contains(g.Names, strings.ToLower(r.Host)) {
+	if !where.named(r.Host, false) && !g.called(r.Host) {
 		return nil, g.unknownHost(r)
 	}
 	if err := g.origin.Check(r); err != nil {
@@ -93,7 +93,7 @@ func (g *gate) find(r *http.Request) (*asker, error) {
 func (g *gate) holder(r *http.Request, where place, proofs []string) (*asker, error) {
 	// A proof that another node was shown names that node. Whoever sends it here cannot
 	// say that this is the one.
-	if !where.named(r.Host, true) && !slices.Contains(g.Names, strings.ToLower(r.Host)) {
+	if !where.named(r.Host, true) && !g.called(r.Host) {
 		return nil, g.unknownHost(r)
 	}
 	if len(proofs) > 1 {
@@ -109,6 +109,14 @@ func (g *gate) holder(r *http.Request, where place, proofs []string) (*asker, er
 	a := &asker{Tenant: ledger.TenantID(grant.Tenant), Command: grant.Command, Modules: grant.Modules, IDs: grant.IDs, Until: grant.Until}
 	_, err = g.Ledger.View(a.live)
 	return a, problem(err)
+}
+
+// called reports whether this node goes by a name: one of Config.Names, which with a
+// port is for that port only.
+func (g *gate) called(host string) bool {
+	host = strings.ToLower(host)
+	name, _, err := net.SplitHostPort(host)
+	return slices.Contains(g.Names, host) || err == nil && slices.Contains(g.Names, name)
 }
 
 func (g *gate) unknownHost(r *http.Request) *api.Problem {

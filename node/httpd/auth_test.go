@@ -196,6 +196,7 @@ func TestGate(t *testing.T) {
 
 		"with a token":                     {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, there)}, "200 "},
 		"with a token, by name":            {open, asking{"GET", "/v1/jobs", "node.example", public, nil, reads(whole, "node.example")}, "200 "},
+		"with a token, by name and port":   {open, asking{"GET", "/v1/jobs", "NODE.example:9", public, nil, reads(whole, "node.example:9")}, "200 "},
 		"with a token, over QUIC":          {open, asking{"GET", "/v1/jobs", "[2001:db8::7]", quic, nil, reads(whole, "[2001:db8::7]")}, "200 "},
 		"with a token, from this machine":  {strict, asking{"GET", "/v1/jobs", here, loopback, nil, reads(whole, here)}, "200 "},
 		"with a token, through the socket": {open, asking{"GET", "/v1/jobs", "node", socket, nil, reads(whole, "node")}, "200 "},

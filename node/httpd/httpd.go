@@ -92,8 +92,8 @@ type Config struct {
 	Tenant ledger.TenantID
 	// Roots says whose tokens are good.
 	Roots warrant.Roots
-	// Names are hosts, with a port unless it is that of the scheme, in small letters, by
-	// which this node is asked beside the addresses that it listens at.
+	// Names are hosts, in small letters, by which this node is asked beside the addresses
+	// that it listens at; one with a port is for that port only.
 	Names []string
 	// TokenAlways wants a token at loopback addresses, too.
 	TokenAlways bool
