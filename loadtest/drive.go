@@ -48,7 +48,7 @@ func open(ctx context.Context, c config, errOut io.Writer) (*driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-module: %w", err)
 	}
-	if d.node, err = client.Open(client.Config{URL: c.url}); err != nil {
+	if d.node, err = client.Open(client.Config{URL: c.url, Token: os.Getenv("DUGNAD_TOKEN")}); err != nil {
 		return nil, fmt.Errorf("-api: %w", err)
 	}
 	m, err := d.node.PushModule(ctx, bytes.NewReader(module))

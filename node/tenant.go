@@ -19,6 +19,7 @@ const tenantTimeout = 30 * time.Second
 var (
 	errTenantExists = errors.New("there is a tenant of that name: choose another one, or make another token for it with --existing")
 	errNoTenant     = errors.New("there is no tenant of that name: leave out --existing to make it")
+	errTenantName   = errors.New("a tenant's name has 1 to 64 of a-z, 0-9 and -")
 	errKey          = errors.New("a key has 32 bytes, and so has a delegation's id")
 )
 
@@ -30,6 +31,8 @@ func (n *Node) FoundToken(ctx context.Context, f control.Founding) ([]byte, erro
 		return nil, fmt.Errorf("make a tenant: %w", errNoAuthority)
 	case len(f.Key) != 32:
 		return nil, fmt.Errorf("make a tenant: %w", errKey)
+	case f.Tenant == "":
+		return nil, fmt.Errorf("make a tenant: %w", errTenantName)
 	}
 	until := time.Time{}
 	if f.Until != nil {
@@ -65,7 +68,9 @@ func (n *Node) makeTenant(ctx context.Context, id ledger.TenantID, existing bool
 		}
 		return err
 	}
-	return n.tell(ctx, &ledger.CreateTenant{Tenant: id, Weight: 1, BandMax: ledger.BandTop}, map[ledger.Code]error{ledger.CodeTenantExists: errTenantExists})
+	return n.tell(ctx, &ledger.CreateTenant{Tenant: id, Weight: 1, BandMax: ledger.BandTop}, map[ledger.Code]error{
+		ledger.CodeTenantExists: errTenantExists, ledger.CodeInvalid: errTenantName,
+	})
 }
 
 // Revoke implements control.Node.

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/dugnad/dugnad/node/client"
 	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/node/warrant"
+	"github.com/dugnad/dugnad/node/warrant/warranttest"
 )
 
 // guarded is a grid whose API wants tokens, at an address of each node's own.
@@ -262,7 +262,7 @@ func (g *guarded) refuses(ctx context.Context, acme string) {
 		return proof
 	}
 	brief := g.make(acme, "token", "--until", "1s")
-	stranger := foreign(g)
+	stranger := warranttest.New(g).Token(g, "acme", warrant.Limits{}).Text()
 	cancel := "/v1/jobs/" + strings.Repeat("0", 32) + "/cancel"
 	for at, host := range g.hosts {
 		other := g.hosts[(at+1)%len(g.hosts)]
@@ -311,35 +311,6 @@ func (g *guarded) until(ctx context.Context, at int, token string, code api.Code
 		}
 	}
 }
-
-// foreign makes a token of another grid.
-func foreign(tb testing.TB) string {
-	tb.Helper()
-	_, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	key, err := warrant.NewKey()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	chain, err := warrant.Found(stranger{private}, nil, key.Public(), "acme", time.Time{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	token, err := warrant.New(chain, key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return token.Text()
-}
-
-// stranger is a root that no grid knows.
-type stranger struct{ private ed25519.PrivateKey }
-
-func (s stranger) Public() [32]byte { return [32]byte(s.private.Public().(ed25519.PublicKey)) }
-
-func (s stranger) Sign(message []byte) [64]byte { return [64]byte(ed25519.Sign(s.private, message)) }
 
 // revokes: a token that was taken back, and one that was made of it, are refused by
 // every node; the one that it was made of goes on.

@@ -77,7 +77,7 @@ func (g *gate) find(r *http.Request) (*asker, error) {
 	if where.socket {
 		return &asker{Tenant: g.Tenant, Command: warrant.All, Operator: true}, nil
 	}
-	if !where.at.Addr().IsLoopback() || g.TokenAlways || passedOn(r) {
+	if !where.at.Addr().IsLoopback() || !fromHere(r) || g.TokenAlways || passedOn(r) {
 		return nil, api.NewProblem(api.CodeUnauthorized, "this listener wants a token", helpToken)
 	}
 	if !where.named(r.Host, false) && !g.called(r.Host) {
@@ -200,6 +200,14 @@ func (p place) named(host string, port bool) bool {
 	}
 	address, err := netip.ParseAddr(name)
 	return err == nil && p.at.IsValid() && address.Unmap() == p.at.Addr()
+}
+
+// fromHere reports whether a request comes from this machine itself. Where the kernel
+// routes to 127.0.0.1 what comes from outside, the address that it arrives at does not
+// say.
+func fromHere(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
 // passedOn reports whether a proxy on this machine has sent the request for somebody

@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/warrant"
+	"github.com/dugnad/dugnad/node/warrant/warranttest"
 )
 
 // TestPermits: the table says of each operation who may do it, and of nothing else.
@@ -41,41 +41,6 @@ func TestPermits(t *testing.T) {
 			t.Errorf("there is no operation %s", o)
 		}
 	}
-}
-
-// root is the key of a grid.
-type root struct{ private ed25519.PrivateKey }
-
-func newRoot(t *testing.T) root {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root{private}
-}
-
-func (r root) Public() [32]byte             { return [32]byte(r.private.Public().(ed25519.PublicKey)) }
-func (r root) Sign(message []byte) [64]byte { return [64]byte(ed25519.Sign(r.private, message)) }
-
-func (r root) token(t *testing.T, tenant string, l warrant.Limits) warrant.Token {
-	t.Helper()
-	key, err := warrant.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, err := warrant.Found(r, nil, key.Public(), tenant, time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := warrant.New(chain, key)
-	if err == nil && (l.Command != "" || l.Modules != nil || !l.Until.IsZero()) {
-		token, err = token.Narrow(l)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
 }
 
 // book is a ledger that is only read.
@@ -101,13 +66,17 @@ type asking struct {
 	local              net.Addr
 	header             http.Header
 	proof              string
+	from               string
 }
 
 func (a asking) ask(t *testing.T, h http.Handler) (int, string) {
 	t.Helper()
 	ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, a.local)
 	r := httptest.NewRequestWithContext(ctx, a.method, a.path, nil)
-	r.Host = a.host
+	r.Host, r.RemoteAddr = a.host, "127.0.0.1:50000"
+	if a.from != "" {
+		r.RemoteAddr = a.from
+	}
 	for name, v := range a.header {
 		r.Header[name] = v
 	}
@@ -139,12 +108,12 @@ var (
 
 // TestGate: who is let in where, and what the others are told.
 func TestGate(t *testing.T) {
-	r, other := newRoot(t), newRoot(t)
+	r, other := warranttest.New(t), warranttest.New(t)
 	tx := ledgertest.NewMemory()
-	whole := r.token(t, "acme", warrant.Limits{})
-	run := r.token(t, "acme", warrant.Limits{Command: warrant.Run})
-	read := r.token(t, "acme", warrant.Limits{Command: warrant.Read})
-	gone := r.token(t, "acme", warrant.Limits{Command: warrant.Run})
+	whole := r.Token(t, "acme", warrant.Limits{})
+	run := r.Token(t, "acme", warrant.Limits{Command: warrant.Run})
+	read := r.Token(t, "acme", warrant.Limits{Command: warrant.Read})
+	gone := r.Token(t, "acme", warrant.Limits{Command: warrant.Run})
 	if _, err := ledger.Apply(tx, 1, ledger.Encode(ledger.Envelope{Now: 1e18, Body: &ledger.Revoke{ID: gone.Grant().IDs[0]}})); err != nil {
 		t.Fatal(err)
 	}
@@ -174,48 +143,49 @@ func TestGate(t *testing.T) {
 		ask  asking
 		want string
 	}{
-		"the operator":                    {open, asking{"GET", "/v1/jobs", "node", socket, nil, ""}, "200 "},
-		"the operator, metrics":           {open, asking{"GET", "/metrics", "node", socket, nil, ""}, "200 "},
-		"the operator may rule":           {open, asking{"POST", "/v1/nodes/n1/drain", "node", socket, nil, ""}, "503 no_leader"},
-		"from this machine":               {open, asking{"GET", "/v1/jobs", here, loopback, nil, ""}, "200 "},
-		"from this machine, by name":      {open, asking{"GET", "/v1/jobs", "LOCALHOST:80", loopback, nil, ""}, "200 "},
-		"through a tunnel":                {open, asking{"GET", "/v1/jobs", "127.0.0.1:8080", loopback, nil, ""}, "200 "},
-		"from this machine, to rule":      {open, asking{"POST", "/v1/nodes/n1/drain", here, loopback, nil, ""}, "403 operator_only"},
-		"from this machine, but strict":   {strict, asking{"GET", "/v1/jobs", here, loopback, nil, ""}, "401 unauthorized"},
-		"a name that leads here":          {open, asking{"GET", "/v1/jobs", "evil.example:4611", loopback, nil, ""}, "421 host_unknown"},
-		"a name that leads here, a page":  {open, asking{"GET", "/v1/jobs", "127.0.0.1.evil.example", loopback, nil, ""}, "421 host_unknown"},
-		"no host":                         {open, asking{"GET", "/v1/jobs", "", loopback, nil, ""}, "421 host_unknown"},
-		"a page of another origin":        {open, asking{"POST", "/v1/plans", here, loopback, web("Origin", "http://evil.example"), ""}, "403 cross_origin"},
-		"a page of another site":          {open, asking{"POST", "/v1/plans", here, loopback, web("Sec-Fetch-Site", "cross-site"), ""}, "403 cross_origin"},
-		"a page of this node":             {open, asking{"POST", "/v1/plans", here, loopback, web("Origin", "http://"+here), ""}, "400 invalid"},
-		"passed on by a proxy":            {open, asking{"GET", "/v1/jobs", here, loopback, web("X-Forwarded-For", "192.0.2.1"), ""}, "401 unauthorized"},
-		"from elsewhere":                  {open, asking{"GET", "/v1/jobs", there, public, nil, ""}, "401 unauthorized"},
-		"from elsewhere, over QUIC":       {open, asking{"GET", "/v1/jobs", "[2001:db8::7]", quic, nil, ""}, "401 unauthorized"},
-		"from nowhere":                    {open, asking{"GET", "/v1/jobs", there, nil, nil, ""}, "401 unauthorized"},
-		"from elsewhere, the description": {open, asking{"GET", "/openapi.json", there, public, nil, ""}, "401 unauthorized"},
+		"the operator":                    {open, asking{"GET", "/v1/jobs", "node", socket, nil, "", ""}, "200 "},
+		"the operator, metrics":           {open, asking{"GET", "/metrics", "node", socket, nil, "", ""}, "200 "},
+		"the operator may rule":           {open, asking{"POST", "/v1/nodes/n1/drain", "node", socket, nil, "", ""}, "503 no_leader"},
+		"from this machine":               {open, asking{"GET", "/v1/jobs", here, loopback, nil, "", ""}, "200 "},
+		"from this machine, by name":      {open, asking{"GET", "/v1/jobs", "LOCALHOST:80", loopback, nil, "", ""}, "200 "},
+		"through a tunnel":                {open, asking{"GET", "/v1/jobs", "127.0.0.1:8080", loopback, nil, "", ""}, "200 "},
+		"from this machine, to rule":      {open, asking{"POST", "/v1/nodes/n1/drain", here, loopback, nil, "", ""}, "403 operator_only"},
+		"from this machine, but strict":   {strict, asking{"GET", "/v1/jobs", here, loopback, nil, "", ""}, "401 unauthorized"},
+		"a name that leads here":          {open, asking{"GET", "/v1/jobs", "evil.example:4611", loopback, nil, "", ""}, "421 host_unknown"},
+		"a name that leads here, a page":  {open, asking{"GET", "/v1/jobs", "127.0.0.1.evil.example", loopback, nil, "", ""}, "421 host_unknown"},
+		"no host":                         {open, asking{"GET", "/v1/jobs", "", loopback, nil, "", ""}, "421 host_unknown"},
+		"a page of another origin":        {open, asking{"POST", "/v1/plans", here, loopback, web("Origin", "http://evil.example"), "", ""}, "403 cross_origin"},
+		"a page of another site":          {open, asking{"POST", "/v1/plans", here, loopback, web("Sec-Fetch-Site", "cross-site"), "", ""}, "403 cross_origin"},
+		"a page of this node":             {open, asking{"POST", "/v1/plans", here, loopback, web("Origin", "http://"+here), "", ""}, "400 invalid"},
+		"passed on by a proxy":            {open, asking{"GET", "/v1/jobs", here, loopback, web("X-Forwarded-For", "192.0.2.1"), "", ""}, "401 unauthorized"},
+		"routed here from outside":        {open, asking{"GET", "/v1/jobs", here, loopback, nil, "", "192.0.2.1:50000"}, "401 unauthorized"},
+		"from elsewhere":                  {open, asking{"GET", "/v1/jobs", there, public, nil, "", ""}, "401 unauthorized"},
+		"from elsewhere, over QUIC":       {open, asking{"GET", "/v1/jobs", "[2001:db8::7]", quic, nil, "", ""}, "401 unauthorized"},
+		"from nowhere":                    {open, asking{"GET", "/v1/jobs", there, nil, nil, "", ""}, "401 unauthorized"},
+		"from elsewhere, the description": {open, asking{"GET", "/openapi.json", there, public, nil, "", ""}, "401 unauthorized"},
 
-		"with a token":                     {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, there)}, "200 "},
-		"with a token, by name":            {open, asking{"GET", "/v1/jobs", "node.example", public, nil, reads(whole, "node.example")}, "200 "},
-		"with a token, by name and port":   {open, asking{"GET", "/v1/jobs", "NODE.example:9", public, nil, reads(whole, "node.example:9")}, "200 "},
-		"with a token, over QUIC":          {open, asking{"GET", "/v1/jobs", "[2001:db8::7]", quic, nil, reads(whole, "[2001:db8::7]")}, "200 "},
-		"with a token, from this machine":  {strict, asking{"GET", "/v1/jobs", here, loopback, nil, reads(whole, here)}, "200 "},
-		"with a token, through the socket": {open, asking{"GET", "/v1/jobs", "node", socket, nil, reads(whole, "node")}, "200 "},
-		"a token is no operator":           {open, asking{"POST", "/v1/nodes/n1/drain", "node", socket, nil, by(whole, warrant.Call{Host: "node", Method: "POST", Path: "/v1/nodes/n1/drain"})}, "403 operator_only"},
-		"a token, metrics":                 {open, asking{"GET", "/metrics", there, public, nil, reads(whole, there)}, "403 "},
-		"a token to run, to read":          {open, asking{"GET", "/v1/jobs", there, public, nil, reads(run, there)}, "200 "},
-		"a token to read, to run":          {open, asking{"POST", "/v1/jobs", there, public, nil, by(read, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"})}, "403 token_narrower"},
-		"a token to run, to end an order":  {open, asking{"POST", "/v1/orders/x/end", there, public, nil, by(run, warrant.Call{Host: there, Method: "POST", Path: "/v1/orders/x/end"})}, "403 token_narrower"},
-		"a token that was revoked":         {open, asking{"GET", "/v1/jobs", there, public, nil, reads(gone, there)}, "401 token_revoked"},
-		"a token of another grid":          {open, asking{"GET", "/v1/jobs", there, public, nil, reads(other.token(t, "acme", warrant.Limits{}), there)}, "401 token_other_grid"},
-		"a proof to read, to write":        {open, asking{"POST", "/v1/jobs", there, public, nil, reads(whole, there)}, "401 token_other_call"},
-		"a proof for another query":        {open, asking{"POST", "/v1/jobs?a=b", there, public, nil, by(whole, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"})}, "401 token_other_call"},
-		"a proof for another node":         {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, "192.0.2.8:4611")}, "401 token_other_call"},
+		"with a token":                     {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, there), ""}, "200 "},
+		"with a token, by name":            {open, asking{"GET", "/v1/jobs", "node.example", public, nil, reads(whole, "node.example"), ""}, "200 "},
+		"with a token, by name and port":   {open, asking{"GET", "/v1/jobs", "NODE.example:9", public, nil, reads(whole, "node.example:9"), ""}, "200 "},
+		"with a token, over QUIC":          {open, asking{"GET", "/v1/jobs", "[2001:db8::7]", quic, nil, reads(whole, "[2001:db8::7]"), ""}, "200 "},
+		"with a token, from this machine":  {strict, asking{"GET", "/v1/jobs", here, loopback, nil, reads(whole, here), ""}, "200 "},
+		"with a token, through the socket": {open, asking{"GET", "/v1/jobs", "node", socket, nil, reads(whole, "node"), ""}, "200 "},
+		"a token is no operator":           {open, asking{"POST", "/v1/nodes/n1/drain", "node", socket, nil, by(whole, warrant.Call{Host: "node", Method: "POST", Path: "/v1/nodes/n1/drain"}), ""}, "403 operator_only"},
+		"a token, metrics":                 {open, asking{"GET", "/metrics", there, public, nil, reads(whole, there), ""}, "403 "},
+		"a token to run, to read":          {open, asking{"GET", "/v1/jobs", there, public, nil, reads(run, there), ""}, "200 "},
+		"a token to read, to run":          {open, asking{"POST", "/v1/jobs", there, public, nil, by(read, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"}), ""}, "403 token_narrower"},
+		"a token to run, to end an order":  {open, asking{"POST", "/v1/orders/x/end", there, public, nil, by(run, warrant.Call{Host: there, Method: "POST", Path: "/v1/orders/x/end"}), ""}, "403 token_narrower"},
+		"a token that was revoked":         {open, asking{"GET", "/v1/jobs", there, public, nil, reads(gone, there), ""}, "401 token_revoked"},
+		"a token of another grid":          {open, asking{"GET", "/v1/jobs", there, public, nil, reads(other.Token(t, "acme", warrant.Limits{}), there), ""}, "401 token_other_grid"},
+		"a proof to read, to write":        {open, asking{"POST", "/v1/jobs", there, public, nil, reads(whole, there), ""}, "401 token_other_call"},
+		"a proof for another query":        {open, asking{"POST", "/v1/jobs?a=b", there, public, nil, by(whole, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"}), ""}, "401 token_other_call"},
+		"a proof for another node":         {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, "192.0.2.8:4611"), ""}, "401 token_other_call"},
 		// It was shown a proof, and passes itself off as the one that it is for.
-		"from a node that is in between":         {open, asking{"GET", "/v1/jobs", "192.0.2.8:4611", public, nil, reads(whole, "192.0.2.8:4611")}, "421 host_unknown"},
-		"from a node on this machine in between": {open, asking{"GET", "/v1/jobs", "127.0.0.1:4621", loopback, nil, reads(whole, "127.0.0.1:4621")}, "421 host_unknown"},
-		"two tokens":                             {open, asking{"GET", "/v1/jobs", there, public, http.Header{"Authorization": {reads(whole, there), reads(run, there)}}, ""}, "401 token_invalid"},
-		"the token itself":                       {open, asking{"GET", "/v1/jobs", there, public, nil, "UCAN " + whole.Text()}, "401 token_invalid"},
-		"a password":                             {open, asking{"GET", "/v1/jobs", there, public, nil, "Basic YTpi"}, "401 token_invalid"},
+		"from a node that is in between":         {open, asking{"GET", "/v1/jobs", "192.0.2.8:4611", public, nil, reads(whole, "192.0.2.8:4611"), ""}, "421 host_unknown"},
+		"from a node on this machine in between": {open, asking{"GET", "/v1/jobs", "127.0.0.1:4621", loopback, nil, reads(whole, "127.0.0.1:4621"), ""}, "421 host_unknown"},
+		"two tokens":                             {open, asking{"GET", "/v1/jobs", there, public, http.Header{"Authorization": {reads(whole, there), reads(run, there)}}, "", ""}, "401 token_invalid"},
+		"the token itself":                       {open, asking{"GET", "/v1/jobs", there, public, nil, "UCAN " + whole.Text(), ""}, "401 token_invalid"},
+		"a password":                             {open, asking{"GET", "/v1/jobs", there, public, nil, "Basic YTpi", ""}, "401 token_invalid"},
 	} {
 		status, code := c.ask.ask(t, c.h)
 		if got := fmt.Sprint(status, " ", code); got != c.want {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p/metric"
 )
 
@@ -54,6 +55,11 @@ func (s *server) register(mux *http.ServeMux) *huma.OpenAPI {
 	c := huma.DefaultConfig("Dugnad", s.Version)
 	c.Info.Description = "A node of a Dugnad grid. Every node answers the same."
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/openapi", "", ""
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {
+		Type: "http", Scheme: warrant.Scheme,
+		Description: "A proof that a tenant's token is held, made for this request; to read, for two minutes of one node. Not needed through the socket in the node's folder, nor at a loopback address unless the node is told so.",
+	}}
+	c.Security = []map[string][]string{{"token": {}}}
 	c.CreateHooks = nil // no $schema in answers
 	c.Transformers = append(c.Transformers, s.coded)
 	a := humago.New(mux, c)

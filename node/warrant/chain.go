@@ -152,8 +152,16 @@ func (c Chain) open(accept func(root [32]byte) error) (*opened, error) {
 	return o, nil
 }
 
+// caught turns a panic of the library over what a stranger has sent into an error.
+func caught(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: the library panics: %v", ErrMalformed, r)
+	}
+}
+
 // add verifies one more delegation.
-func (o *opened) add(b []byte) error {
+func (o *opened) add(b []byte) (err error) {
+	defer caught(&err)
 	node, err := decode(b, LinkBytesMax)
 	if err != nil {
 		return err

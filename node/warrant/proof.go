@@ -114,7 +114,8 @@ func reads(call Call) bool { return call.Method == http.MethodGet || call.Method
 
 // verify looks whether the invocation is signed by the chain's holder, allowed by
 // all of its delegations at this time, and made for the call.
-func (o *opened) verify(p proof, call Call, now time.Time) (*verified, error) {
+func (o *opened) verify(p proof, call Call, now time.Time) (out *verified, err error) {
+	defer caught(&err)
 	node, err := decode(p.call, callBytesMax)
 	if err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func (o *opened) verify(p proof, call Call, now time.Time) (*verified, error) {
 		return nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
 	is := Call{Host: argument(made, argumentHost), Method: argument(made, argumentMethod), Path: argument(made, argumentPath)}
-	out := &verified{made: *made.IssuedAt(), until: *made.Expiration(), once: is.Method != "" || is.Path != "" || !reads(call)}
+	out = &verified{made: *made.IssuedAt(), until: *made.Expiration(), once: is.Method != "" || is.Path != "" || !reads(call)}
 	switch {
 	case argument(made, argumentTenant) != o.grant.Tenant:
 		return nil, fmt.Errorf("%w: for another tenant", ErrOtherCall)

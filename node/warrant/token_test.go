@@ -322,6 +322,17 @@ func TestBadProofs(t *testing.T) {
 	}
 }
 
+// TestCaught: a panic over what a stranger has sent is an error, and nothing is let in.
+func TestCaught(t *testing.T) {
+	verify := func() (out *verified, err error) {
+		defer caught(&err)
+		panic("what the library did not expect")
+	}
+	if out, err := verify(); out != nil || !errors.Is(err, ErrMalformed) {
+		t.Errorf("%v, %v", out, err)
+	}
+}
+
 // TestReplay: what may be used once is, by whichever node remembers it.
 func TestReplay(t *testing.T) {
 	r := newRoot(t)
