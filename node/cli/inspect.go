@@ -1,69 +1,20 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/inspection"
 	"github.com/dugnad/dugnad/runtime/lint"
-	"github.com/dugnad/dugnad/runtime/meter"
 )
-
-// inspection is what lint and the meter say of a module in a file.
-type inspection struct {
-	Module string `json:"module"`
-	Bytes  int    `json:"bytes"`
-	// Functions and Loops are the module's own; Unrolled are the loops that the
-	// meter repeats.
-	Functions int `json:"functions"`
-	Loops     int `json:"loops"`
-	Unrolled  int `json:"unrolled"`
-	// Straightened are the jumps by way of a table that go straight.
-	Straightened int `json:"straightened"`
-	// Blocks is the number of block, loop and if instructions, Charges that of
-	// the straight pieces of code that are charged, Checks that of the places
-	// where the guest may be stopped.
-	Blocks       int     `json:"blocks"`
-	Instructions int     `json:"instructions"`
-	Charges      int     `json:"charges"`
-	Checks       int     `json:"checks"`
-	MeteredBytes int     `json:"metered_bytes"`
-	Growth       float64 `json:"growth"`
-	// StartFuel is what an attempt pays before its first instruction.
-	StartFuel uint64 `json:"start_fuel"`
-	// MeterVersion is that of the cost table and the rewriting.
-	MeterVersion int `json:"meter_version"`
-	LintVersion  int `json:"lint_version"`
-	// Classes are the rows of the cost table that the module has instructions
-	// of, the dearest together first.
-	Classes []classShare `json:"classes"`
-	// CompileNanos is the estimated processor time of compiling, in nanoseconds
-	// of the reference machine, CompileBytes the memory that it takes.
-	CompileNanos int64  `json:"compile_nanos"`
-	CompileBytes uint64 `json:"compile_bytes"`
-	// Costliest is the function that takes longest to compile.
-	Costliest int `json:"costliest_function"`
-}
-
-// classShare is how many instructions of a class stand in a module, and what
-// each costs when it runs, without what depends on a length.
-type classShare struct {
-	Class        string `json:"class"`
-	Fuel         uint64 `json:"fuel"`
-	Instructions int    `json:"instructions"`
-}
-
-func (c classShare) together() uint64 { return c.Fuel * uint64(c.Instructions) }
 
 // inspectCommand shows a module of the grid, or what the meter makes of a file.
 func (a *app) inspectCommand() *cobra.Command {
@@ -114,15 +65,15 @@ func (a *app) inspectFile(ctx context.Context, path, wat string, asJSON bool) er
 	if err != nil {
 		return err
 	}
-	report, result, err := lintAndMeter(module)
+	report, result, err := inspection.Of(module)
 	if err != nil {
 		return &exitError{exitRefused, fmt.Errorf("module %s refused: %w", path, err)}
 	}
 	if wat != "" {
 		return showFunction(ctx, a.Out, wat, module, report, result)
 	}
-	facts := inspect(module, report, result)
-	if facts.Classes, err = classShares(module); err != nil {
+	facts, err := inspection.Facts(module, report, result)
+	if err != nil {
 		return err
 	}
 	if asJSON {
@@ -131,52 +82,8 @@ func (a *app) inspectFile(ctx context.Context, path, wat string, asJSON bool) er
 	return a.showInspection(&facts)
 }
 
-func lintAndMeter(module []byte) (*lint.Report, *meter.Result, error) {
-	report, err := lint.Check(module, lint.Default())
-	var r *lint.Refusal
-	if errors.As(err, &r) {
-		return nil, nil, r
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	result, err := meter.Rewrite(module)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &report, &result, nil
-}
-
-func inspect(module []byte, report *lint.Report, result *meter.Result) inspection {
-	return inspection{
-		Module: fmt.Sprintf("%s%x", modulePrefix, sha256.Sum256(module)), Bytes: len(module),
-		Functions: report.Functions, Loops: report.Loops, Unrolled: result.Unrolled, Straightened: result.Straightened,
-		Blocks: report.Blocks, Instructions: report.Instructions,
-		Charges: result.Charges, Checks: result.Checks,
-		MeteredBytes: len(result.Module), Growth: float64(len(result.Module)) / float64(len(module)),
-		StartFuel: result.StartFuel, MeterVersion: meter.Version, LintVersion: lint.Version,
-		CompileNanos: report.CompileCost.Nanoseconds(), CompileBytes: report.CompileBytes,
-		Costliest: report.CostliestFunction,
-	}
-}
-
-func classShares(module []byte) ([]classShare, error) {
-	counts, err := meter.Mix(module)
-	if err != nil {
-		return nil, err
-	}
-	shares := []classShare{}
-	for i, c := range meter.Classes() {
-		if counts[i] > 0 {
-			shares = append(shares, classShare{c.String(), c.Fuel(), counts[i]})
-		}
-	}
-	slices.SortStableFunc(shares, func(x, y classShare) int { return cmp.Compare(y.together(), x.together()) })
-	return shares, nil
-}
-
 // showInspection prints facts, then the classes.
-func (a *app) showInspection(x *inspection) error {
+func (a *app) showInspection(x *api.Inspection) error {
 	t := newTable(a.Out)
 	t.fact("module", x.Module)
 	t.fact("bytes", fmt.Sprintf("%d, metered %d (%.2f times)", x.Bytes, x.MeteredBytes, x.Growth))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/runtime/meter"
 )
 
@@ -26,7 +27,7 @@ func TestInspectFile(t *testing.T) {
 	if code := r.run("module", "inspect", "--json", inspected); code != 0 {
 		t.Fatalf("exit %d: %s", code, &r.stderr)
 	}
-	var got inspection
+	var got api.Inspection
 	if err := json.Unmarshal(r.stdout.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestInspectFile(t *testing.T) {
 	for _, c := range got.Classes {
 		instructions += c.Instructions
 	}
-	if first := got.Classes[0]; first != (classShare{"call", 8, 2}) {
+	if first := got.Classes[0]; first != (api.ClassShare{Class: "call", Fuel: 8, Instructions: 2}) {
 		t.Errorf("the dearest class is %+v", first)
 	}
 	if instructions != got.Instructions {

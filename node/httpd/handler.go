@@ -24,13 +24,15 @@ type server struct {
 	log *slog.Logger
 	// refusals counts those who were not let in, or may not do what they ask for.
 	refusals *prometheus.CounterVec
+	// inspecting has an entry for each module that is being inspected.
+	inspecting chan struct{}
 }
 
 // Handler returns the interface: everything below api.Prefix, /openapi.json and
 // /metrics. It finds out who asks by the address at which the request has arrived, and
 // by the token.
 func Handler(config Config) (http.Handler, error) {
-	s := &server{Config: config, log: config.Log}
+	s := &server{Config: config, log: config.Log, inspecting: make(chan struct{}, inspectionsMax)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -223,7 +223,9 @@ type jobQuery struct {
 	At
 	After string `query:"after" doc:"Continue behind this job"`
 	Limit int    `query:"limit" minimum:"0" doc:"At most so many"`
-	State string `query:"state" doc:"Only jobs in this state" enum:"waiting,active,stopping,succeeded,failed,killed,"`
+	// Newest turns the order round; ids that were made from a key lie anywhere.
+	Newest bool   `query:"newest" doc:"The latest first: in descending order of id, which begins with the time of submission. After then continues with older ones"`
+	State  string `query:"state" doc:"Only jobs in this state" enum:"waiting,active,stopping,succeeded,failed,killed,"`
 }
 
 // listScanMax bounds the jobs that one request for a page looks at.
@@ -237,6 +239,9 @@ func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], 
 	out := api.Jobs{Jobs: []api.Job{}}
 	a, limit := who(ctx), page(q.Limit)
 	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
+		if q.Newest {
+			return listNewest(tx, a, after, limit, q.State, &out)
+		}
 		for looked := 0; ; {
 			list, err := ledger.JobsOf(tx, a.Tenant, after, limit)
 			if err != nil {

@@ -25,6 +25,7 @@ func (s *server) modules(a huma.API) {
 	upload(a, "push-module", "/modules", "Push a module", "modules", s.pushModule)
 	get(a, "list-modules", "/modules", "List modules", "modules", s.listModules)
 	get(a, "show-module", "/modules/{module}", "Show a module", "modules", s.showModule)
+	get(a, "inspect-module", "/modules/{module}/inspection", "Say what lint and the meter make of a module", "modules", s.inspectModule)
 	huma.Register(a, huma.Operation{
 		OperationID: "remove-module", Method: http.MethodDelete, Path: api.Prefix + "/modules/{module}",
 		Summary: "Forget a module that no job names", Tags: []string{"modules"},

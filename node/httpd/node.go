@@ -13,6 +13,7 @@ import (
 func (s *server) nodes(a huma.API) {
 	get(a, "list-nodes", "/nodes", "List nodes", "nodes", s.listNodes)
 	get(a, "show-node", "/nodes/{node}", "Show a node", "nodes", s.showNode)
+	get(a, "list-leases", "/nodes/{node}/leases", "List what a node was given and has not ended", "nodes", s.listLeases)
 	for _, o := range []struct {
 		name, summary string
 		state         ledger.NodeState

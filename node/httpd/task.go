@@ -16,6 +16,7 @@ import (
 
 func (s *server) tasks(a huma.API) {
 	get(a, "list-tasks", "/jobs/{id}/tasks", "List a job's tasks", "tasks", s.listTasks)
+	get(a, "map-tasks", "/jobs/{id}/map", "Count the tasks of each part of a job by state", "tasks", s.mapTasks)
 	get(a, "show-task", "/jobs/{id}/tasks/{task}", "Show a task with its result", "tasks", s.showTask)
 	huma.Register(a, huma.Operation{
 		OperationID: "get-output", Method: http.MethodGet, Path: api.Prefix + "/jobs/{id}/tasks/{task}/{stream}", Summary: "Get what a task has put out", Tags: []string{"tasks"},

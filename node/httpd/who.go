@@ -132,9 +132,10 @@ var (
 var permits = map[string]permit{
 	"submit-job": mayRun, "cancel-job": mayRun, "push-module": mayRun, "put-object": mayRun,
 	"plan-job": mayRead, "list-jobs": mayRead, "show-job": mayRead, "explain-job": mayRead, "watch-job": mayRead, "job-schema": mayRead,
-	"list-tasks": mayRead, "show-task": mayRead, "get-output": mayRead, "get-outputs": mayRead, "get-object": mayRead,
+	"list-tasks": mayRead, "map-tasks": mayRead, "show-task": mayRead, "get-output": mayRead, "get-outputs": mayRead, "get-object": mayRead,
 	"list-orders": mayRead, "show-order": mayRead, "explain-order": mayRead,
-	"list-modules": mayRead, "show-module": mayRead, "list-nodes": mayRead, "show-node": mayRead,
+	"list-modules": mayRead, "show-module": mayRead, "inspect-module": mayRead,
+	"list-nodes": mayRead, "show-node": mayRead, "list-leases": mayRead,
 	"end-order": mayChange, "pause-order": mayChange, "resume-order": mayChange,
 	// Modules belong to nobody, and nodes to their operators.
 	"remove-module": mayRule, "drain-node": mayRule, "resume-node": mayRule,
