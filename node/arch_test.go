@@ -104,6 +104,10 @@ func importRules() []importRule {
 			reason: "whether a token is good follows from the grid's key alone, also for a client that links nothing else",
 		},
 		{
+			from: "node/web", only: []string{std},
+			reason: "the interface for browsers sees what any client sees: the API",
+		},
+		{
 			from: "examples", only: []string{std, "guest-sdk", "node/api", "node/client"},
 			reason: "examples are what a guest developer can write, who sees nothing else of Dugnad",
 		},

@@ -21,6 +21,7 @@ import (
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
 	"github.com/dugnad/dugnad/node/warrant"
+	"github.com/dugnad/dugnad/node/web"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
@@ -125,7 +126,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 		return err
 	}
 	n.apiAddress = l.Addr().String()
-	n.httpd, err = httpd.Open(l, n.api, n.log, n.registry)
+	n.httpd, err = httpd.Open(l, withUI(n.api), n.log, n.registry)
 	return err
 }
 
@@ -139,6 +140,16 @@ func (n *Node) apiNames() []string {
 		names[i] = strings.ToLower(names[i])
 	}
 	return names
+}
+
+// withUI answers with the user interface for browsers beside the API.
+func withUI(api http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	ui := web.Handler()
+	mux.Handle("/", api)
+	mux.Handle("GET /{$}", ui)
+	mux.Handle("GET "+web.Path, ui)
+	return mux
 }
 
 // APIAddress returns where the API is answered; empty when only on the operator's

@@ -1,0 +1,262 @@
+package web_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// screenshots is where the pictures of all pages go.
+const screenshots = "../../bin/screenshots"
+
+// size is a window's.
+type size struct {
+	name          string
+	width, height int64
+}
+
+var (
+	desk  = size{"desk", 1280, 800}
+	phone = size{"phone", 360, 740}
+)
+
+// browser is a tab of a headless Chromium.
+type browser struct {
+	ctx context.Context
+	url string
+
+	mu sync.Mutex
+	// complaints are what the console has said, exceptions with it.
+	complaints []string
+}
+
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("what a browser shows takes a while: run without -short")
+	}
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("no chromium here: apt-get install chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WSURLReadTimeout(patience))
+	if os.Getuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
+	}
+	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	ctx, end := chromedp.NewContext(allocator)
+	t.Cleanup(end)
+	b := &browser{ctx: ctx}
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	hearing, deaf := context.WithCancel(ctx)
+	var ended sync.WaitGroup
+	ended.Go(func() { b.hear(hearing) })
+	t.Cleanup(func() {
+		deaf()
+		ended.Wait()
+	})
+	return b
+}
+
+// hear keeps what the console says, until ctx ends: exceptions, and what the browser
+// has stopped.
+func (b *browser) hear(ctx context.Context) {
+	for m, err := range chromedp.Console(ctx) {
+		if err != nil {
+			return
+		}
+		if m.Source == "network" {
+			continue // A problem, which the page shows.
+		}
+		b.mu.Lock()
+		b.complaints = append(b.complaints, string(m.Type)+": "+m.Text)
+		b.mu.Unlock()
+	}
+}
+
+// do runs steps.
+func (b *browser) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eval evaluates an expression, or waits for its promise.
+func eval[T any](t *testing.T, b *browser, expression string) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%s: %v", expression[:min(len(expression), 80)], err)
+	}
+	return v
+}
+
+// until waits until an expression is true.
+func (b *browser) until(t *testing.T, expression string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	const look = `new Promise((done) => { const look = () => (%s) ? done(true) : setTimeout(look, 20); look(); })`
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(look, expression), chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatalf("%s: %v; the page says %q", expression, err, eval[string](t, b, `document.activeElement.value + " in " + document.body.innerText.slice(0, 500)`))
+	}
+}
+
+// visit opens a page anew and waits until it shows something.
+func (b *browser) visit(t *testing.T, page string) {
+	t.Helper()
+	b.do(t, chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"/ui/#"+page))
+	b.until(t, `document.querySelector("main[data-ready]")`)
+}
+
+// window changes the window's size and theme.
+func (b *browser) window(t *testing.T, s size, theme string) {
+	t.Helper()
+	b.do(t, chromedp.EmulateViewport(s.width, s.height), chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: theme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		}})
+		return err
+	}))
+}
+
+// picture keeps what the page looks like, all of it.
+func (b *browser) picture(t *testing.T, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(screenshots, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// violation is what axe finds.
+type violation struct {
+	ID, Help string
+	Nodes    []struct{ HTML, FailureSummary string }
+}
+
+// axe checks the page for what keeps people out; of what is there many times it looks
+// at the first few.
+func (b *browser) axe(t *testing.T, script, where string) {
+	t.Helper()
+	if !eval[bool](t, b, `"axe" in window`) {
+		eval[bool](t, b, script+";true")
+	}
+	var found []violation
+	text := eval[string](t, b, `axe.run({exclude: ["tbody tr:nth-child(n+6)", ".lines > :nth-child(n+9)"]}, {resultTypes: ["violations"], preload: false}).then((r) => JSON.stringify(r.violations))`)
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range found {
+		for _, n := range v.Nodes {
+			t.Errorf("%s: %s: %s\n%s\n%s", where, v.ID, v.Help, n.HTML, n.FailureSummary)
+		}
+	}
+}
+
+// TestBrowser opens one grid and one browser for all that is looked at and done.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	b := openBrowser(t)
+	g := openGrid(ctx, t)
+	b.url = g.url
+	t.Run("pages", func(t *testing.T) { testPages(t, b, g) })
+	t.Run("keys", func(t *testing.T) { testKeys(t, b) })
+	t.Run("million", func(t *testing.T) { testMillion(t, b, g) })
+	t.Run("live", func(t *testing.T) { testLive(ctx, t, b, g) })
+	t.Run("submit", func(t *testing.T) { testSubmit(t, b) })
+	t.Run("lost", func(t *testing.T) { testLost(t, b) })
+}
+
+// testPages looks at every page as people do who see well or badly, by day at a desk
+// and by night on a phone.
+func testPages(t *testing.T, b *browser, g *grid) {
+	script, err := os.ReadFile("testdata/axe.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := []struct{ name, path, shows string }{
+		{"grid", "/", `document.querySelectorAll(".nodes li").length === 2 && document.querySelector(".area .line").getAttribute("d").includes("L")`},
+		{"jobs", "/jobs", `document.querySelectorAll("tbody tr").length === 5`},
+		{"array", "/jobs/" + g.array, `document.querySelector("canvas").height > 0 && document.querySelector("pre")?.innerText.includes("hello")`},
+		{"failed", "/jobs/" + g.failed, `document.querySelector(".why.failed")`},
+		{"million", "/jobs/" + g.waiting, `document.querySelector(".reasons") && document.querySelector(".map-words").innerText.includes("a cell is")`},
+		{"hostile", "/jobs/" + g.hostile, `document.querySelector("pre")?.innerText.includes("\\x1b[31mred") && document.querySelector("h1").innerText.includes("<script>window.pwned=1</script>‹202e›gpj")`},
+		{"running", "/jobs/" + g.running, `document.querySelector(".timeline")`},
+		{"node", "/nodes/" + g.node, `document.querySelectorAll("tbody tr").length > 0 && document.querySelector(".area .line").getAttribute("d").includes("L")`},
+		{"modules", "/modules", `document.querySelectorAll("tbody tr").length === 4`},
+		{"module", "/modules/" + g.module, `document.querySelector(".sizes")`},
+		{"tenant", "/tenant", `document.querySelector(".columns")`},
+		{"submit", "/submit?module=" + g.module, `document.querySelector(".outlook")`},
+	}
+	for _, p := range pages {
+		b.window(t, desk, "light")
+		b.visit(t, p.path)
+		b.until(t, p.shows)
+		if markup := eval[int](t, b, `document.querySelectorAll("main img, main script, pre *").length`); markup > 0 {
+			t.Errorf("%s: %d elements come from the grid", p.name, markup)
+		}
+		for _, w := range []struct {
+			size  size
+			theme string
+		}{{desk, "light"}, {phone, "dark"}} {
+			name := p.name + "-" + w.theme + "-" + w.size.name
+			b.window(t, w.size, w.theme)
+			if width := eval[int64](t, b, `document.scrollingElement.scrollWidth`); width > w.size.width {
+				t.Errorf("%s: is %d wide", name, width)
+			}
+			b.picture(t, name)
+			b.axe(t, string(script), name)
+		}
+	}
+	b.window(t, desk, "dark")
+	b.picture(t, "submit-dark-desk")
+	b.clean(t)
+}
+
+// clean checks that nothing from the grid became a part of a page, and that no page
+// has complained.
+func (b *browser) clean(t *testing.T) {
+	t.Helper()
+	if eval[bool](t, b, `"pwned" in window`) {
+		t.Error("what came from the grid was run as a script")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.complaints) > 0 {
+		t.Errorf("the console says: %s", strings.Join(b.complaints, "\n"))
+	}
+}
