@@ -188,15 +188,15 @@ func (b *browser) axe(t *testing.T, script, where string) {
 // TestBrowser opens one grid and one browser for all that is looked at and done.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
+	b := openBrowser(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b := openBrowser(t)
 	g := openGrid(ctx, t)
 	b.url = g.url
 	t.Run("pages", func(t *testing.T) { testPages(t, b, g) })
 	t.Run("keys", func(t *testing.T) { testKeys(t, b) })
 	t.Run("million", func(t *testing.T) { testMillion(t, b, g) })
-	t.Run("live", func(t *testing.T) { testLive(ctx, t, b, g) })
+	t.Run("live", func(t *testing.T) { testLive(t, b, g) })
 	t.Run("submit", func(t *testing.T) { testSubmit(t, b) })
 	t.Run("lost", func(t *testing.T) { testLost(t, b) })
 }

@@ -58,9 +58,11 @@ func testMillion(t *testing.T, b *browser, g *grid) {
 }
 
 // testLive sees what becomes of a job without asking, and stops one.
-func testLive(ctx context.Context, t *testing.T, b *browser, g *grid) {
+func testLive(t *testing.T, b *browser, g *grid) {
 	b.visit(t, "/jobs/"+g.running)
 	b.until(t, `document.querySelector("h1 .st-active")`)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	if _, err := g.client.Cancel(ctx, g.running); err != nil {
 		t.Fatal(err)
 	}
