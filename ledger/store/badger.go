@@ -36,6 +36,9 @@ const compactorsPerDB = 2
 func (s *Store) badgerOptions(dir string, c *compactors) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithMetricsEnabled(false). // they are global variables
+		// The folder around it is locked already, see acquire. Badger lets go of its lock
+		// by closing a file, which a process that is about to be started may have, too.
+		WithBypassLockGuard(true).
 		WithDetectConflicts(false).
 		WithMemTableSize(s.config.MemTableBytes).
 		WithNumMemtables(2).
