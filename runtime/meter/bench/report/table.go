@@ -127,6 +127,7 @@ func (r *Report) goals(rows []row) string {
 	}
 	r.otherWays(rows, mean, line)
 	r.sizes(rows, line)
+	r.deadlines(line)
 	return b.String()
 }
 
@@ -173,6 +174,19 @@ func (r *Report) sizes(rows []row, line func(what, goal string, missed bool, mea
 	line("lint and meter, of program", fmt.Sprintf("≥ %d MB/s", goalRewriteMBs), mbs < goalRewriteMBs, fmt.Sprintf("%.0f MB/s", mbs))
 	line("time to compile, over that of the program as it was; mean of all", fmt.Sprintf("≤ %.1f", goalCompile), metered/compile > goalCompile,
 		fmt.Sprintf("%.2f; %.2f", metered/compile, geoMean(rows, program, func(r row) float64 { return r.compil })))
+}
+
+// deadlines has a line for each number of guests beside the one that is late.
+func (r *Report) deadlines(line func(what, goal string, missed bool, measured string)) {
+	for _, others := range lateBeside(r.Late) {
+		goal, what := float64(goalLateBusy), "with every core busy"
+		if others == 0 {
+			goal, what = goalLateFree, "with a core free"
+		}
+		spin, worst := lateOf(r.Late, others)
+		line("deadline missed by, "+what+": a guest that only computes; the worst of all", fmt.Sprintf("< %.0f ms", goal), spin.Millis >= goal,
+			fmt.Sprintf("%.1f ms; %s, %.1f ms", spin.Millis, worst.Guest, worst.Millis))
+	}
 }
 
 // table has a line for each module.
