@@ -249,23 +249,9 @@ func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], 
 			}
 			for i := range list {
 				after = list[i].ID
-				if looked++; q.State != "" && list[i].State.String() != q.State {
-					continue
-				}
-				if ok, err := a.sees(tx, &list[i]); err != nil || !ok {
-					if err != nil {
-						return err
-					}
-					continue
-				}
-				j, err := readJob(tx, &list[i])
-				if err != nil {
+				looked++
+				if full, err := a.addJob(tx, &list[i], q.State, limit, &out); err != nil || full {
 					return err
-				}
-				out.Jobs = append(out.Jobs, j)
-				if len(out.Jobs) == limit {
-					out.Next = after.String()
-					return nil
 				}
 			}
 			if len(list) < limit {
@@ -278,6 +264,26 @@ func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], 
 		}
 	})
 	return &answer[api.Jobs]{out}, err
+}
+
+// addJob adds a job to a page when it is in the state, of which an empty one is any, and
+// the asker sees it. A page that is full goes on behind that job.
+func (a *asker) addJob(tx ledger.Tx, job *ledger.Job, state string, limit int, out *api.Jobs) (full bool, _ error) {
+	if state != "" && job.State.String() != state {
+		return false, nil
+	}
+	if ok, err := a.sees(tx, job); err != nil || !ok {
+		return false, err
+	}
+	j, err := readJob(tx, job)
+	if err != nil {
+		return false, err
+	}
+	if out.Jobs = append(out.Jobs, j); len(out.Jobs) < limit {
+		return false, nil
+	}
+	out.Next = job.ID.String()
+	return true, nil
 }
 
 // optionalJob reads a job's id; an empty one is none.

@@ -33,22 +33,9 @@ func listNewest(tx ledger.Tx, a *asker, before ledger.JobID, limit int, state st
 		}
 		for i := range slices.Backward(list) {
 			before = list[i].ID
-			if looked++; state != "" && list[i].State.String() != state {
-				continue
-			}
-			if ok, err := a.sees(tx, &list[i]); err != nil {
+			looked++
+			if full, err := a.addJob(tx, &list[i], state, limit, out); err != nil || full {
 				return err
-			} else if !ok {
-				continue
-			}
-			j, err := readJob(tx, &list[i])
-			if err != nil {
-				return err
-			}
-			out.Jobs = append(out.Jobs, j)
-			if len(out.Jobs) == limit {
-				out.Next = before.String()
-				return nil
 			}
 		}
 		if len(list) < want {
