@@ -1,10 +1,7 @@
 package meter_test
 
 import (
-	"context"
 	"testing"
-
-	"github.com/tetratelabs/wazero"
 
 	"github.com/dugnad/dugnad/runtime/internal/wasmtest"
 	"github.com/dugnad/dugnad/runtime/meter"
@@ -267,31 +264,7 @@ func TestDispatchLoops(t *testing.T) {
 			if r.Straightened != test.straightened {
 				t.Errorf("%d branches are straightened, want %d", r.Straightened, test.straightened)
 			}
-			counting, err := naive(module)
-			if err != nil {
-				t.Fatal(err)
-			}
-			reference := plain(t, counting)
-			for slice, config := range map[int64]wazero.RuntimeConfig{1: compiler(), 1000: compiler(), 7: interpreter()} {
-				h := newHost(t, config, module)
-				h.slice = slice
-				for from := range uint64(6) {
-					for way := range uint64(64) {
-						before := reference.ExportedGlobal(countExport).Get()
-						want, err := reference.ExportedFunction("run").Call(context.Background(), from, way)
-						if err != nil {
-							t.Fatal(err)
-						}
-						got, fuel, err := h.call("run", from, way)
-						if err != nil || got[0] != want[0] {
-							t.Fatalf("run(%d, %d) = %v, %v; unmetered %v", from, way, got, err, want)
-						}
-						if count := int64(reference.ExportedGlobal(countExport).Get() - before); count != fuel {
-							t.Fatalf("run(%d, %d) took fuel %d, counted one by one %d", from, way, fuel, count)
-						}
-					}
-				}
-			}
+			likeReference(t, module, 0, 6, 64)
 		})
 	}
 }

@@ -201,32 +201,40 @@ func TestStraightLoops(t *testing.T) {
 			if r.Unrolled != test.unrolled {
 				t.Errorf("%d loops are repeated, want %d", r.Unrolled, test.unrolled)
 			}
-			counting, err := naive(module)
-			if err != nil {
-				t.Fatal(err)
-			}
-			reference := plain(t, counting)
-			for slice, config := range map[int64]wazero.RuntimeConfig{1: compiler(), 1000: compiler(), 7: interpreter()} {
-				h := newHost(t, config, module)
-				h.slice = slice
-				for rounds := range uint64(14) {
-					for leave := range uint64(20) {
-						before := reference.ExportedGlobal(countExport).Get()
-						want, err := reference.ExportedFunction("run").Call(context.Background(), rounds+1, leave)
-						if err != nil {
-							t.Fatal(err)
-						}
-						got, fuel, err := h.call("run", rounds+1, leave)
-						if err != nil || got[0] != want[0] {
-							t.Fatalf("run(%d, %d) = %v, %v; unmetered %v", rounds+1, leave, got, err, want)
-						}
-						if count := int64(reference.ExportedGlobal(countExport).Get() - before); count != fuel {
-							t.Fatalf("run(%d, %d) took fuel %d, counted one by one %d", rounds+1, leave, fuel, count)
-						}
-					}
+			likeReference(t, module, 1, 14, 20)
+		})
+	}
+}
+
+// likeReference calls run of a module, metered, with each of firsts numbers from base
+// on and each of seconds from 0 on, in long and short slices: result and fuel are those
+// of the module that counts one by one.
+func likeReference(t *testing.T, module []byte, base, firsts, seconds uint64) {
+	t.Helper()
+	counting, err := naive(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := plain(t, counting)
+	for slice, config := range map[int64]wazero.RuntimeConfig{1: compiler(), 1000: compiler(), 7: interpreter()} {
+		h := newHost(t, config, module)
+		h.slice = slice
+		for first := base; first < base+firsts; first++ {
+			for second := range seconds {
+				before := reference.ExportedGlobal(countExport).Get()
+				want, err := reference.ExportedFunction("run").Call(context.Background(), first, second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, fuel, err := h.call("run", first, second)
+				if err != nil || got[0] != want[0] {
+					t.Fatalf("run(%d, %d) = %v, %v; unmetered %v", first, second, got, err, want)
+				}
+				if count := int64(reference.ExportedGlobal(countExport).Get() - before); count != fuel {
+					t.Fatalf("run(%d, %d) took fuel %d, counted one by one %d", first, second, fuel, count)
 				}
 			}
-		})
+		}
 	}
 }
 
