@@ -116,8 +116,12 @@ type SetNodeState struct {
 	State NodeState
 	// From lists the states out of which the node may be taken, in ascending
 	// order; empty is any. In another one it stays: who decided has not seen what
-	// somebody else did since. A node that is in State already is left as it is.
+	// somebody else did since. A node that is in State already is left as it is, but
+	// for WithinNanos.
 	From []NodeState
+	// WithinNanos is how long what runs on a node that is to drain may go on, from 1
+	// to DrainNanosMax; zero is as long as it takes. To drain it again changes that.
+	WithinNanos int64
 }
 
 // RemoveNode forgets a node that has no leases.

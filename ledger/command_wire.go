@@ -27,6 +27,9 @@ func (c *SetNodeState) fields(w *wire) {
 	if w.since(2, len(c.From) > 0) {
 		list(w, &c.From, func(s *NodeState) { w.u8((*uint8)(s)) })
 	}
+	if w.since(3, c.WithinNanos != 0) {
+		w.i64(&c.WithinNanos)
+	}
 }
 
 func (c *RemoveNode) fields(w *wire) { text(w, &c.Node) }

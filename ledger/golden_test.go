@@ -62,6 +62,8 @@ func goldenCommands() map[string]Command {
 		"place_v2":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9, Spare: true}, {Job: id("job"), Start: 11, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9}}},
 		"set_node_state_v2": &SetNodeState{Node: "n1", State: NodeUnreachable, From: []NodeState{NodeUp, NodeDraining}},
 
+		"set_node_state_v3": &SetNodeState{Node: "n1", State: NodeDraining, From: []NodeState{NodeUp}, WithinNanos: 600e9},
+
 		"release_v2": &Release{Node: "n1", Epochs: []Epoch{1, 300}, Cause: CauseDrain, Parts: []Range{Tasks(5, 10), mask(3, 5, 900)}},
 
 		"create_tenant":   &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
@@ -99,6 +101,8 @@ func goldenRecords() map[string]fielder {
 			Node: "n1", Epoch: 300, Job: id("job"), Tasks: Tasks(7, 20), Open: Tasks(8, 10), Slots: 1, Granted: 1e9, Expiry: 3e9, Timer: 2e9,
 			Spare: true, Elsewhere: mask(12, 15),
 		},
+
+		"node_v3": &Node{ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Until: 601e9},
 
 		"tenant": &Tenant{
 			ID: "acme", Weight: 2, BandMax: 5, Quota: Quota{1, 2, 3, 4}, FuelReserved: 5, FuelUsed: 6,
@@ -279,6 +283,7 @@ func TestStableNumbers(t *testing.T) {
 		{"RetentionMinNanos", int64(RetentionMinNanos)},
 		{"RetentionMaxNanos", int64(RetentionMaxNanos)},
 		{"AccountDays", AccountDays},
+		{"DrainNanosMax", int64(DrainNanosMax)},
 		{"RefusalNanos", int64(RefusalNanos)},
 		{"OrdersMax", OrdersMax},
 		{"OrderJobsMax", OrderJobsMax},

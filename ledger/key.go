@@ -232,6 +232,10 @@ func parseSpare(key, value []byte) (task uint32, name leaseName) {
 // parseJob reads the job at the front of b.
 func parseJob(b []byte) JobID { return JobID(b[:16]) }
 
+// NodePrefix is what the key of a node's record begins with: to be watched by the
+// node. Those of nodes whose names begin with the same text do, too.
+func NodePrefix(n NodeID) []byte { return keyNode(n) }
+
 // LeasePrefix is what the keys of a node's leases begin with: to be watched by
 // the node.
 func LeasePrefix(n NodeID) []byte { return prefixLease(n) }

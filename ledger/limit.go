@@ -52,6 +52,8 @@ const (
 	EndingsMax = 8
 	// EventsKept is the number of events that a job keeps; older ones go.
 	EventsKept = 128
+	// DrainNanosMax bounds SetNodeState.WithinNanos.
+	DrainNanosMax = 30 * 24 * time.Hour
 	// ReasonsMax bounds the reasons kept for one job.
 	ReasonsMax = 16
 	// DetailBytesMax bounds Reason.Detail: a label, a value and what is between.

@@ -57,14 +57,40 @@ func (c *SetNodeState) apply(s *session) Result {
 			return refuse(CodeInvalid, "from")
 		}
 	}
+	if r := c.checkWithin(); r.Code != CodeOK {
+		return r
+	}
 	switch {
 	case n.State == c.State:
+		n.Until = c.until(s.now)
 	case len(c.From) > 0 && !slices.Contains(c.From, n.State):
 		return refuse(CodeNodeState, n.State.String())
 	default:
 		s.setNodeState(n, c.State)
+		n.Until = c.until(s.now)
 	}
 	return Result{}
+}
+
+// checkWithin refuses a deadline of a node that is not to drain, and one that is out
+// of range.
+func (c *SetNodeState) checkWithin() Result {
+	most := uint64(0)
+	if c.State == NodeDraining {
+		most = uint64(DrainNanosMax)
+	}
+	if c.WithinNanos < 0 || uint64(c.WithinNanos) > most {
+		return outside("within_nanos", uint64(max(c.WithinNanos, 0)), 0, most)
+	}
+	return Result{}
+}
+
+// until returns when what runs is to be handed back; zero is never.
+func (c *SetNodeState) until(now Time) Time {
+	if c.WithinNanos == 0 {
+		return 0
+	}
+	return now + Time(c.WithinNanos)
 }
 
 func (c *RemoveNode) apply(s *session) Result {
@@ -88,7 +114,7 @@ func (s *session) setNodeState(n *heldNode, state NodeState) {
 	if n.State == NodeGone {
 		s.disarm(n.Changed, timerNode, []byte(n.ID))
 	}
-	n.State, n.Changed = state, s.now
+	n.State, n.Changed, n.Until = state, s.now, 0
 	if state == NodeGone && n.Leases > 0 {
 		s.later(errand{timerNode, n.Changed, string(n.ID)})
 	}

@@ -52,7 +52,7 @@ func (w *world) command() ledger.Command {
 			Labels: []ledger.Label{{Name: "zone", Value: rapid.SampledFrom([]string{"a", "b"}).Draw(w.t, "zone")}, {Name: ledger.LabelNode, Value: string(node)}},
 		}
 	case 4:
-		return &ledger.SetNodeState{Node: w.node(), State: ledger.NodeState(w.n(0, 4, "state")), From: w.from()}
+		return &ledger.SetNodeState{Node: w.node(), State: ledger.NodeState(w.n(0, 4, "state")), From: w.from(), WithinNanos: int64(w.n(0, 2, "within"))}
 	case 5:
 		return &ledger.RemoveNode{Node: w.node()}
 	case 6:

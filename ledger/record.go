@@ -47,6 +47,8 @@ type Node struct {
 	// Labels are in ascending order of name, Features of themselves.
 	Labels   []Label
 	Features []string
+	// Until is when a node that drains hands back what still runs; zero is never.
+	Until Time
 }
 
 // Module is what the ledger knows of a module: not its bytes.

@@ -52,6 +52,9 @@ func (n *Node) fields(w *wire) {
 	w.u32(&n.Leases)
 	list(w, &n.Labels, func(l *Label) { l.fields(w) })
 	list(w, &n.Features, func(s *string) { text(w, s) })
+	if w.since(3, n.Until != 0) {
+		w.time(&n.Until)
+	}
 }
 
 func (m *Module) fields(w *wire) {

@@ -26,7 +26,7 @@ type wire struct {
 }
 
 // wireVersion is the latest version of an encoding.
-const wireVersion = 2
+const wireVersion = 3
 
 // fielder is a value whose fields go through a wire.
 type fielder interface{ fields(w *wire) }
@@ -59,8 +59,6 @@ func (w *wire) write(whole func()) {
 
 // since reports whether the fields that a version has added are part of the
 // encoding. Writing, they are when one of them is set.
-//
-//nolint:unparam // There is one later version so far.
 func (w *wire) since(version uint8, set bool) bool {
 	w.newest = max(w.newest, version)
 	if set && !w.decoding {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -86,6 +87,8 @@ type Config struct {
 	// alter changes the configuration of a part just before the part is opened.
 	// Tests of this package set it, to stand between the parts; nil changes nothing.
 	alter func(part any)
+	// now is this machine's clock; nil is time.Now. Tests set it wrong.
+	now func() time.Time
 }
 
 // Default returns the configuration of a node on dir.
@@ -141,6 +144,9 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
+	if config.now == nil {
+		config.now = time.Now
+	}
 	if config.alter == nil {
 		config.alter = func(any) {}
 	}
@@ -162,6 +168,9 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	}
 	n.running.Go(func() { n.watchOffers(running) })
 	enrolling, stop := context.WithCancel(running)
+	if n.executor != nil {
+		n.running.Go(func() { n.keepDrain(enrolling) })
+	}
 	n.stopEnrolling = stop
 	n.running.Go(func() {
 		defer close(n.enrolled)

@@ -16,7 +16,7 @@ import (
 //	tenant NAME [weight=1] [band=7] [fuel=N] [memory=N] [queued=N] [jobs=N]
 //	quota NAME …as above
 //	node NAME [memory=N] [rate=N] [slots=N] [scratch=N] [label=NAME:VALUE]… [feature=NAME]…
-//	node-state NAME up|draining|unreachable|gone
+//	node-state NAME up|draining|unreachable|gone [from=STATE]… [within=D]
 //	remove-node NAME
 //	module NAME [bytes=N] [holder=NODE]
 //	drop-module NAME, add-holder NAME NODE, drop-holder NAME NODE

@@ -24,6 +24,7 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 		for _, from := range a.values["from"] {
 			c.From = append(c.From, named[ledger.NodeState](a, from))
 		}
+		c.WithinNanos = a.nanos("within")
 		return c
 	case "remove-node":
 		return &ledger.RemoveNode{Node: ledger.NodeID(a.word(0))}

@@ -320,8 +320,15 @@ func (f *fakeGrid) node(state string) func(r *http.Request) (any, *api.Problem) 
 			if f.nodes[i].ID != r.PathValue("id") {
 				continue
 			}
-			if state != "" {
-				f.nodes[i].State = state
+			switch {
+			case state != "":
+				f.nodes[i].State, f.nodes[i].Until = state, nil
+				if r.URL.Query().Get("deadline") != "" {
+					f.nodes[i].Until = &testTime
+				}
+			case f.nodes[i].State == "draining" && f.nodes[i].Leases > 0:
+				// Each look finds one lease less.
+				f.nodes[i].Leases--
 			}
 			return f.nodes[i], nil
 		}

@@ -19,7 +19,7 @@ func (a *app) gridNodeCommand() *cobra.Command {
 	list := a.gridCommand(&cobra.Command{Use: "ls", Short: "List the nodes that run tasks"}, listNodes)
 	return group("node", "List the grid's nodes, drain and resume them", list,
 		a.nodeLeaf("show", "Show a node", "", (*client.Client).Node),
-		a.nodeLeaf("drain", "Place nothing more on a node", "Places nothing more on a node: what runs there may end.", (*client.Client).Drain),
+		a.drainCommand(),
 		a.nodeLeaf("resume", "Place tasks on a node again", "Ends what dugnad node drain began.", (*client.Client).Resume),
 	)
 }
@@ -132,6 +132,7 @@ func (g *grid) printNode(n *api.Node) error {
 	t.fact("name", n.Name)
 	t.fact("state", n.State)
 	t.fact("since", g.when(&n.Since))
+	t.fact("until", g.when(n.Until))
 	t.fact("role", nodeRoles(n))
 	t.fact("slots", fmt.Sprintf("%d of %d reserved", n.Reserved.Slots, n.Capacity.Slots))
 	t.fact("memory", fmt.Sprintf("%s of %s reserved", roundBytes(n.Reserved.MemoryBytes), roundBytes(n.Capacity.MemoryBytes)))

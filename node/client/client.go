@@ -188,9 +188,9 @@ func read[T any](ctx context.Context, c *Client, path string, q query) (T, error
 }
 
 // setNode changes a node's state, which does the same however often it is done.
-func (c *Client) setNode(ctx context.Context, id, verb string) (api.Node, error) {
+func (c *Client) setNode(ctx context.Context, id, verb string, q query) (api.Node, error) {
 	return repeat(ctx, c, func() (api.Node, error) {
-		return call[api.Node](ctx, c, http.MethodPost, "/nodes/"+url.PathEscape(id)+"/"+verb, nil, nil, nil)
+		return call[api.Node](ctx, c, http.MethodPost, "/nodes/"+url.PathEscape(id)+"/"+verb, q, nil, nil)
 	})
 }
 
@@ -402,12 +402,19 @@ func (c *Client) Node(ctx context.Context, id string) (api.Node, error) {
 
 // Drain lets nothing more be placed on a node, Resume ends that.
 func (c *Client) Drain(ctx context.Context, id string) (api.Node, error) {
-	return c.setNode(ctx, id, "drain")
+	return c.setNode(ctx, id, "drain", nil)
+}
+
+// DrainWithin does so as well, and has the node hand back what has not begun at once
+// and what still runs after a while, which is rounded up to seconds.
+func (c *Client) DrainWithin(ctx context.Context, id string, deadline time.Duration) (api.Node, error) {
+	seconds := max((deadline+time.Second-1)/time.Second, 1)
+	return c.setNode(ctx, id, "drain", query{"deadline": number(uint64(seconds))})
 }
 
 // Resume lets tasks be placed on a node again.
 func (c *Client) Resume(ctx context.Context, id string) (api.Node, error) {
-	return c.setNode(ctx, id, "resume")
+	return c.setNode(ctx, id, "resume", nil)
 }
 
 // PutObject keeps an object.

@@ -180,7 +180,28 @@ func (e *Executor) Drain(ctx context.Context) error {
 	return e.leave(ctx, ledger.CauseDrain)
 }
 
-// Resume takes leases again after Drain.
+// HandBack takes no new lease, starts no further task and hands back those that have
+// not begun, with CauseDrain; what runs goes on. Drain ends that, Resume takes leases
+// again.
+func (e *Executor) HandBack() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stepBack(false, ledger.CauseDrain)
+}
+
+// stepBack hands back what has not begun of all leases, and cuts short what has. The
+// caller holds e.mu.
+func (e *Executor) stepBack(cut bool, cause ledger.Cause) {
+	e.away = true
+	for _, l := range e.leases {
+		if cut {
+			l.cancel(errHandedBack)
+		}
+		l.handBack(false, cause)
+	}
+}
+
+// Resume takes leases again after Drain or HandBack.
 func (e *Executor) Resume() {
 	e.mu.Lock()
 	e.away = false
@@ -212,13 +233,7 @@ func (e *Executor) end() error {
 // has ended, or ctx.
 func (e *Executor) leave(ctx context.Context, cause ledger.Cause) error {
 	e.mu.Lock()
-	e.away = true
-	for _, l := range e.leases {
-		if ctx.Err() != nil {
-			l.cancel(errHandedBack)
-		}
-		l.handBack(false, cause)
-	}
+	e.stepBack(ctx.Err() != nil, cause)
 	emptied := e.whenEmpty()
 	e.mu.Unlock()
 	select {

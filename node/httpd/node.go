@@ -3,6 +3,7 @@ package httpd
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,17 +15,27 @@ func (s *server) nodes(a huma.API) {
 	get(a, "list-nodes", "/nodes", "List nodes", "nodes", s.listNodes)
 	get(a, "show-node", "/nodes/{node}", "Show a node", "nodes", s.showNode)
 	get(a, "list-leases", "/nodes/{node}/leases", "List what a node was given and has not ended", "nodes", s.listLeases)
-	for _, o := range []struct {
-		name, summary string
-		state         ledger.NodeState
-	}{
-		{"drain", "Place nothing more on a node; what runs there may end", ledger.NodeDraining},
-		{"resume", "Place tasks on a node again", ledger.NodeUp},
-	} {
-		huma.Register(a, huma.Operation{
-			OperationID: o.name + "-node", Method: http.MethodPost, Path: api.Prefix + "/nodes/{node}/" + o.name, Summary: o.summary, Tags: []string{"nodes"},
-		}, func(ctx context.Context, q *nodePath) (*answer[api.Node], error) { return s.setNode(ctx, q, o.state) })
+	operation := func(name, summary string) huma.Operation {
+		return huma.Operation{
+			OperationID: name + "-node", Method: http.MethodPost, Path: api.Prefix + "/nodes/{node}/" + name, Summary: summary, Tags: []string{"nodes"},
+		}
 	}
+	huma.Register(a, operation("drain", "Place nothing more on a node; what runs there may end"),
+		func(ctx context.Context, q *drainQuery) (*answer[api.Node], error) {
+			within := time.Duration(q.Deadline) * time.Second
+			return s.setNode(ctx, &nodePath{q.At, q.Node}, &ledger.SetNodeState{State: ledger.NodeDraining, WithinNanos: int64(within)})
+		})
+	huma.Register(a, operation("resume", "Place tasks on a node again"),
+		func(ctx context.Context, q *nodePath) (*answer[api.Node], error) {
+			return s.setNode(ctx, q, &ledger.SetNodeState{State: ledger.NodeUp})
+		})
+}
+
+// drainQuery is a request to drain a node.
+type drainQuery struct {
+	At
+	Node     string `path:"node"`
+	Deadline int64 `query:"deadline" minimum:"0" maximum:"2592000" doc:"Seconds after which the node hands back what still runs, from 1; without it what runs may end. What has not begun is handed back at once, then."`
 }
 
 type nodeQuery struct {
@@ -66,8 +77,9 @@ func (s *server) showNode(ctx context.Context, q *nodePath) (*answer[api.Node], 
 	return &answer[api.Node]{out}, err
 }
 
-func (s *server) setNode(ctx context.Context, q *nodePath, state ledger.NodeState) (*answer[api.Node], error) {
-	index, err := s.do(ctx, &ledger.SetNodeState{Node: ledger.NodeID(q.Node), State: state})
+func (s *server) setNode(ctx context.Context, q *nodePath, c *ledger.SetNodeState) (*answer[api.Node], error) {
+	c.Node = ledger.NodeID(q.Node)
+	index, err := s.do(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +90,7 @@ func (s *server) setNode(ctx context.Context, q *nodePath, state ledger.NodeStat
 // node translates a node.
 func (st *Standing) node(n *ledger.Node) api.Node {
 	out := api.Node{
-		ID: string(n.ID), Name: st.Names[n.ID], State: n.State.String(), Since: *when(max(n.Changed, 1)),
+		ID: string(n.ID), Name: st.Names[n.ID], State: n.State.String(), Since: *when(max(n.Changed, 1)), Until: when(n.Until),
 		Self: n.ID == st.Self, Leader: n.ID == st.Leader, Voter: st.Voters[n.ID],
 		Capacity: resources(n.Capacity), Reserved: resources(n.Reserved), Leases: n.Leases, Features: n.Features,
 	}
