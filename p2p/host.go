@@ -42,6 +42,7 @@ type Host struct {
 	places     *places
 	puncher    *puncher // nil when it is off
 	refusals   *refusals
+	traffic    traffic
 
 	libp2p  host.Host
 	swarm   *swarm.Swarm

@@ -50,6 +50,7 @@ func (h *Host) listen() error {
 		libp2p.Identity(private), libp2p.ListenAddrStrings(h.cfg.Listen...), libp2p.AddrsFactory(h.announced),
 		libp2p.QUICReuse(h.quicSockets), libp2p.ResourceManager(resources), libp2p.ConnectionManager(connections),
 		libp2p.ConnectionGater(&gater{h.expelled, h.cfg.AllowLoopback}),
+		libp2p.BandwidthReporter(&h.traffic),
 		libp2p.UserAgent(identifyVersion), libp2p.ProtocolVersion(identifyVersion),
 		// A node that was cut off for long must not conclude that UDP never works.
 		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),

@@ -135,4 +135,3 @@ func drainText(n *api.Node, now time.Time) string {
 	}
 	return "draining: handing back " + held
 }
-

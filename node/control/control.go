@@ -164,6 +164,8 @@ type problem struct {
 // Node is what is controlled. Its errors go to the operator as they are.
 type Node interface {
 	Status() Status
+	// Activity returns what the node does now.
+	Activity() (Activity, error)
 	// Invite returns the invitation's text.
 	Invite(ctx context.Context, i Invitation) (text string, err error)
 	Expel(ctx context.Context, node p2p.NodeID) error
@@ -224,6 +226,7 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slo
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /activity", s.activity)
 	mux.HandleFunc("POST /invitations", s.invite)
 	mux.HandleFunc("POST /expulsions", s.expel)
 	mux.HandleFunc("POST /tokens", s.foundToken)

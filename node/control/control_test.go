@@ -37,6 +37,8 @@ const objectBytesMax = 1 << 20
 
 func (fake) Status() Status { return Status{Node: "fake"} }
 
+func (fake) Activity() (Activity, error) { return Activity{Node: "fake", Slots: 3}, nil }
+
 func (fake) Invite(_ context.Context, i Invitation) (string, error) {
 	return fmt.Sprintf("%s for %d s, %d times", i.Role, i.Seconds, i.Uses), nil
 }
@@ -134,6 +136,9 @@ func TestCalls(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir, fake{})
 	c := NewClient(dir)
+	if a, err := c.Activity(t.Context()); err != nil || a.Slots != 3 {
+		t.Errorf("activity is %+v, %v", a, err)
+	}
 	if s, err := c.Status(t.Context()); err != nil || s.Node != "fake" {
 		t.Errorf("status is %+v, %v", s, err)
 	}

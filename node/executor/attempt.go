@@ -109,6 +109,8 @@ func (l *lease) ended(end ended) {
 	e.metrics.tasks.WithLabelValues(end.class.String()).Inc()
 	e.mu.Lock()
 	l.open++
+	l.job.ended++
+	l.job.fuel += end.outcome.Usage.Fuel
 	e.mu.Unlock()
 	e.gather.add(end)
 }

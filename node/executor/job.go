@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/jobspec"
@@ -27,6 +28,11 @@ type job struct {
 	users int
 	stop  context.CancelFunc
 	pace  pace
+	// running are the series of tasks that run.
+	running atomic.Int32
+	// ended are the attempts that have ended, fuel what they have burnt, guarded by
+	// Executor.mu.
+	ended, fuel uint64
 	// ready is closed when the objects are here, or err says why they are not.
 	ready chan struct{}
 	err   error

@@ -189,7 +189,9 @@ func (l *lease) run() {
 		began := time.Now()
 		indexes := l.pop()
 		if len(indexes) > 0 {
+			l.job.running.Add(1)
 			l.attemptTasks(indexes)
+			l.job.running.Add(-1)
 		}
 		took := time.Since(began)
 		e.slots.give(l.job.slots, took)

@@ -35,7 +35,7 @@ func (s *server) nodes(a huma.API) {
 type drainQuery struct {
 	At
 	Node     string `path:"node"`
-	Deadline int64 `query:"deadline" minimum:"0" maximum:"2592000" doc:"Seconds after which the node hands back what still runs, from 1; without it what runs may end. What has not begun is handed back at once, then."`
+	Deadline int64  `query:"deadline" minimum:"0" maximum:"2592000" doc:"Seconds after which the node hands back what still runs, from 1; without it what runs may end. What has not begun is handed back at once, then."`
 }
 
 type nodeQuery struct {
