@@ -83,7 +83,7 @@ func (n *Node) openControl(ctx context.Context) error {
 
 // methods are what this node answers to other members.
 func (n *Node) methods() []rpc.Method {
-	return append(keeper.Methods(n.keeper.Load), n.explainHere(), rpc.Method{
+	return append(keeper.Methods(n.keeper.Load), n.explainHere(), n.clockHere(), rpc.Method{
 		Name: versionMethod, Allow: p2p.RoleClient, RequestBytesMax: 0, ResponseBytesMax: 1 << 10,
 		Handler: func(context.Context, rpc.Request) ([]byte, error) { return []byte(n.config.Version), nil },
 	})

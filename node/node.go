@@ -132,6 +132,9 @@ type Node struct {
 	stopEnrolling context.CancelFunc
 	enrolled      chan struct{}
 
+	// checking is held by a checkup.
+	checking sync.Mutex
+
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	once    sync.Once

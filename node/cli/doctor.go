@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,9 +18,10 @@ import (
 // The states of a check.
 const (
 	checkOK = "ok"
-	// checkWeak: dugnad works, with one layer of protection less.
+	// checkWeak: dugnad works, with one layer of protection less, or not as well as it
+	// could.
 	checkWeak = "weak"
-	// checkFailed: dugnad cannot run modules here.
+	// checkFailed: dugnad cannot run modules here, or what the grid relies on is broken.
 	checkFailed = "failed"
 	// checkSkipped: nothing was found out.
 	checkSkipped = "skipped"
@@ -29,6 +32,25 @@ type check struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`
 	Detail string `json:"detail"`
+	// Means is what follows from it and Advice what to do about it, for a check that is
+	// weak or has failed.
+	Means  string `json:"means,omitempty"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// found is a check that is weak or has failed.
+func found(name, state, detail, means, advice string) check {
+	return check{Name: name, State: state, Detail: detail, Means: means, Advice: advice}
+}
+
+// fine is a check with nothing to say against.
+func fine(name, format string, args ...any) check {
+	return check{Name: name, State: checkOK, Detail: fmt.Sprintf(format, args...)}
+}
+
+// skipped is a check that could not be made.
+func skipped(name, format string, args ...any) check {
+	return check{Name: name, State: checkSkipped, Detail: fmt.Sprintf(format, args...)}
 }
 
 // diagnosis is what dugnad doctor --json prints.
@@ -55,14 +77,19 @@ func (a *app) doctorCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check what this machine offers, and run a module to prove it",
-		Long: "Checks the protection that this kernel offers, the data folder, and runs a small module.\n" +
-			"When a node runs here, another member is asked to dial it back, as a stranger would.\n" +
-			"Exits with 1 when modules cannot be run here.",
+		Short: "Check this machine, its node and the node's ledger, with advice",
+		Long: "Checks the protection that this kernel offers, limits of files, processes and memory,\n" +
+			"the disk, and runs a small module. When a node runs here, another member is asked to\n" +
+			"dial it back, as a stranger would, clocks and versions are compared with those of\n" +
+			"connected members, and the node's copy of the ledger is read whole and checked, as is\n" +
+			"that of a node which is stopped. Each line is ok, weak, failed or skipped; what is weak\n" +
+			"or has failed comes with what that means and what to do.\n" +
+			"Exits with 1 when a check has failed.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := a.diagnose(cmd.Context())
 			d.Outside = a.lookOutside(cmd.Context(), dir, &d.Checks)
+			d.OK = !slices.ContainsFunc(d.Checks, func(c check) bool { return c.State == checkFailed })
 			if err := a.printDiagnosis(d, asJSON); err != nil {
 				return err
 			}
@@ -84,7 +111,14 @@ func (a *app) printDiagnosis(d diagnosis, asJSON bool) error {
 		return a.writeJSON(d)
 	}
 	for _, c := range d.Checks {
-		if _, err := fmt.Fprintf(a.Out, "%-7s %-15s %s\n", c.State, c.Name, c.Detail); err != nil {
+		text := fmt.Sprintf("%-7s %-15s %s\n", c.State, c.Name, printable(c.Detail))
+		if c.Means != "" {
+			text += fmt.Sprintf("%-23s that means: %s\n", "", printable(c.Means))
+		}
+		if c.Advice != "" {
+			text += fmt.Sprintf("%-23s to do: %s\n", "", printable(c.Advice))
+		}
+		if _, err := io.WriteString(a.Out, text); err != nil {
 			return fmt.Errorf("writing the diagnosis: %w", err)
 		}
 	}
@@ -95,43 +129,60 @@ func (a *app) diagnose(ctx context.Context) diagnosis {
 	d := diagnosis{Jail: jail.Probe()}
 	d.Checks = append(d.Checks, checkSystem())
 	d.Checks = append(d.Checks, checkJail(d.Jail)...)
+	d.Checks = append(d.Checks, checkMachine("/")...)
 	dir, err := dataDir(a.dataDir, a.Environ)
 	if err == nil {
 		err = makeDataDir(dir)
 	}
 	if err != nil {
-		d.Checks = append(d.Checks, check{"data folder", checkFailed, err.Error()})
-	} else {
-		d.Checks = append(d.Checks, check{"data folder", checkOK, dir}, a.checkRun(ctx, dir))
+		d.Checks = append(d.Checks, found("data folder", checkFailed, err.Error(),
+			"compiled modules can be kept nowhere, so none can be run", "name a folder that you may write to with --data-dir"))
+		return d
 	}
-	d.OK = true
-	for _, c := range d.Checks {
-		d.OK = d.OK && c.State != checkFailed
-	}
+	d.Checks = append(d.Checks, fine("data folder", "%s", dir))
+	d.Checks = append(d.Checks, checkDisk(dir)...)
+	d.Checks = append(d.Checks, a.checkRun(ctx, dir))
 	return d
 }
 
 func checkSystem() check {
 	detail := fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	if runtime.GOOS != "linux" {
-		return check{"system", checkWeak, detail + ": worker processes are confined on Linux only"}
+		return found("system", checkWeak, detail, "worker processes are confined on Linux only", "run nodes on Linux, in a virtual machine for example")
 	}
-	return check{"system", checkOK, detail}
+	return fine("system", "%s", detail)
 }
 
-func checkJail(r jail.Report) []check {
-	layers := []check{
-		{"landlock", checkOK, fmt.Sprintf("ABI %d", r.Landlock)},
-		{"seccomp", checkOK, "system calls are filtered"},
-		{"no_new_privs", checkOK, "set-user-id programs are powerless"},
-	}
-	for i, there := range []bool{r.FilesConfined(), r.Seccomp, r.NoNewPrivs} {
-		if !there {
-			layers[i].State, layers[i].Detail = checkWeak, "not offered by this kernel or container"
+// jailLayers are the layers of protection around a worker process.
+var jailLayers = []struct {
+	name          string
+	there         func(r jail.Report) (bool, string)
+	means, advice string
+}{
+	{
+		"landlock", func(r jail.Report) (bool, string) { return r.FilesConfined(), fmt.Sprintf("ABI %d", r.Landlock) },
+		"a guest that broke out of the sandbox could read this user's files", "use Linux 5.13 or newer with landlock in the kernel's lsm= list, and allow it in the container",
+	},
+	{
+		"seccomp", func(r jail.Report) (bool, string) { return r.Seccomp, "system calls are filtered" },
+		"a guest that broke out of the sandbox could make any system call", "use a kernel with CONFIG_SECCOMP_FILTER, and allow the seccomp system call in the container",
+	},
+	{
+		"no_new_privs", func(r jail.Report) (bool, string) { return r.NoNewPrivs, "set-user-id programs are powerless" },
+		"a guest that broke out of the sandbox could start set-user-id programs", "use Linux 3.5 or newer, and allow prctl in the container",
+	},
+}
+
+func checkJail(r jail.Report) (layers []check) {
+	for _, layer := range jailLayers {
+		if there, detail := layer.there(r); there {
+			layers = append(layers, fine(layer.name, "%s", detail))
+			continue
 		}
+		layers = append(layers, found(layer.name, checkWeak, "not offered by this kernel or container", layer.means, layer.advice))
 	}
 	for _, m := range r.Missing {
-		layers = append(layers, check{"confinement", checkWeak, m})
+		layers = append(layers, found("confinement", checkWeak, m, "worker processes have one layer of protection less", "use a newer kernel, or allow it in the container"))
 	}
 	return layers
 }
@@ -139,7 +190,8 @@ func checkJail(r jail.Report) []check {
 // checkRun sends a small module all the way: lint, meter, compiler, worker
 // process, outcome.
 func (a *app) checkRun(ctx context.Context, dir string) (c check) {
-	c = check{Name: "run a module", State: checkFailed}
+	c = found("run a module", checkFailed, "",
+		"this machine runs no tasks", "free memory and disk, look at the other checks, and report this with the line above if it stays")
 	start := time.Now()
 	r, err := a.open(ctx, runnerConfig{DataDir: dir, Parallel: 1, MemoryBytes: 1 << 20})
 	if err != nil {
@@ -148,7 +200,7 @@ func (a *app) checkRun(ctx context.Context, dir string) (c check) {
 	}
 	defer func() {
 		if err := r.Close(); err != nil {
-			c.State, c.Detail = checkFailed, fmt.Sprintf("ending the worker process: %v", err)
+			c = found(c.Name, checkFailed, fmt.Sprintf("ending the worker process: %v", err), "processes of tasks may be left behind", "look for them with ps, and report this")
 		}
 	}()
 	if err := r.Prepare(ctx, doctorModule, func(time.Duration) {}); err != nil {
@@ -162,6 +214,5 @@ func (a *app) checkRun(ctx context.Context, dir string) (c check) {
 		c.Detail = fmt.Sprintf("the outcome is %s, exit code %d, output %q: %s", o.Kind, o.ExitCode, stdout.String(), o.Message)
 		return c
 	}
-	c.State, c.Detail = checkOK, fmt.Sprintf("in %.1f ms, compiler, cache and worker process included", float64(time.Since(start).Microseconds())/1000)
-	return c
+	return fine(c.Name, "in %.1f ms, compiler, cache and worker process included", float64(time.Since(start).Microseconds())/1000)
 }

@@ -104,8 +104,8 @@ func TestReachability(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", tt.name, c, tt.state)
 		}
 		for _, word := range tt.says {
-			if !strings.Contains(c.Detail, word) {
-				t.Errorf("%s: %q does not say %q", tt.name, c.Detail, word)
+			if text := c.Detail + " " + c.Advice; !strings.Contains(text, word) {
+				t.Errorf("%s: %q does not say %q", tt.name, text, word)
 			}
 		}
 	}

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// topInterval is how often dugnad top looks, topIntervalMin the least that may be
+	// topInterval is how often dugnad top looks, topIntervalLeast the least that may be
 	// asked for.
 	topInterval    = time.Second
-	topIntervalMin = 100 * time.Millisecond
+	topIntervalLeast = 100 * time.Millisecond
 	// topTimeout bounds one look.
 	topTimeout = 10 * time.Second
 )
@@ -50,8 +50,8 @@ func (a *app) topCommand() *cobra.Command {
 			"That of the grid counts attempts when they end.",
 		Args: noOther,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.interval < topIntervalMin {
-				return usageError("--interval is %s, at least %s", f.interval, topIntervalMin)
+			if f.interval < topIntervalLeast {
+				return usageError("--interval is %s, at least %s", f.interval, topIntervalLeast)
 			}
 			return explainGrid(a.top(cmd.Context(), &f), f.where, a.Environ)
 		},

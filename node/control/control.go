@@ -168,6 +168,8 @@ type Node interface {
 	Activity() (Activity, error)
 	// Invite returns the invitation's text.
 	Invite(ctx context.Context, i Invitation) (text string, err error)
+	// Checkup looks at the node, its ledger and its peers.
+	Checkup(ctx context.Context) (Checkup, error)
 	Expel(ctx context.Context, node p2p.NodeID) error
 	// FoundToken makes a tenant, unless it is to exist, and returns its token's chain.
 	FoundToken(ctx context.Context, f Founding) (chain []byte, err error)
@@ -231,6 +233,7 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slo
 	mux.HandleFunc("POST /expulsions", s.expel)
 	mux.HandleFunc("POST /tokens", s.foundToken)
 	mux.HandleFunc("POST /revocations", s.revoke)
+	mux.HandleFunc("POST /checkups", s.checkup)
 	mux.HandleFunc("POST /dialbacks", s.dialBack)
 	mux.HandleFunc("POST /objects", s.putObject)
 	mux.HandleFunc("GET /objects/{hash}", s.getObject)

@@ -39,6 +39,8 @@ func (fake) Status() Status { return Status{Node: "fake"} }
 
 func (fake) Activity() (Activity, error) { return Activity{Node: "fake", Slots: 3}, nil }
 
+func (fake) Checkup(context.Context) (Checkup, error) { return Checkup{Version: "fake"}, nil }
+
 func (fake) Invite(_ context.Context, i Invitation) (string, error) {
 	return fmt.Sprintf("%s for %d s, %d times", i.Role, i.Seconds, i.Uses), nil
 }
@@ -138,6 +140,9 @@ func TestCalls(t *testing.T) {
 	c := NewClient(dir)
 	if a, err := c.Activity(t.Context()); err != nil || a.Slots != 3 {
 		t.Errorf("activity is %+v, %v", a, err)
+	}
+	if c, err := c.Checkup(t.Context()); err != nil || c.Version != "fake" {
+		t.Errorf("checkup is %+v, %v", c, err)
 	}
 	if s, err := c.Status(t.Context()); err != nil || s.Node != "fake" {
 		t.Errorf("status is %+v, %v", s, err)
