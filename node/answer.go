@@ -76,7 +76,7 @@ func lockFolder(dir string) (unlock func() error, err error) {
 }
 
 func (n *Node) openControl(ctx context.Context) error {
-	s, err := control.Open(ctx, n.config.Dir, n, n.api, n.log, n.registry)
+	s, err := control.Open(ctx, n.config.Dir, n, n.api, n.audit, n.log, n.registry)
 	n.control = s
 	return err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/book"
 	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/node/executor"
@@ -102,6 +103,7 @@ type Node struct {
 	log       *slog.Logger
 	registry  *prometheus.Registry
 	unlock    func() error
+	audit     *audit.Log
 	host      *p2p.Host
 	endpoint  *rpc.Endpoint
 	store     *content.Store
@@ -158,7 +160,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
 	for _, open := range []func(ctx context.Context) error{
-		n.lock, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
+		n.lock, n.openAudit, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
 		n.openKeeper, n.openPool, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
@@ -179,6 +181,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 		defer close(n.enrolled)
 		n.enrol(enrolling)
 	})
+	n.noteSelf("start")
 	return n, nil
 }
 
@@ -220,8 +223,10 @@ func (n *Node) Close() error {
 			errs = append(errs, n.endpoint.Close())
 		}
 		if n.host != nil {
+			n.noteSelf("stop")
 			errs = append(errs, n.host.Close())
 		}
+		errs = append(errs, n.audit.Close())
 		if n.unlock != nil {
 			errs = append(errs, n.unlock())
 		}
@@ -233,6 +238,7 @@ func (n *Node) Close() error {
 func (n *Node) openHost(ctx context.Context) error {
 	c := n.config.Host
 	c.Dir, c.Invitation, c.Log, c.Registerer = n.config.Dir, n.config.Invitation, n.log, n.registry
+	c.Noted = n.admitted
 	if err := n.retire(); err != nil {
 		return err
 	}

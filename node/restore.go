@@ -77,7 +77,10 @@ func restore(ctx context.Context, dir string, backup io.ReadSeeker, log *slog.Lo
 	if err := os.Rename(part, filepath.Join(dir, wholeName)); err != nil {
 		return r, errors.Join(err, os.RemoveAll(part))
 	}
-	return r, errors.Join(syncDir(dir), settle(dir))
+	if err := errors.Join(syncDir(dir), settle(dir)); err != nil {
+		return r, err
+	}
+	return r, noteOffline(ctx, dir, "restore", r.Grid)
 }
 
 // vacant returns ErrTaken for a folder that has been a node's.

@@ -111,7 +111,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
 		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken,
-		Log: n.log, Registerer: n.registry,
+		Audit: n.audit, Log: n.log, Registerer: n.registry,
 	}
 	n.config.alter(&c)
 	var err error

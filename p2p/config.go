@@ -96,6 +96,9 @@ type Config struct {
 	RelayBytesMax int64
 	RelayTimeMax  time.Duration
 
+	// Noted, unless nil, is told whom this node has let in and whom it has refused. A
+	// handshake waits for it.
+	Noted func(Admission)
 	// Log receives transitions; nil means nothing is logged.
 	Log *slog.Logger
 	// Registerer receives the metrics, libp2p's own included; nil means that

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // lingerMax is how long whoever was refused has to read why.
@@ -28,8 +29,10 @@ type door struct {
 	// refused hears what the other side says when it refuses.
 	refused  func(refusal *Refusal)
 	refusals *refusals
-	log      *slog.Logger
-	metrics  *metrics
+	// noted, unless nil, is told whom this side has refused.
+	noted   func(Admission)
+	log     *slog.Logger
+	metrics *metrics
 }
 
 // partyOf returns what the owner of that key brings to a hello: the node, or a
@@ -52,9 +55,9 @@ func (d *door) partyOf(private crypto.PrivKey) (*party, error) {
 	return &p, nil
 }
 
-// meet speaks the hello. The connection is closed by whoever called, when there
-// is an error.
-func (d *door) meet(ctx context.Context, s helloStream, remote peer.ID, p *party, dialled bool) error {
+// meet speaks the hello with who is at an address, which may be nil. The connection is
+// closed by whoever called, when there is an error.
+func (d *door) meet(ctx context.Context, s helloStream, remote peer.ID, at ma.Multiaddr, p *party, dialled bool) error {
 	deadline := time.Now().Add(d.timeout)
 	if sooner, ok := ctx.Deadline(); ok && sooner.Before(deadline) {
 		deadline = sooner
@@ -76,9 +79,31 @@ func (d *door) meet(ctx context.Context, s helloStream, remote peer.ID, p *party
 	}
 	if err != nil {
 		d.log.Debug("hello ended", "peer", remote, "dialled", dialled, "error", err)
+		if d.noted != nil && !dialled && refuses(err) {
+			d.noted(Admission{Node: idOf(remote), Address: at, Err: err})
+		}
 		return err
 	}
 	return s.SetDeadline(time.Time{})
+}
+
+// Admission is that this node has let another one in with an invitation, or has refused
+// it.
+type Admission struct {
+	Node NodeID
+	// Address is where it called from; nil when that is not known.
+	Address ma.Multiaddr
+	// Invitation is the one that it has shown and that was good, Role what it may do
+	// now; zero for one that was refused.
+	Invitation InvitationID
+	Role       Role
+	// Err is why it was refused; nil for one that was let in.
+	Err error
+}
+
+// refuses reports whether an error of a hello is this side's no.
+func refuses(err error) bool {
+	return ownRefusal(err) && !errors.As(err, new(*Refusal))
 }
 
 // linger waits until the other side has read why it was refused and closed, so

@@ -168,7 +168,13 @@ func (h *Host) redeem(ctx context.Context, v *Invitation, node NodeID) (m *Membe
 	if m == nil || m.Node != node {
 		return nil, fmt.Errorf("%w: the authority's answer", ErrMalformed)
 	}
-	return m, h.verify(m, time.Now())
+	if err := h.verify(m, time.Now()); err != nil {
+		return nil, err
+	}
+	if h.cfg.Noted != nil {
+		h.cfg.Noted(Admission{Node: node, Invitation: v.ID, Role: m.Role})
+	}
+	return m, nil
 }
 
 func (h *Host) redeemHere(v *Invitation, node NodeID) (*Membership, error) {

@@ -50,7 +50,7 @@ func load(cfg Config) (*Host, error) {
 	}
 	h.door = &door{
 		key: h.key, slots: newSlots(cfg.HandshakesMax, cfg.HandshakesPerIPMax), timeout: cfg.HandshakeTimeout,
-		admit: h.admit, refused: h.hearProof, refusals: h.refusals, log: h.log, metrics: h.metrics,
+		admit: h.admit, refused: h.hearProof, refusals: h.refusals, noted: cfg.Noted, log: h.log, metrics: h.metrics,
 		party: party{
 			grid: h.grid, self: idOf(h.self), name: cfg.Name, now: time.Now, invitation: cfg.Invitation,
 			membership: h.membership.Load, news: h.news, verify: h.verify, redeem: h.redeem,

@@ -128,7 +128,7 @@ func (t *quicTransport) speak(ctx context.Context, conn transport.CapableConn, d
 	if err != nil {
 		return fmt.Errorf("hello: %w: %w", errBroken, refusalOf(err))
 	}
-	err = t.door.meet(ctx, s, conn.RemotePeer(), t.party, dialled)
+	err = t.door.meet(ctx, s, conn.RemotePeer(), conn.RemoteMultiaddr(), t.party, dialled)
 	if err != nil {
 		_ = s.CloseWrite() // the other side reads to the end, or not at all
 		linger(s, err)

@@ -77,7 +77,7 @@ func (t *secureTransport) meet(ctx context.Context, conn sec.SecureConn, dialled
 	ctx, cancel := context.WithTimeout(ctx, t.door.timeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	err := t.door.meet(ctx, conn, conn.RemotePeer(), t.party, dialled)
+	err := t.door.meet(ctx, conn, conn.RemotePeer(), addressOf(conn), t.party, dialled)
 	if err != nil {
 		linger(conn, err)
 	}

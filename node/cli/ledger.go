@@ -50,7 +50,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 				"2. Run dugnad ledger recover on that one, and on no other.\n"+
 				"3. Start it, then the others: they take over its ledger.\n\n"+
 				"It is safe to run twice, and to run again after it was interrupted.",
-			reported(book.Recover)),
+			reported(node.Recover)),
 	)
 	return cmd
 }

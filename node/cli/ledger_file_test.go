@@ -93,7 +93,7 @@ func TestBackupInterrupted(t *testing.T) {
 		}},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			s, err := control.Open(t.Context(), l.stopped, fakeNode{backup: r.backup}, nil, slog.New(slog.DiscardHandler), nil)
+			s, err := control.Open(t.Context(), l.stopped, fakeNode{backup: r.backup}, nil, nil, slog.New(slog.DiscardHandler), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -187,6 +189,7 @@ type Node interface {
 // Server answers an operator.
 type Server struct {
 	node   Node
+	noted  *audit.Log
 	log    *slog.Logger
 	dir    string
 	http   http.Server
@@ -213,9 +216,10 @@ const (
 )
 
 // Open answers on a socket in the folder dir, of which the caller is the only user.
-// What is below apiPrefix, and metricsPath, goes to api, unless that is nil. At most
+// What is below apiPrefix, and metricsPath, goes to api, unless that is nil; what else
+// the operator does is noted in noted, which may be nil. At most
 // turnstile.ConnectionsMax connections are open; reg may be nil.
-func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+func Open(ctx context.Context, dir string, node Node, api http.Handler, noted *audit.Log, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	l, err := listen(ctx, dir)
 	if err != nil {
 		return nil, fmt.Errorf("open control: %w", err)
@@ -224,7 +228,7 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, log *slo
 	if err != nil {
 		return nil, fmt.Errorf("open control: %w", errors.Join(err, l.Close(), remove(dir)))
 	}
-	s := &Server{node: node, log: log, dir: dir, ended: make(chan error, 1)}
+	s := &Server{node: node, noted: noted, log: log, dir: dir, ended: make(chan error, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.status)
@@ -279,7 +283,7 @@ func (s *Server) whileOpen(h http.Handler) http.Handler {
 			s.answer(w, nil, errClosing)
 			return
 		}
-		h.ServeHTTP(w, r)
+		s.note(w, r, h)
 	})
 }
 
@@ -289,6 +293,7 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request) {
 	i, err := read[Invitation](w, r)
 	if err == nil {
 		i.Text, err = s.node.Invite(r.Context(), i)
+		audit.Of(r.Context()).Detail = fmt.Sprintf("%s, %d times, for %s", i.Role, i.Uses, time.Duration(i.Seconds)*time.Second)
 	}
 	s.answer(w, i, err)
 }
@@ -296,6 +301,7 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request) {
 func (s *Server) expel(w http.ResponseWriter, r *http.Request) {
 	e, err := read[Expulsion](w, r)
 	if err == nil {
+		audit.Of(r.Context()).Object = e.Node
 		err = s.node.Expel(r.Context(), p2p.NodeID(e.Node))
 	}
 	s.answer(w, e, err)
@@ -304,6 +310,7 @@ func (s *Server) expel(w http.ResponseWriter, r *http.Request) {
 func (s *Server) foundToken(w http.ResponseWriter, r *http.Request) {
 	f, err := read[Founding](w, r)
 	if err == nil {
+		audit.Of(r.Context()).Object = f.Tenant
 		f.Chain, err = s.node.FoundToken(r.Context(), f)
 	}
 	s.answer(w, f, err)
@@ -312,6 +319,7 @@ func (s *Server) foundToken(w http.ResponseWriter, r *http.Request) {
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	v, err := read[Revocation](w, r)
 	if err == nil {
+		audit.Of(r.Context()).Object = hex.EncodeToString(v.ID)
 		err = s.node.Revoke(r.Context(), v)
 	}
 	s.answer(w, v, err)
@@ -325,6 +333,7 @@ func (s *Server) dialBack(w http.ResponseWriter, r *http.Request) {
 func (s *Server) putObject(w http.ResponseWriter, r *http.Request) {
 	o, err := s.node.PutObject(r.Context(), r.Body)
 	if err == nil {
+		audit.Of(r.Context()).Object = o.Hash
 		s.answer(w, o, nil)
 		return
 	}

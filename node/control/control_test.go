@@ -87,7 +87,7 @@ func (f fake) Backup(ctx context.Context, w io.Writer) error {
 
 func open(t *testing.T, dir string, node Node) *Server {
 	t.Helper()
-	s, err := Open(t.Context(), dir, node, nil, slog.New(slog.DiscardHandler), nil)
+	s, err := Open(t.Context(), dir, node, nil, nil, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p/metric"
 )
@@ -61,7 +62,7 @@ func newGate(s *server, next http.Handler) (*gate, error) {
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := g.find(r)
 	if err != nil {
-		g.refuse(w, err)
+		g.refuse(w, r, err)
 		return
 	}
 	g.next.ServeHTTP(w, r.WithContext(withAsker(r.Context(), a)))
@@ -127,12 +128,13 @@ func (g *gate) unknownHost(r *http.Request) *api.Problem {
 }
 
 // refuse answers with a problem.
-func (g *gate) refuse(w http.ResponseWriter, err error) {
+func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var p *api.Problem
 	if !errors.As(err, &p) {
 		p = api.NewProblem(api.CodeInternal, err.Error(), "")
 	}
 	g.refusals.WithLabelValues(string(p.Code)).Inc()
+	audit.Of(r.Context()).Code = string(p.Code)
 	h := w.Header()
 	h.Set("Content-Type", p.ContentType(""))
 	h.Set("Cache-Control", "no-store")

@@ -49,7 +49,7 @@ func Handler(config Config) (http.Handler, error) {
 	if err = errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("make the API: %w", err)
 	}
-	return g, nil
+	return &notary{Handler: g, log: config.Audit}, nil
 }
 
 // register adds all operations to a mux and returns what describes them.
@@ -63,9 +63,9 @@ func (s *server) register(mux *http.ServeMux) *huma.OpenAPI {
 	}}
 	c.Security = []map[string][]string{{"token": {}}}
 	c.CreateHooks = nil // no $schema in answers
-	c.Transformers = append(c.Transformers, s.coded)
+	c.Transformers = append(c.Transformers, s.coded, noteAnswer)
 	a := humago.New(mux, c)
-	a.UseMiddleware(s.permitted)
+	a.UseMiddleware(noteOperation, s.permitted)
 	s.jobs(a)
 	s.tasks(a)
 	s.modules(a)

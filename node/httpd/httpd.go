@@ -18,6 +18,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
@@ -97,6 +98,8 @@ type Config struct {
 	Names []string
 	// TokenAlways wants a token at loopback addresses, too.
 	TokenAlways bool
+	// Audit is where what was done is noted; nil is nowhere.
+	Audit *audit.Log
 	// Version is the program's.
 	Version string
 	// Log receives what somebody would want to know; nil discards it.

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/p2p/content"
 )
 
@@ -85,6 +86,7 @@ func (s *server) fail(c huma.Context, err error) {
 	if !errors.As(problem(err), &p) {
 		p = api.NewProblem(api.CodeInternal, err.Error(), "")
 	}
+	audit.Of(c.Context()).Code = string(p.Code)
 	c.SetHeader("Content-Type", p.ContentType(""))
 	c.SetStatus(p.Status) // which sends the header
 	if err := json.NewEncoder(c.BodyWriter()).Encode(p); err != nil {

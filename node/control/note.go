@@ -1,0 +1,70 @@
+package control
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/dugnad/dugnad/node/audit"
+)
+
+// operations are the names under which what an operator asks for is noted, by route.
+// What has none here and is no GET is noted by its route; "" is not noted.
+var operations = map[string]string{
+	"POST /invitations":  "invite",
+	"POST /expulsions":   "expel",
+	"POST /tokens":       "create-token",
+	"POST /revocations":  "revoke-token",
+	"POST /objects":      "put-object",
+	"POST /dialbacks":    "",
+	"GET /ledger/backup": "backup",
+}
+
+// codeRefused is noted for what has failed: the sentence that says why may have anything
+// in it.
+const codeRefused = "refused"
+
+// note has h answer, and notes what was done. The API notes for itself.
+func (s *Server) note(w http.ResponseWriter, r *http.Request, h http.Handler) {
+	if strings.HasPrefix(r.URL.Path, apiPrefix) {
+		h.ServeHTTP(w, r)
+		return
+	}
+	record := audit.Record{Who: audit.Operator, From: audit.Socket, Code: audit.CodeOK}
+	answer := &answered{ResponseWriter: w}
+	r = r.WithContext(audit.With(r.Context(), &record))
+	defer func() {
+		name, known := operations[r.Pattern]
+		if !known && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			name = r.Pattern
+		}
+		if name == "" {
+			return
+		}
+		record.Operation = name
+		if answer.failed() {
+			record.Code = codeRefused
+		}
+		s.noted.Note(record)
+	}()
+	h.ServeHTTP(answer, r)
+}
+
+// answered keeps how a request was answered.
+type answered struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answered) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController find what is below.
+func (a *answered) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// failed reports whether the answer is a problem, also one at the end of a backup.
+func (a *answered) failed() bool {
+	return a.status >= http.StatusBadRequest || a.Header().Get(problemTrailer) != ""
+}
