@@ -108,6 +108,10 @@ func importRules() []importRule {
 			reason: "the interface for browsers sees what any client sees: the API",
 		},
 		{
+			from: "node/observe", only: []string{std},
+			reason: "what operators download is text: tests compare it with a running node",
+		},
+		{
 			from: "examples", only: []string{std, "guest-sdk", "node/api", "node/client"},
 			reason: "examples are what a guest developer can write, who sees nothing else of Dugnad",
 		},

@@ -159,6 +159,9 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	n.watching, n.enrolled = make(chan struct{}), make(chan struct{})
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
+	if err := observed(n.registry, config.Version); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
 	for _, open := range []func(ctx context.Context) error{
 		n.lock, n.openAudit, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
 		n.openKeeper, n.openPool, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,

@@ -54,7 +54,7 @@ func (r *Replica) serveStream(c *conn) {
 		if depth, others, err = r.tree.adopt(k, int(min(below, depthMax)), r.config.FanOut); err == nil {
 			defer r.tree.release(k)
 		} else if errors.Is(err, errFull) {
-			r.metrics.limits.WithLabelValues("fan-out").Inc()
+			r.metrics.limits.WithLabelValues("fan_out").Inc()
 		}
 	} else if _, _, _, attached := r.tree.place(); !attached {
 		err = errUnattached

@@ -84,6 +84,7 @@ func (s *Store) open(ctx context.Context) error {
 	s.mu.Lock()
 	s.generation, s.applied = g, applied
 	s.mu.Unlock()
+	s.meter.sizes(g.db, s.raft.db)
 	return s.meter.register()
 }
 

@@ -86,3 +86,23 @@ func TestAuditFollow(t *testing.T) {
 		t.Errorf("exit code %d, want 130", code)
 	}
 }
+
+// TestObserve: what is printed is what the package has.
+func TestObserve(t *testing.T) {
+	for args, want := range map[string]string{
+		"alerts": "alert: DugnadNoLeader", "dashboard": `"title": "Dugnad"`, "metrics": "| `dugnad_executor_fuel_total` | counter | fuel |",
+	} {
+		r := newTestRun(t)
+		if code := r.run("observe", args); code != 0 || !strings.Contains(r.stdout.String(), want) {
+			t.Errorf("%s: %d, %.200q", args, code, r.stdout.String())
+		}
+	}
+	r := newTestRun(t)
+	var out struct{ Metrics, Limits []map[string]any }
+	if code := r.run("observe", "metrics", "--json"); code != 0 || json.Unmarshal(r.stdout.Bytes(), &out) != nil || len(out.Metrics) < 100 || len(out.Limits) < 50 {
+		t.Errorf("%d, %d metrics, %d limits", code, len(out.Metrics), len(out.Limits))
+	}
+	if code := newTestRun(t).run("observe", "alert"); code == 0 {
+		t.Error("a misspelt word is taken")
+	}
+}

@@ -107,6 +107,7 @@ func (l *lease) ended(end ended) {
 	end.terminal = end.class.State() == ledger.TaskFailed && end.class != ClassWorkerLost && end.class != ClassUnkept && end.class != ClassUnread &&
 		l.job.program.Terminal(end.outcome)
 	e.metrics.tasks.WithLabelValues(end.class.String()).Inc()
+	e.metrics.fuel.Add(float64(end.outcome.Usage.Fuel))
 	e.mu.Lock()
 	l.open++
 	l.job.ended++

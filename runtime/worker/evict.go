@@ -43,7 +43,7 @@ func (c *Cache) evict(keep string) {
 			continue
 		}
 		c.metrics.cacheEvictions.Inc()
-		c.metrics.limitReached("code-cache")
+		c.metrics.limitReached("code_cache")
 		total -= e.bytes
 	}
 	c.metrics.cacheBytes.Set(float64(total))

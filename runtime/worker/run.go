@@ -148,7 +148,7 @@ func (r *run) handle(f frame) error {
 func (r *run) note(stream, bytes int) {
 	was := r.streamed[stream]
 	if r.streamed[stream] += bytes; r.keyed && was <= tapeBytesMax && was+bytes > tapeBytesMax {
-		r.worker.metrics.limitReached("kept-output")
+		r.worker.metrics.limitReached("kept_output")
 	}
 }
 

@@ -156,7 +156,7 @@ func (s *series) register(image uint32) ([]byte, error) {
 		}
 		payload, err := json.Marshal(st)
 		if err == nil && len(payload) > startBytesMax {
-			s.worker.metrics.limitReached("start-bytes")
+			s.worker.metrics.limitReached("start_bytes")
 			err = fmt.Errorf("%w: arguments, environment and inputs take %d bytes, at most %d", errStart, len(payload), startBytesMax)
 		}
 		if s.refused[i] = err; err == nil {

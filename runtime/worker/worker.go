@@ -300,7 +300,7 @@ func (w *Worker) read() {
 		w.log.Error("worker lost", "pid", w.PID(), "error", err, "tasks", len(w.tasks))
 	}
 	if errors.Is(cause, ErrFrameTooLong) {
-		w.metrics.limitReached("frame-bytes")
+		w.metrics.limitReached("frame_bytes")
 	}
 	w.lostErr = err
 	left := w.tasks
