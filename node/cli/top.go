@@ -18,7 +18,7 @@ import (
 const (
 	// topInterval is how often dugnad top looks, topIntervalLeast the least that may be
 	// asked for.
-	topInterval    = time.Second
+	topInterval      = time.Second
 	topIntervalLeast = 100 * time.Millisecond
 	// topTimeout bounds one look.
 	topTimeout = 10 * time.Second
