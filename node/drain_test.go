@@ -50,6 +50,27 @@ func awaitSlots(ctx context.Context, t *testing.T, c *client.Client, id, what st
 	}
 }
 
+// awaitStarted waits until a node runs so many tasks.
+func awaitStarted(ctx context.Context, t *testing.T, n *Node, tasks uint32) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		started := uint32(0)
+		for _, a := range n.executor.Activity() {
+			started += a.Running
+		}
+		if started == tasks {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("the node runs %d tasks, want %d", started, tasks)
+		}
+	}
+}
+
 // sayings passes on what a node logs.
 type sayings struct{ heard chan string }
 
@@ -104,6 +125,8 @@ func TestDrainDeadline(t *testing.T) {
 	spin := push(ctx, t, c, "spin")
 	s := submit(ctx, t, c, "module: %s\ncount: 2\n", spin)
 	awaitJob(ctx, t, c, s.ID, "placed", func(j *api.Job) bool { return j.Tasks.Running == 2 })
+	// The ledger counts a lease as a whole: the second of its tasks may be about to start.
+	awaitStarted(ctx, t, n, 2)
 
 	drain := func(within time.Duration) {
 		t.Helper()

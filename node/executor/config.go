@@ -124,8 +124,8 @@ type Config struct {
 	Slots uint32
 	// Lease is how long a lease is renewed for, RenewInterval how often.
 	Lease, RenewInterval time.Duration
-	// BeginAfter is how old a lease is when the ledger is told that it runs: a
-	// shorter one costs no command but its report.
+	// BeginAfter is how old a lease is, at least, when the ledger is told that its tasks
+	// run: a shorter one costs no command but its report.
 	BeginAfter time.Duration
 	// CommandTimeout bounds one try of a command. BackoffMin and BackoffMax bound
 	// the wait after one that did not get through.

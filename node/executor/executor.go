@@ -221,11 +221,12 @@ func (e *Executor) Close() error {
 	return e.closed
 }
 
-// end stops everything at once and waits for it.
+// end stops everything at once and waits for it: first for the loops, one of which
+// begins work, then for the work, to which nothing is added any more.
 func (e *Executor) end() error {
 	e.stop()
-	e.work.Wait()
 	e.loops.Wait()
+	e.work.Wait()
 	return e.queue.close()
 }
 

@@ -263,10 +263,16 @@ func TestLeasesMax(t *testing.T) {
 // TestBegin: a lease that runs for a while is running in the ledger.
 func TestBegin(t *testing.T) {
 	g := newGrid(t)
-	g.box.run = func(a attempt) task.Outcome { return a.cancelled() }
+	running := make(chan struct{}, 2)
+	g.box.run = func(a attempt) task.Outcome {
+		running <- struct{}{}
+		return a.cancelled()
+	}
 	e := g.open(nil)
 	id := g.submit(2, &jobspec.Program{}, nil)
 	g.place(id, 0, 2, 2)
+	<-running
+	<-running
 	g.await("it runs", func(tx ledger.Tx) bool {
 		j, err := ledger.FindJob(tx, id)
 		return err == nil && j.Tasks[ledger.TaskRunning] == 2
@@ -277,6 +283,38 @@ func TestBegin(t *testing.T) {
 	if n := g.faults.count(isBegin); n != 1 {
 		t.Errorf("%d times begun", n)
 	}
+}
+
+// TestBeginPrepared: a lease whose module is not ready to run yet is not running in the
+// ledger, however often it is renewed.
+func TestBeginPrepared(t *testing.T) {
+	g := newGrid(t)
+	ready := make(chan struct{})
+	g.box.ready = ready
+	g.box.run = func(a attempt) task.Outcome { return a.cancelled() }
+	g.open(func(c *Config) { c.BeginAfter, c.RenewInterval = time.Nanosecond, time.Millisecond })
+	id := g.submit(1, &jobspec.Program{}, nil)
+	g.place(id, 0, 1, 1)
+	state := func(want ledger.TaskState) func(tx ledger.Tx) bool {
+		return func(tx ledger.Tx) bool {
+			j, err := ledger.FindJob(tx, id)
+			return err == nil && j.Tasks[want] == 1
+		}
+	}
+	expiry, renewals := ledger.Time(0), 0
+	g.await("it is renewed", func(tx ledger.Tx) bool {
+		if list, err := ledger.LeasesOf(tx, self, 0, 1); err == nil && len(list) == 1 && list[0].Expiry > expiry {
+			expiry = list[0].Expiry
+			renewals++
+		}
+		return renewals == 5
+	})
+	g.await("it has not begun", state(ledger.TaskLeased))
+	if n := g.faults.count(isBegin); n != 0 {
+		t.Errorf("%d times begun", n)
+	}
+	close(ready)
+	g.await("it runs", state(ledger.TaskRunning))
 }
 
 // TestCancel: the tasks of a job that is stopped are killed.
@@ -505,6 +543,47 @@ func TestClose(t *testing.T) {
 	}
 	if len(g.leases()) != 1 {
 		t.Error("the lease is gone")
+	}
+}
+
+// TestResumeDuringClose: a lease that is taken up while the executor closes is waited
+// for like any other.
+func TestResumeDuringClose(t *testing.T) {
+	g := newGrid(t)
+	g.box.run = func(a attempt) task.Outcome { return a.cancelled() }
+	const rounds = 20
+	id := g.submit(rounds, &jobspec.Program{}, nil)
+	for i := range uint32(rounds) {
+		c := g.config()
+		c.CloseTimeout = time.Millisecond
+		e, err := Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed, resumer := make(chan struct{}), sync.WaitGroup{}
+		resumer.Go(func() {
+			for {
+				select {
+				case <-closed:
+					return
+				default:
+					e.Resume()
+				}
+			}
+		})
+		g.place(id, i, 1, 1)
+		if err := e.Close(); err != nil && !errors.Is(err, ErrUnfinished) {
+			t.Error(err)
+		}
+		close(closed)
+		resumer.Wait()
+		e.mu.Lock()
+		for epoch, l := range e.leases {
+			if l.working {
+				t.Errorf("lease %d is worked on after Close", epoch)
+			}
+		}
+		e.mu.Unlock()
 	}
 }
 

@@ -324,8 +324,9 @@ type box struct {
 	run func(a attempt) task.Outcome
 	// series stands for RunSeries with more than one task; nil runs them.
 	series func(tasks []worker.Task, ended func(int, task.Outcome), back func(from, to int))
-	// refuse is the error of Prepare.
+	// refuse is the error of Prepare, which waits until ready is closed; nil is at once.
 	refuse error
+	ready  <-chan struct{}
 
 	mu       sync.Mutex
 	prepared map[[32]byte]int
@@ -333,7 +334,14 @@ type box struct {
 	longest int
 }
 
-func (b *box) Prepare(_ context.Context, _ string, module [32]byte, open func() (io.ReadCloser, error)) (worker.Image, error) {
+func (b *box) Prepare(ctx context.Context, _ string, module [32]byte, open func() (io.ReadCloser, error)) (worker.Image, error) {
+	if b.ready != nil {
+		select {
+		case <-b.ready:
+		case <-ctx.Done():
+			return worker.Image{}, ctx.Err()
+		}
+	}
 	r, err := open()
 	if err != nil {
 		return worker.Image{}, err

@@ -41,8 +41,8 @@ type lease struct {
 	// those that were cut short and are not reported.
 	open, cut uint32
 	// working says that its goroutine runs, running that it has come to the tasks,
-	// begun that the ledger knows of it.
-	working, running, begun bool
+	// tried that one of them has been started, begun that the ledger knows of it.
+	working, running, tried, begun bool
 	// runners take tasks; active is how many of them go on to.
 	runners sync.WaitGroup
 	active  uint32
@@ -232,6 +232,7 @@ func (l *lease) pop() []uint32 {
 	}
 	indexes := l.popped[:n:n]
 	l.popped = l.popped[n:]
+	l.tried = true
 	return indexes
 }
 

@@ -94,12 +94,13 @@ func (e *Executor) heed(l *lease, _ ledger.Epoch, code ledger.Code, index uint64
 	}
 }
 
-// begin says of leases that have run for a while that they run.
+// begin says of leases that are held for a while that they run, when they do: one
+// that waits for what its tasks need, or for a slot, does not.
 func (e *Executor) begin(now time.Time) bool {
 	var epochs []ledger.Epoch
 	e.mu.Lock()
 	for epoch, l := range e.leases {
-		if l.working && !l.begun && l.back == nil && now.Sub(l.since) >= e.config.BeginAfter && len(epochs) < ledger.ItemsMax {
+		if l.working && l.tried && !l.begun && l.back == nil && now.Sub(l.since) >= e.config.BeginAfter && len(epochs) < ledger.ItemsMax {
 			epochs = append(epochs, epoch)
 		}
 	}
