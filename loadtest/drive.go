@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/certificate"
 	"github.com/dugnad/dugnad/node/client"
 )
 
@@ -48,7 +49,11 @@ func open(ctx context.Context, c config, errOut io.Writer) (*driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-module: %w", err)
 	}
-	if d.node, err = client.Open(client.Config{URL: c.url, Token: os.Getenv("DUGNAD_TOKEN")}); err != nil {
+	url, pinned, err := certificate.Split(c.url)
+	if err != nil {
+		return nil, fmt.Errorf("-api: %w", err)
+	}
+	if d.node, err = client.Open(client.Config{URL: url, TLS: pinned, Token: os.Getenv("DUGNAD_TOKEN")}); err != nil {
 		return nil, fmt.Errorf("-api: %w", err)
 	}
 	m, err := d.node.PushModule(ctx, bytes.NewReader(module))

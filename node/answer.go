@@ -102,6 +102,7 @@ func (n *Node) Status() control.Status {
 		Ledger: control.Ledger{Leader: replica.Leader, Leads: replica.Leads, Voter: replica.Voter, Applied: replica.Applied},
 		Reach:  control.Reach{Public: reach.Public, Reachable: reach.Reachable, Unreachable: reach.Unreachable, Relayed: reach.Relayed},
 	}
+	s.API.URL, s.API.PublicKey = n.APIURL()
 	if at := n.host.ExpelledAt(); !at.IsZero() {
 		s.Expelled = &at
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,8 @@ func TestAudit(t *testing.T) {
 	c := testConfig(filepath.Join(dir, "founder"))
 	c.Found, c.APIListen = true, "127.0.0.1:0"
 	n := openNode(ctx, t, c)
-	operator, tenant := control.NewClient(c.Dir), openClient(t, client.Config{URL: "http://" + n.APIAddress()})
+	url, _ := n.APIURL()
+	operator, tenant := control.NewClient(c.Dir), openClient(t, client.Config{URL: url})
 	socket := openClient(t, client.Config{URL: "http://node", Dial: func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, c.Dir) }})
 
 	invitation, err := operator.Invite(ctx, control.Invitation{Role: "worker", Seconds: 3600, Uses: 1})
@@ -67,6 +69,14 @@ func TestAudit(t *testing.T) {
 	if ended == nil || wrong == nil || odd == nil {
 		t.Errorf("%v, %v, %v: each is wrong", ended, wrong, odd)
 	}
+	page, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/jobs", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Header.Set("Origin", "https://example.org")
+	if res, err := http.DefaultClient.Do(page); err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusForbidden {
+		t.Errorf("a page elsewhere: %v, %v", res, err)
+	}
 	self := string(n.self())
 	if _, err := socket.Drain(ctx, self); err != nil {
 		t.Error(err)
@@ -87,6 +97,7 @@ func TestAudit(t *testing.T) {
 		"tenant:default address cancel-job " + s.ID + " " + string(problem(ended)),
 		"tenant:default address submit-job  " + string(problem(wrong)),
 		"tenant:default address cancel-job (no id) " + string(problem(odd)),
+		"unknown address POST /v1/jobs  cross_origin",
 		"operator socket drain-node " + self + " ok",
 		"operator - stop " + self + " ok",
 	} {

@@ -71,13 +71,25 @@ type Config struct {
 	// Version is what the node says of itself.
 	Version string
 	// APIListen is the address at which the API is answered besides the operator's
-	// socket, such as 127.0.0.1:4611; empty is none.
+	// socket, such as 127.0.0.1:4611; empty is none. Beyond loopback it is answered over
+	// TLS, with HTTP/3 on the UDP port of the same number, and only with a token.
 	APIListen string
 	// APINames are hosts by which the API is asked beside the addresses that it listens
 	// at and the name of this machine; one with a port is for that port only.
 	APINames []string
 	// APIToken wants a token at loopback addresses, too.
 	APIToken bool
+	// APITLS has TLS spoken on loopback, too.
+	APITLS bool
+	// APICert and APIKey are files with a certificate and its key, in PEM, that are read
+	// again when they change; empty has the node make its own. They turn TLS on.
+	APICert, APIKey string
+	// APIOrigins are those of web pages, such as https://example.org, whose scripts may
+	// ask; empty is none.
+	APIOrigins []string
+	// APIRate bounds the requests per second of each client; 0 is what
+	// httpd.ServerConfig says.
+	APIRate float64
 	// Executable is this program's file, which worker processes run; empty is found
 	// out.
 	Executable string
@@ -116,8 +128,8 @@ type Node struct {
 	api      http.Handler
 	httpd    *httpd.Server
 	control  *control.Server
-	// apiAddress is where httpd listens.
-	apiAddress string
+	// apiScheme, apiPin and apiFingerprint are how clients know httpd: see APIURL.
+	apiScheme, apiPin, apiFingerprint string
 	// scheduler is nil until it is there: other members may ask before.
 	scheduler atomic.Pointer[scheduler.Scheduler]
 	// rate is the fuel rate of all slots, once it was measured; rated says that it

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -118,16 +117,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 	if n.api, err = httpd.Handler(c); err != nil {
 		return err
 	}
-	if n.config.APIListen == "" {
-		return nil
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", n.config.APIListen)
-	if err != nil {
-		return err
-	}
-	n.apiAddress = l.Addr().String()
-	n.httpd, err = httpd.Open(l, withUI(n.api), n.log, n.registry)
-	return err
+	return n.openPort(ctx)
 }
 
 // apiNames are the names that the API goes by, with the machine's own.
@@ -151,10 +141,6 @@ func withUI(api http.Handler) http.Handler {
 	mux.Handle("GET "+web.Path, ui)
 	return mux
 }
-
-// APIAddress returns where the API is answered; empty when only on the operator's
-// socket.
-func (n *Node) APIAddress() string { return n.apiAddress }
 
 // API returns the API's handler.
 func (n *Node) API() http.Handler { return n.api }

@@ -26,6 +26,11 @@ const (
 	// CodeNotAccepted: the leader and the node that was asked differ in their clocks
 	// or versions.
 	CodeNotAccepted Code = "not_accepted"
+	// CodeHeaderTooLarge, CodeTooOften and CodeTooSlow: the request's header is too
+	// large, the client asks too often, or its request does not come.
+	CodeHeaderTooLarge Code = "header_too_large"
+	CodeTooOften       Code = "too_often"
+	CodeTooSlow        Code = "too_slow"
 )
 
 // Codes about who asks, and what they may.
@@ -52,7 +57,7 @@ const (
 	CodeOperatorOnly Code = "operator_only"
 	// CodeHostUnknown: the request is for a host that this node does not go by.
 	CodeHostUnknown Code = "host_unknown"
-	// CodeCrossOrigin: a web page of another origin asks.
+	// CodeCrossOrigin: a web page has sent the request, whose origin is not listed.
 	CodeCrossOrigin Code = "cross_origin"
 )
 
@@ -71,6 +76,7 @@ var statuses = map[Code]int{
 	CodeRefused: http.StatusUnprocessableEntity, CodeNoLeader: http.StatusServiceUnavailable, CodeOverloaded: http.StatusServiceUnavailable,
 	CodeUncertain: http.StatusGatewayTimeout, CodeNoRoom: http.StatusInsufficientStorage, CodeNotHeld: http.StatusNotFound,
 	CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError, CodeNotAccepted: http.StatusServiceUnavailable,
+	CodeHeaderTooLarge: http.StatusRequestHeaderFieldsTooLarge, CodeTooOften: http.StatusTooManyRequests, CodeTooSlow: http.StatusRequestTimeout,
 	"tenant_unknown": http.StatusForbidden, CodeModuleUnknown: http.StatusNotFound, "job_unknown": http.StatusNotFound,
 	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, CodeJobState: http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,

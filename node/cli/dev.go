@@ -100,7 +100,8 @@ func (a *app) dev(ctx context.Context, f devFlags) (err error) {
 		}
 		nodes = append(nodes, n)
 	}
-	fmt.Fprintf(a.Out, "a grid of %s is up: API at http://%s, folders in %s\n", plural(uint64(f.nodes), "node"), nodes[0].APIAddress(), f.dir)
+	url, _ := nodes[0].APIURL()
+	fmt.Fprintf(a.Out, "a grid of %s is up: API at %s, folders in %s\n", plural(uint64(f.nodes), "node"), url, f.dir)
 	<-ctx.Done()
 	return nil
 }

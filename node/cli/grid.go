@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/certificate"
 	"github.com/dugnad/dugnad/node/client"
 	"github.com/dugnad/dugnad/node/control"
 )
@@ -22,7 +23,7 @@ import (
 type gridFlags struct{ api, dir, tokenFile string }
 
 func (f *gridFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.api, "api", "", "* `URL` of a node's HTTP interface (default the node that runs on --node-dir)")
+	fs.StringVar(&f.api, "api", "", "* `URL` of a node's HTTP interface, as dugnad status shows it (default the node that runs on --node-dir)")
 	fs.StringVar(&f.dir, "node-dir", "", nodeDirHelp)
 	registerToken(fs, &f.tokenFile)
 	setting(fs, "api", "node-dir")
@@ -36,7 +37,11 @@ func (f gridFlags) client(a *app) (*client.Client, error) {
 		return nil, err
 	}
 	if f.api != "" {
-		c, err := client.Open(client.Config{URL: f.api, Token: token, Retrying: a.retrying})
+		url, pinned, err := certificate.Split(f.api)
+		if err != nil {
+			return nil, usageError("--api: %w", err)
+		}
+		c, err := client.Open(client.Config{URL: url, TLS: pinned, Token: token, Retrying: a.retrying})
 		if err != nil {
 			return nil, usageError("--api: %w", err)
 		}
@@ -164,6 +169,9 @@ func explainGrid(err error, where gridFlags, environ []string) error {
 	}
 	if errors.Is(err, client.ErrUnreachable) {
 		return fmt.Errorf("%w: look whether a node runs there, or name another with --api", err)
+	}
+	if errors.Is(err, client.ErrUntrusted) {
+		return fmt.Errorf("%w: compare with dugnad status on its machine, and name the grid or node that it shows: --api https://HOST:PORT#GRID", err)
 	}
 	return inner(err)
 }

@@ -120,6 +120,8 @@ func printStatus(out io.Writer, s control.Status) error {
 	t.row("ledger", fmt.Sprintf("index %d", s.Ledger.Applied))
 	t.fact("problem", s.Ledger.Problem)
 	t.row("reach", fmt.Sprintf("%s, %d addresses reached from outside, %d not", s.Reach.Public, len(s.Reach.Reachable), len(s.Reach.Unreachable)))
+	t.fact("API", s.API.URL)
+	t.fact("API's key", s.API.PublicKey)
 	for _, o := range s.Offers {
 		if o.Node == s.Node {
 			t.row("offer", fmt.Sprintf("%s, %s, %s of memory, %s of disk", plural(uint64(o.Slots), "slot"), fuelRate(o.FuelRate), roundBytes(o.MemoryBytes), roundBytes(o.DiskBytes)))

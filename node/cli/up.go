@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -44,6 +46,10 @@ type upFlags struct {
 	apiListen       string
 	apiNames        []string
 	apiAuth         string
+	apiTLS          bool
+	apiCert, apiKey string
+	apiCORS         []string
+	apiRate         float64
 	stopTimeout     time.Duration
 }
 
@@ -79,9 +85,16 @@ func (a *app) upCommand() *cobra.Command {
 	fs.StringVar(&f.apiListen, "api-listen", "", "* `address` to answer the HTTP API at, such as 127.0.0.1:4611 (default only the socket in the node's folder)")
 	fs.StringSliceVar(&f.apiNames, "api-name", nil, "* further `host` by which the API is asked, besides its addresses and this machine's name; can be repeated")
 	fs.StringVar(&f.apiAuth, "api-auth", apiAuthLocal, "* who may ask at a loopback address of --api-listen: whoever is on this machine (`local`), or who has a token (token)")
+	fs.BoolVar(&f.apiTLS, "api-tls", false, "* answer the HTTP API over TLS also on this machine; elsewhere it always is")
+	fs.StringVar(&f.apiCert, "api-cert", "", "* `file` with the API's certificate, PEM, read again when it changes (default the node makes its own)")
+	fs.StringVar(&f.apiKey, "api-key", "", "* `file` with the key of --api-cert")
+	fs.StringSliceVar(&f.apiCORS, "api-cors", nil, "* `origin` of web pages that may use the API, such as https://example.org, can be repeated")
+	fs.Float64Var(&f.apiRate, "api-rate", 0, "* requests per second that a client of the API may make (default 200, without a bound on this machine)")
+	fs.Lookup("api-rate").DefValue = ""
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
 	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
-	setting(fs, "node-dir", "join", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen", "api-name", "api-auth", "stop-timeout")
+	setting(fs, "node-dir", "join", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen",
+		"api-name", "api-auth", "api-tls", "api-cert", "api-key", "api-cors", "api-rate", "stop-timeout")
 	return cmd
 }
 
@@ -125,10 +138,12 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	config.Calibrate = func(ctx context.Context) (uint64, error) {
 		return calibration.Rate(ctx, calibration.Config{Dir: dir, Engine: readVersions().engine()})
 	}
-	if f.apiAuth != apiAuthLocal && f.apiAuth != apiAuthToken {
-		return node.Config{}, usageError("--api-auth: %q is neither %s nor %s", f.apiAuth, apiAuthLocal, apiAuthToken)
+	if err := f.checkAPI(); err != nil {
+		return node.Config{}, err
 	}
 	config.APIListen, config.APINames, config.APIToken = f.apiListen, f.apiNames, f.apiAuth == apiAuthToken
+	config.APITLS, config.APICert, config.APIKey = f.apiTLS, f.apiCert, f.apiKey
+	config.APIOrigins, config.APIRate = f.apiCORS, f.apiRate
 	config.Host.Name, config.Host.Announce, config.Host.AllowLoopback = f.name, f.announce, f.loopback
 	if f.name == "" {
 		config.Host.Name, _ = os.Hostname()
@@ -144,6 +159,32 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	return config, nil
 }
 
+// checkAPI finds settings of the API that do not fit together.
+func (f upFlags) checkAPI() error {
+	switch {
+	case f.apiAuth != apiAuthLocal && f.apiAuth != apiAuthToken:
+		return usageError("--api-auth: %q is neither %s nor %s", f.apiAuth, apiAuthLocal, apiAuthToken)
+	case (f.apiCert == "") != (f.apiKey == ""):
+		return errors.New("--api-cert and --api-key come together")
+	case f.apiRate < 0 || math.IsNaN(f.apiRate) || math.IsInf(f.apiRate, 0):
+		return fmt.Errorf("--api-rate is %g, want a number of requests per second", f.apiRate)
+	case f.apiListen == "" && (f.apiTLS || f.apiAuth == apiAuthToken || f.apiCert != "" || len(f.apiNames) > 0 || len(f.apiCORS) > 0 || f.apiRate > 0):
+		return errors.New("settings of the API need --api-listen, an address such as 127.0.0.1:4611")
+	}
+	return nil
+}
+
+// printAPI says where the API is answered, and how to know that it is this node.
+func printAPI(out io.Writer, n *node.Node) {
+	url, fingerprint := n.APIURL()
+	switch {
+	case fingerprint != "":
+		fmt.Fprintf(out, "API at %s, with curl: -k --pinnedpubkey %s\n", url, fingerprint)
+	case url != "":
+		fmt.Fprintf(out, "API at %s\n", url)
+	}
+}
+
 // runNode runs a node until ctx ends, which is no error, or it is expelled, which
 // is one.
 func (a *app) runNode(ctx context.Context, config node.Config, patience time.Duration, service *notifier) error {
@@ -154,6 +195,7 @@ func (a *app) runNode(ctx context.Context, config node.Config, patience time.Dur
 		return explainUp(err, config.Dir)
 	}
 	s := n.Status()
+	printAPI(a.Out, n)
 	fmt.Fprintf(a.Out, "node %s is up in grid %s as %s\n", s.Node, s.Grid, s.Role)
 	warn := func(err error) { config.Log.Warn("service manager", "err", err) }
 	if err := service.ready(serviceStatus(n)); err != nil {

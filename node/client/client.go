@@ -4,6 +4,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ type Config struct {
 	URL string
 	// Dial, if set, reaches the node in another way than by its URL.
 	Dial func(ctx context.Context) (net.Conn, error)
+	// TLS says which certificates are trusted at an https URL; nil are those that the
+	// system trusts.
+	TLS *tls.Config
 	// Patience is how long a call is tried again while its node restarts or its
 	// connections are cut; 0 is PatienceDefault, less is not at all. Only calls that
 	// have the same effect when they are repeated are tried again, which are all but
@@ -62,6 +66,17 @@ type Client struct {
 // connectionsMax bounds the idle connections that are kept.
 const connectionsMax = 256
 
+const (
+	// handshakeTimeout bounds the handshake of TLS.
+	handshakeTimeout = 30 * time.Second
+	// pingAfter is after how long without a word a connection of HTTP/2 is asked whether
+	// its other end is there.
+	pingAfter = 30 * time.Second
+)
+
+// ErrUntrusted is returned when who answers is not known to be the node.
+var ErrUntrusted = errors.New("the node's certificate is not trusted")
+
 // Open makes a client. It does not look whether the node is there.
 func Open(config Config) (*Client, error) {
 	base, err := url.Parse(config.URL)
@@ -72,7 +87,11 @@ func Open(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &http.Transport{MaxIdleConns: connectionsMax, MaxIdleConnsPerHost: connectionsMax, DisableCompression: true}
+	t := &http.Transport{
+		MaxIdleConns: connectionsMax, MaxIdleConnsPerHost: connectionsMax, DisableCompression: true,
+		TLSClientConfig: config.TLS, ForceAttemptHTTP2: true, TLSHandshakeTimeout: handshakeTimeout,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter},
+	}
 	t.DialContext = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		if config.Dial != nil {
 			conn, err = config.Dial(ctx)
@@ -137,7 +156,10 @@ func (c *Client) send(ctx context.Context, method, path string, q query, header 
 	if err != nil {
 		var dial dialError
 		var op *net.OpError
+		var untrusted *tls.CertificateVerificationError
 		switch {
+		case errors.As(err, &untrusted):
+			return nil, fmt.Errorf("%w: %w", ErrUntrusted, untrusted.Err)
 		case !errors.As(err, &dial):
 			return nil, cutError{err}
 		case errors.As(dial.err, &op) && op.Op == "dial":

@@ -56,6 +56,7 @@ type Status struct {
 	Reach   Reach    `json:"reach"`
 	Offers  []Offer  `json:"offers"`
 	Objects Objects  `json:"objects"`
+	API     API      `json:"api"`
 	// Expelled is when the grid put the node out, nil for a member.
 	Expelled *time.Time `json:"expelled,omitempty"`
 }
@@ -100,6 +101,15 @@ type Offer struct {
 type Objects struct {
 	Count int   `json:"count"`
 	Bytes int64 `json:"bytes"`
+}
+
+// API is where the node's API is answered besides the socket.
+type API struct {
+	// URL is as --api takes it; empty is nowhere.
+	URL string `json:"url,omitempty"`
+	// PublicKey is the SHA-256 of the public key of the node's own certificate, as curl
+	// takes it; empty with another certificate or none.
+	PublicKey string `json:"public_key,omitempty"`
 }
 
 // Invitation asks for an invitation, and has its text in the answer.
@@ -224,7 +234,7 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, noted *a
 	if err != nil {
 		return nil, fmt.Errorf("open control: %w", err)
 	}
-	bounded, err := turnstile.New(l, turnstile.ConnectionsMax, turnstile.Control, reg)
+	bounded, err := turnstile.New(l, turnstile.Config{Places: turnstile.ConnectionsMax, Name: turnstile.Control, Registerer: reg})
 	if err != nil {
 		return nil, fmt.Errorf("open control: %w", errors.Join(err, l.Close(), remove(dir)))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/audit"
+	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p/metric"
 )
@@ -23,13 +24,13 @@ import (
 // gate finds out who asks before anything is read but the request's header.
 //
 // Without a token, who comes through the operator's socket is the operator, and who
-// comes to a loopback address from this machine is the default tenant; all others need
-// a token, which is good wherever it is shown.
+// comes to a port on loopback from this machine is the default tenant; all others need
+// a token, which is good wherever it is shown. A port at all addresses of the machine
+// wants one at loopback, too: what is in front of it is not for the node to know.
 type gate struct {
 	*server
 	next     http.Handler
 	verifier *warrant.Verifier
-	origin   *http.CrossOriginProtection
 	limits   *prometheus.CounterVec
 }
 
@@ -37,11 +38,11 @@ type gate struct {
 const limitProofs = "proofs"
 
 func newGate(s *server, next http.Handler) (*gate, error) {
-	g := &gate{server: s, next: next, verifier: warrant.NewVerifier(s.Roots, time.Now()), origin: http.NewCrossOriginProtection()}
+	g := &gate{server: s, next: next, verifier: warrant.NewVerifier(s.Roots, time.Now())}
 	var err error
-	metric.Register(s.Registerer, &g.limits, prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "dugnad_api_limit_reached_total", Help: "How often a limit of the HTTP interface refused something, by limit.",
-	}, []string{"limit"}), &err)
+	if g.limits, err = turnstile.Limits(s.Registerer); err != nil {
+		return nil, err
+	}
 	for _, m := range []struct {
 		name, help string
 		count      func(warrant.Stats) int
@@ -78,14 +79,11 @@ func (g *gate) find(r *http.Request) (*asker, error) {
 	if where.socket {
 		return &asker{Tenant: g.Tenant, Command: warrant.All, Operator: true}, nil
 	}
-	if !where.at.Addr().IsLoopback() || !fromHere(r) || g.TokenAlways || passedOn(r) {
+	if !where.at.Addr().IsLoopback() || !fromHere(r) || g.TokenAlways || exposed(r.Context()) || passedOn(r) {
 		return nil, api.NewProblem(api.CodeUnauthorized, "this listener wants a token", helpToken)
 	}
 	if !where.named(r.Host, false) && !g.called(r.Host) {
 		return nil, g.unknownHost(r)
-	}
-	if err := g.origin.Check(r); err != nil {
-		return nil, api.NewProblem(api.CodeCrossOrigin, "a web page of another origin asks for a change", "open the page of this node itself")
 	}
 	return &asker{Tenant: g.Tenant, Command: warrant.All}, nil
 }
@@ -108,8 +106,15 @@ func (g *gate) holder(r *http.Request, where place, proofs []string) (*asker, er
 		return nil, tokenProblem(err)
 	}
 	a := &asker{Tenant: ledger.TenantID(grant.Tenant), Command: grant.Command, Modules: grant.Modules, IDs: grant.IDs, Until: grant.Until}
-	_, err = g.Ledger.View(a.live)
-	return a, problem(err)
+	if _, err = g.Ledger.View(a.live); err != nil {
+		return nil, problem(err)
+	}
+	// Whoever is narrowed from a token shares its requests with it, or a holder could
+	// make as many as tokens. What was revoked takes none of them.
+	if p := overRate(r.Context(), string(a.IDs[0][:])); p != nil {
+		return nil, p
+	}
+	return a, nil
 }
 
 // called reports whether this node goes by a name: one of Config.Names, which with a

@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -37,19 +36,27 @@ func Handler(config Config) (http.Handler, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	metric.Register(s.Registerer, &s.refusals, prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "dugnad_api_refused_total", Help: "Requests of somebody who was not let in, or may not do what they asked for, by the problem's code.",
-	}, []string{"code"}), &err)
+	if s.refusals, err = refusals(s.Registerer); err != nil {
+		return nil, fmt.Errorf("make the API: %w", err)
+	}
 	mux := http.NewServeMux()
 	s.register(mux)
 	if g, ok := config.Registerer.(prometheus.Gatherer); ok {
 		mux.Handle("GET /metrics", s.tokenless(promhttp.HandlerFor(g, promhttp.HandlerOpts{})))
 	}
-	g, failed := newGate(s, mux)
-	if err = errors.Join(err, failed); err != nil {
+	g, err := newGate(s, mux)
+	if err != nil {
 		return nil, fmt.Errorf("make the API: %w", err)
 	}
 	return &notary{Handler: g, log: config.Audit}, nil
+}
+
+// refusals returns the metric of those who were refused, by code.
+func refusals(reg prometheus.Registerer) (v *prometheus.CounterVec, err error) {
+	metric.Register(reg, &v, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dugnad_api_refused_total", Help: "Requests of somebody who was not let in, or may not do what they asked for, by the problem's code.",
+	}, []string{"code"}), &err)
+	return v, err
 }
 
 // register adds all operations to a mux and returns what describes them.
@@ -83,8 +90,11 @@ func (s *server) coded(_ huma.Context, status string, v any) (any, error) {
 	}
 	p := api.NewProblem(api.CodeInvalid, e.Detail, "")
 	p.Status = e.Status
-	if e.Status == http.StatusRequestEntityTooLarge {
+	switch e.Status {
+	case http.StatusRequestEntityTooLarge:
 		p.Code = api.CodeTooLarge
+	case http.StatusRequestTimeout:
+		p.Code = api.CodeTooSlow
 	}
 	for _, d := range e.Errors {
 		p.Errors = append(p.Errors, api.Mistake{Field: d.Location, Message: d.Message})

@@ -4,13 +4,8 @@ package httpd
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,19 +14,12 @@ import (
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/audit"
-	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 )
 
 const (
-	// headerTimeout bounds how long a client may take to say what it wants.
-	headerTimeout = 10 * time.Second
-	// headerBytesMax bounds a request's header.
-	headerBytesMax = 64 << 10
-	// idleTimeout is how long a connection without requests is kept.
-	idleTimeout = 2 * time.Minute
 	// commandTimeout bounds how long the ledger may take to accept a command.
 	commandTimeout = 30 * time.Second
 	// settleTimeout bounds the wait for this node's own replica after a write.
@@ -107,54 +95,4 @@ type Config struct {
 	// Registerer receives the metrics; nil keeps none. What it has gathered is
 	// shown at /metrics when it is a Gatherer, too.
 	Registerer prometheus.Registerer
-}
-
-// Server answers on a listener.
-type Server struct {
-	http   http.Server
-	ended  chan error
-	cancel context.CancelFunc
-	once   sync.Once
-	err    error
-}
-
-// Open answers requests on a listener, which it closes in the end, also when it
-// fails. At most turnstile.ConnectionsMax connections are open; log and reg may be nil.
-func Open(l net.Listener, handler http.Handler, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	bounded, err := turnstile.New(l, turnstile.ConnectionsMax, turnstile.Port, reg)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("serve the API: %w", err), l.Close())
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{ended: make(chan error, 1), cancel: cancel}
-	s.http = http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: headerBytesMax, IdleTimeout: idleTimeout,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	go func() { s.ended <- s.http.Serve(bounded) }()
-	return s, nil
-}
-
-// closeTimeout bounds how long requests that are being answered may take when the
-// node stops.
-const closeTimeout = 2 * time.Second
-
-// Close ends all requests and waits for them.
-func (s *Server) Close() error {
-	s.once.Do(func() {
-		s.cancel()
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		if err := s.http.Shutdown(ctx); err != nil {
-			s.err = s.http.Close()
-		}
-		if ended := <-s.ended; !errors.Is(ended, http.ErrServerClosed) {
-			s.err = errors.Join(s.err, fmt.Errorf("serve the API: %w", ended))
-		}
-	})
-	return s.err
 }

@@ -59,7 +59,8 @@ func openGrid(ctx context.Context, t *testing.T) *grid {
 		t.Fatal(err)
 	}
 	openNode(ctx, t, "<b>naust</b>", invitation)
-	g := &grid{url: "http://" + first.APIAddress()}
+	g := &grid{}
+	g.url, _ = first.APIURL()
 	if g.client, err = client.Open(client.Config{URL: g.url}); err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +166,9 @@ func TestRoot(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	n := openNode(ctx, t, "gard", nil)
+	url, _ := n.APIURL()
 	for _, path := range []string{"/", "/ui", "/ui/", "/v1/nodes", "/openapi.json"} {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.APIAddress()+path, nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
