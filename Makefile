@@ -19,10 +19,10 @@ METERBENCH_PLAIN := ./measure ./report
 RACE     := ./node/... ./runtime/jail/... ./runtime/sandbox/... ./runtime/scratch/... ./runtime/worker/... ./ledger/... ./p2p/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt check fuzz suite bench bench-meter burn calibrate examples demo tools clean FORCE
+.PHONY: help build test race lint fmt check fuzz suite h2spec bench bench-meter burn calibrate examples demo tools clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(BIN) ## build bin/dugnad, static
 
@@ -60,6 +60,10 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 suite: ## run the WebAssembly core test suite plain and metered, and count what holds
 	@mkdir -p bin; DUGNAD_SUITE=whole $(GO) test -count=1 -timeout 20m -run TestCoreSuite -v ./runtime/meter >bin/suite.log 2>&1; code=$$?; \
 	grep -v -E '=== |--- PASS|does not hold plain' bin/suite.log; exit $$code
+
+h2spec: ## run the conformance suite for HTTP/2 against the API's port
+	$(GO) build -modfile=.ci/tools/go.mod -o bin/h2spec github.com/summerwind/h2spec/cmd/h2spec
+	DUGNAD_H2SPEC=$(CURDIR)/bin/h2spec CGO_ENABLED=0 $(GO) test -count=1 -run TestH2Spec -v ./node/httpd
 
 bench: ## run the benchmarks that match BENCH for BENCHTIME each
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 2h ./...
