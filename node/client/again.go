@@ -44,6 +44,7 @@ func (c *Client) passing(ctx context.Context, err error) bool {
 		return false
 	case errors.As(err, &problem):
 		return problem.Code == api.CodeStopping || problem.Code == api.CodeOverloaded || problem.Code == api.CodeUncertain ||
+			problem.Code == api.CodeTooOften ||
 			// The transport has sent the request once more, or the node has just started.
 			problem.Code == api.CodeTokenReplayed
 	case errors.As(err, new(dialError)):
@@ -73,6 +74,9 @@ func (t *trial) again(ctx context.Context, err error) bool {
 		}
 	}
 	wait := t.wait/2 + randv2.N(t.wait/2)
+	if problem := new(api.Problem); errors.As(err, &problem) && problem.Code == api.CodeTooOften {
+		wait += time.Duration(problem.RetryAfter) * time.Second
+	}
 	if time.Since(t.since)+wait > t.c.patience {
 		return false
 	}

@@ -69,6 +69,9 @@ const connectionsMax = 256
 const (
 	// handshakeTimeout bounds the handshake of TLS.
 	handshakeTimeout = 30 * time.Second
+	// goAheadTimeout bounds how long an upload waits for the node to want it: one that is
+	// refused is not sent.
+	goAheadTimeout = 10 * time.Second
 	// pingAfter is after how long without a word a connection of HTTP/2 is asked whether
 	// its other end is there.
 	pingAfter = 30 * time.Second
@@ -90,7 +93,7 @@ func Open(config Config) (*Client, error) {
 	t := &http.Transport{
 		MaxIdleConns: connectionsMax, MaxIdleConnsPerHost: connectionsMax, DisableCompression: true,
 		TLSClientConfig: config.TLS, ForceAttemptHTTP2: true, TLSHandshakeTimeout: handshakeTimeout,
-		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter},
+		ExpectContinueTimeout: goAheadTimeout, HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter},
 	}
 	t.DialContext = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		if config.Dial != nil {
@@ -145,6 +148,9 @@ func (c *Client) send(ctx context.Context, method, path string, q query, header 
 	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err
+	}
+	if p, ok := body.(*parcel); ok {
+		r.ContentLength = p.bytes
 	}
 	for name, values := range header {
 		r.Header.Set(name, values[0])

@@ -152,7 +152,7 @@ func TestRepeated(t *testing.T) {
 			return err
 		}, false},
 	} {
-		for _, bad := range []http.HandlerFunc{cut(""), cut(`{"state": "succ`), problem(api.CodeStopping), problem(api.CodeOverloaded)} {
+		for _, bad := range []http.HandlerFunc{cut(""), cut(`{"state": "succ`), problem(api.CodeStopping), problem(api.CodeOverloaded), problem(api.CodeTooOften)} {
 			withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
 				err := tt.call(t.Context(), c)
 				if want := map[bool]int{true: 3, false: 1}[tt.repeated]; f.count() != want || (err == nil) != tt.repeated {
@@ -238,6 +238,35 @@ func TestUploadAgain(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Errorf("the file was closed: %v", err)
 	}
+}
+
+// TestUploadRefused: nothing is read of an upload that the node does not want, whose
+// length it knows.
+func TestUploadRefused(t *testing.T) {
+	withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+		object := strings.NewReader(strings.Repeat("x", 1<<20))
+		var p *api.Problem
+		if _, err := c.PutObject(t.Context(), object); !errors.As(err, &p) || p.Code != api.CodeTooLarge || object.Len() != 1<<20 {
+			t.Errorf("%v, and %d bytes were not sent", err, object.Len())
+		}
+		if length := f.asked[0].ContentLength; length != 1<<20 {
+			t.Errorf("the node was told a length of %d", length)
+		}
+	}, problem(api.CodeTooLarge))
+}
+
+// TestTooOften: a call that came too often waits for as long as the node says.
+func TestTooOften(t *testing.T) {
+	wait := func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = fmt.Fprintf(w, `{"code": %q, "status": 429, "retry_after": 7}`, api.CodeTooOften)
+	}
+	withNode(t, func(t *testing.T, f *fakeNode, c *Client) {
+		begin := time.Now()
+		if _, err := c.Jobs(t.Context(), "", Page{}); err != nil || time.Since(begin) < 7*time.Second || f.count() != 2 {
+			t.Errorf("asked %d times within %s: %v", f.count(), time.Since(begin), err)
+		}
+	}, wait, text(`{}`))
 }
 
 // TestSubmitKey: a job that is submitted again because an answer was lost has the

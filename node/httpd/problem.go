@@ -31,7 +31,11 @@ var problems = []struct {
 	{replica.ErrClosed, api.CodeStopping, "the node is stopping: ask another one"},
 	{replica.ErrStopped, api.CodeInternal, "this node's ledger has stopped: look at its log, and ask another node"},
 	{content.ErrNoHolder, api.CodeNotHeld, "no node that has it can be reached"},
-	{content.ErrTooLarge, api.CodeTooLarge, ""},
+	{content.ErrTooLarge, api.CodeTooLarge, "put it in several objects"},
+	{content.ErrFull, api.CodeNoRoom, "this node keeps no more objects: ask another one, or let it with dugnad up --offer-disk"},
+	{content.ErrDiskFull, api.CodeNoRoom, "make room on this node's disk, or ask another node"},
+	{content.ErrQuota, api.CodeNoRoom, "wait until jobs that name the tenant's objects are forgotten"},
+	{content.ErrPins, api.CodeNoRoom, "ask another node"},
 	{context.DeadlineExceeded, api.CodeUncertain, "try again"},
 	// Whoever asked has gone, or hears that the node is going.
 	{context.Canceled, api.CodeStopping, "the node is stopping: ask another one"},
