@@ -24,6 +24,7 @@ type Backlog struct {
 	limit   QueueLimit
 	groups  map[string]*queueGroup
 	order   []*queueGroup
+	empty   int // groups without a job
 	jobs    map[JobID]*heldQueued
 	nodes   map[NodeID]*Node
 	sorted  []*Node // of nodes; nil when one came or went
@@ -112,12 +113,16 @@ func (b *Backlog) changeQueue(key []byte, in bool) {
 	if g == nil {
 		g = &queueGroup{name: string(name)}
 		b.groups[g.name] = g
+		b.empty++
 		i, _ := slices.BinarySearchFunc(b.order, g.name, func(g *queueGroup, name string) int { return strings.Compare(g.name, name) })
 		b.order = slices.Insert(b.order, i, g)
 	}
 	i, found := slices.BinarySearchFunc(g.entries, entry, func(a, b [queueEntry]byte) int { return bytes.Compare(a[:], b[:]) })
 	switch {
 	case in && !found:
+		if len(g.entries) == 0 {
+			b.empty--
+		}
 		g.entries = slices.Insert(g.entries, i, entry)
 	case !in:
 		delete(b.jobs, parseJob(entry[8:]))
@@ -128,7 +133,25 @@ func (b *Backlog) changeQueue(key []byte, in bool) {
 		case found:
 			g.entries = slices.Delete(g.entries, i, i+1)
 		}
+		if found && len(g.entries) == 0 {
+			b.empty++
+		}
 	}
+}
+
+// dropEmpty forgets the groups without a job when they are many, so that a pass does
+// not cost more with each tenant that ever had one.
+func (b *Backlog) dropEmpty() {
+	if b.empty <= len(b.order)/2+queueSkip {
+		return
+	}
+	b.order = slices.DeleteFunc(b.order, func(g *queueGroup) bool {
+		if len(g.entries) == 0 {
+			delete(b.groups, g.name)
+		}
+		return len(g.entries) == 0
+	})
+	b.empty = 0
 }
 
 // changeRange takes in a change to a ready range.
@@ -182,10 +205,16 @@ func byID(n *Node, id NodeID) int { return strings.Compare(string(n.ID), string(
 func (b *Backlog) Jobs(tx Tx) (list []*QueuedJob, err error) {
 	defer catch(&err)
 	r := reader{tx}
+	b.dropEmpty()
+	total := 0
+	for _, g := range b.order {
+		total += b.limit.some(len(g.entries))
+	}
+	each := b.limit.each(total, len(b.order)-b.empty)
 	for _, g := range b.order {
 		entries := g.entries
-		if n := b.limit.TenantJobs; n > 0 {
-			entries = entries[:min(n, len(entries))]
+		if each > 0 {
+			entries = entries[:min(each, len(entries))]
 		}
 		for _, entry := range entries {
 			if b.limit.Jobs > 0 && len(list) == b.limit.Jobs {

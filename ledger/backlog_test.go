@@ -212,6 +212,68 @@ func TestBacklogHoldsNoMore(t *testing.T) {
 	}
 }
 
+// TestBacklogOfManyTenants: where the limit leaves jobs out, every tenant has some, and
+// tenants whose jobs have gone and come back are there again.
+func TestBacklogOfManyTenants(t *testing.T) {
+	const tenants = 100
+	d := newDriver(t)
+	d.found("n1")
+	p, err := newPicture(d.Memory, ledger.QueueLimit{Jobs: tenants + 3, TenantJobs: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(c ledger.Command) {
+		t.Helper()
+		tx := d.Begin()
+		if _, err := ledger.Apply(tx, 1, d.encode(c)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(p.note(tx), tx.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.tell(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	number := 0
+	submit := func(tenant int) {
+		number++
+		spec := plainSpec(1)
+		spec.Tenant = ledger.TenantID(fmt.Sprint("t", tenant))
+		do(&ledger.Submit{Job: jobNumber(number), Spec: spec})
+	}
+	for i := range tenants {
+		do(&ledger.CreateTenant{Tenant: ledger.TenantID(fmt.Sprint("t", i)), Weight: 1})
+	}
+	for round := range 3 {
+		first := number + 1
+		for i := range tenants {
+			submit(i)
+		}
+		for range 40 {
+			submit(round)
+			submit(round + 1)
+		}
+		if err := p.compare(d.Memory); err != nil {
+			t.Fatal(err)
+		}
+		jobs, err := p.Jobs(d.Memory)
+		of := map[ledger.TenantID]int{}
+		for _, q := range jobs {
+			of[q.Spec.Tenant]++
+		}
+		if err != nil || len(of) != tenants {
+			t.Fatalf("round %d: %d tenants of %d have jobs in the picture, %v", round, len(of), tenants, err)
+		}
+		for n := first; n <= number; n++ {
+			do(&ledger.Cancel{Job: jobNumber(n)})
+		}
+		if err := p.compare(d.Memory); err != nil || p.Queued() != 0 {
+			t.Fatalf("round %d: %d jobs are queued, %v", round, p.Queued(), err)
+		}
+	}
+}
+
 func BenchmarkBacklog(b *testing.B) {
 	d := state(b)
 	limit := ledger.QueueLimit{Jobs: 10_000, Ranges: 16}
