@@ -252,6 +252,10 @@ func QueuePrefix() []byte { return []byte{tableQueue} }
 // the key of one.
 func JobPrefix() []byte { return []byte{tableJob} }
 
+// TenantPrefix is what the keys of all tenants begin with; followed by a TenantID it
+// is the key of one.
+func TenantPrefix() []byte { return []byte{tableTenant} }
+
 // OrderPrefix is what the keys of all orders begin with; followed by an OrderID it is
 // the key of one. SeatPrefix is the same for the seats of daemons.
 func OrderPrefix() []byte { return []byte{tableOrder} }

@@ -70,13 +70,37 @@
 // the work is expected to take, plus the expected wait, within
 // Params.LeaseNanosMin and LeaseNanosMax.
 //
-// # In which order
+// # Whose turn it is
 //
-// Jobs are taken in the order of Input.Jobs: whoever fills it decides about
-// fairness. Neighbours of the same band that began to wait in the same window
-// of Params.AgeNanos form a group, and take turns of RoundPlacementsMax
-// placements until all are served or nothing fits. No job gets more than
-// JobPlacementsMax placements in a pass, and no pass makes more than
+// Bands come one after the other. Within a band the tenant with the least rank gets
+// one placement, which raises its rank, and so on (progressive filling of weighted
+// dominant resource fairness: Ghodsi et al., 2011):
+//
+//	rank = max(dominant share, recent) × (1 + past) / weight
+//
+//	dominant share  the largest of the shares that the tenant's leases, with what
+//	                this plan gives it, take of the memory, the fuel rate and the
+//	                slots of all nodes that are up
+//	recent          what that was on the average just now (Params.RecentNanos):
+//	                without it, tasks that end before the next pass would be free
+//	past            what that was on the average of the last hours
+//	                (Params.PastNanos), by what the tenant would have if all with
+//	                jobs shared by weight, at most Params.PastMax
+//
+// So past use is a factor with a bound, and no debt: who has had the whole grid for a
+// day gets no less than 1/(PastMax+1) of its weight, and starves nobody and is not
+// starved. Among tenants of the same past, each gets at least its part by weight of
+// what it needs most, and asking for more than is needed does not help. A job's age
+// does not count against other tenants' jobs.
+//
+// A placement gives a tenant no more slots than bring it up to the next one's rank,
+// or a grain beyond: 1/Params.Grain of its part by weight, and one slot at least.
+// Where nobody else waits there is no such bound.
+//
+// Of one tenant, jobs are taken in the order of Input.Jobs. Neighbours that began
+// to wait in the same window of Params.AgeNanos form a group, and take turns of
+// RoundPlacementsMax placements until all are served or nothing fits. No job gets
+// more than JobPlacementsMax placements in a pass, and no pass makes more than
 // PlacementsMax.
 //
 // # What it costs
@@ -103,8 +127,11 @@
 // # From the ledger and back
 //
 // Snapshot makes an Input out of a ledger.Backlog, which costs what has changed
-// and not what is there. Commands makes commands out of the placements, and
-// Reasons.Note what the ledger keeps of the reasons.
+// and not what is there. It keeps what tenants have had, as exponential averages that
+// are brought up to date when a tenant's record changes. Of a tenant that it sees for
+// the first time, as a new leader does, it reads the daily accounts instead. Commands
+// makes commands out of the placements, and Reasons.Note what the ledger keeps of the
+// reasons.
 //
 // # What it does not do
 //

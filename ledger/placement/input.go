@@ -8,7 +8,8 @@ type Input struct {
 	Now ledger.Time
 	// Seed makes the samples: give each pass another one.
 	Seed uint64
-	// Jobs have tasks that are ready, the most urgent job first.
+	// Jobs have tasks that are ready, the higher band first. Tenants of a band
+	// share; of one tenant the job that comes first is the more urgent one.
 	Jobs []Job
 	// Nodes have distinct ids. Their order does not matter; sorting by id saves
 	// Plan the work.
@@ -16,6 +17,9 @@ type Input struct {
 	// Quotas bound what tenants may lease in addition. A tenant that is not
 	// listed is not bounded; each occurs once.
 	Quotas []Quota
+	// Claims say what tenants have and have had. A tenant that is not listed has
+	// nothing, and a weight of one; each occurs once.
+	Claims []Claim
 	// Params must be valid.
 	Params Params
 }
@@ -48,6 +52,19 @@ type Job struct {
 type Quota struct {
 	Tenant      ledger.TenantID
 	MemoryBytes uint64
+}
+
+// Claim is what a tenant's turn depends on.
+type Claim struct {
+	Tenant ledger.TenantID
+	// Weight is its share beside others; zero counts as one.
+	Weight uint32
+	// Leased is what its leases hold; of it memory, fuel rate and slots are read.
+	Leased ledger.Resources
+	// Recent and Past are its dominant share on the average, where what is
+	// Params.RecentNanos, or PastNanos, ago counts half: 0 to ShareMax, and more
+	// counts as that.
+	Recent, Past uint64
 }
 
 // Running is a number of slots in use on nodes with one value of a label.

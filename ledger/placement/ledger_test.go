@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -58,14 +59,14 @@ func (b *book) do(c ledger.Command) ledger.Result {
 
 // read makes an input in which every node offers all that it has.
 func (b *book) read(seed uint64) Input {
-	in, err := b.snapshot.Read(b.Memory, b.backlog, Default(), func(n *Node) {
+	in, err := b.snapshot.Read(b.Memory, b.backlog, Default(), b.now, func(n *Node) {
 		n.Offer = Offer{At: b.now, Free: n.Capacity, DiskBytes: 1 << 30}
 		n.Reliability = ReliabilityMax
 	})
 	if err != nil {
 		b.Fatalf("%v", err)
 	}
-	in.Now, in.Seed = b.now, seed
+	in.Seed = seed
 	return in
 }
 
@@ -236,16 +237,21 @@ func TestSnapshot(t *testing.T) {
 		for _, j := range in.Jobs {
 			order = append(order, j.ID)
 		}
-		// The higher band first, then the tenants with the least.
-		if diff := cmp.Diff([]ledger.JobID{bookJob(4), bookJob(3), bookJob(2), bookJob(1)}, order); diff != "" {
+		// The higher band first, then by tenant: they are of one age.
+		if diff := cmp.Diff([]ledger.JobID{bookJob(4), bookJob(3), bookJob(1), bookJob(2)}, order); diff != "" {
 			t.Errorf("order (-want +got):\n%s", diff)
+		}
+		held := Claim{Tenant: "t1", Weight: 1, Leased: ledger.Resources{MemoryBytes: 6, Slots: 3, FuelRate: 3}}
+		at := slices.IndexFunc(in.Claims, func(c Claim) bool { return c.Tenant == "t1" })
+		if diff := cmp.Diff(held, in.Claims[at], cmpopts.IgnoreFields(Claim{}, "Recent", "Past")); diff != "" || len(in.Claims) != 3 {
+			t.Errorf("claim of %d (-want +got):\n%s", len(in.Claims), diff)
 		}
 		want := Job{
 			ID: bookJob(1), ModuleBytes: 77, ExpectedNanos: 500, Since: b.now,
 			Running: []Running{{"z0", 1}, {"z1", 2}}, Pending: []ledger.Pending{{Job: bookJob(1), Tasks: ledger.Tasks(6, 10)}},
 		}
 		tasks := cmp.Comparer(func(a, b ledger.Range) bool { return a.String() == b.String() })
-		if diff := cmp.Diff(want, in.Jobs[3], cmpopts.IgnoreFields(Job{}, "Spec"), tasks); diff != "" {
+		if diff := cmp.Diff(want, in.Jobs[2], cmpopts.IgnoreFields(Job{}, "Spec"), tasks); diff != "" {
 			t.Errorf("job (-want +got):\n%s", diff)
 		}
 		byTenant := func(a, b Quota) bool { return a.Tenant < b.Tenant }
@@ -255,7 +261,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	place(6, 1, 1)
 	in := b.read(1)
-	if diff := cmp.Diff([]Running{{"z0", 1}, {"z1", 3}}, in.Jobs[3].Running); diff != "" {
+	if diff := cmp.Diff([]Running{{"z0", 1}, {"z1", 3}}, in.Jobs[2].Running); diff != "" {
 		t.Errorf("running after another placement (-want +got):\n%s", diff)
 	}
 }

@@ -51,6 +51,7 @@ func (p *Planner) readNodes() {
 		slices.SortFunc(p.order, byID)
 	}
 	p.away, p.stale, p.usable, p.diskMin = [nodeStates]uint32{}, 0, 0, ^uint64(0)
+	p.all = total{}
 	p.nodes = slices.Grow(p.nodes, len(in))
 	for _, i := range p.order {
 		p.readNode(&in[i])
@@ -59,6 +60,9 @@ func (p *Planner) readNodes() {
 
 func (p *Planner) readNode(in *Node) {
 	n := node{in: in, class: -1, capacity: in.Capacity}
+	if in.State == ledger.NodeUp {
+		p.all.add(&in.Capacity)
+	}
 	switch {
 	case in.State != ledger.NodeUp:
 		p.away[min(int(in.State), len(p.away)-1)]++

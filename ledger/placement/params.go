@@ -3,6 +3,7 @@ package placement
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dugnad/dugnad/ledger"
 )
@@ -33,6 +34,10 @@ type Weights struct {
 // WeightMax bounds each weight, so that no sum overflows.
 const WeightMax = 1 << 20
 
+// PastNanosMax bounds half-lives, so that a new leader need not read more than some
+// weeks of accounts.
+const PastNanosMax = int64(7 * 24 * time.Hour)
+
 // Params are the policy's settings. The zero value is not valid: begin with
 // Default.
 type Params struct {
@@ -53,8 +58,18 @@ type Params struct {
 	// PlacementsMax bounds a pass, JobPlacementsMax what a job gets in a pass,
 	// RoundPlacementsMax what it gets before it is the next one's turn.
 	PlacementsMax, JobPlacementsMax, RoundPlacementsMax int
-	// AgeNanos is the window within which jobs count as equally old.
+	// AgeNanos is the window within which jobs of a tenant count as equally old.
 	AgeNanos int64
+	// PastNanos is the half-life of past use: what a tenant had so long ago counts
+	// half. RecentNanos is that of what it had just now, which counts as if it still
+	// had it, so that tasks which are over before the next pass are not free. They are at most PastNanosMax.
+	PastNanos, RecentNanos int64
+	// PastMax bounds what past use does: a tenant counts as if it had at most
+	// PastMax+1 times what it has. Zero is no past.
+	PastMax uint32
+	// Grain bounds how far a placement lets a tenant get ahead of others that wait:
+	// by this part of what it would have if all shared by weight, or by one slot.
+	Grain uint32
 	// TasksMin and TasksMax bound the tasks of a placement; a range may have
 	// fewer than TasksMin. TasksMax is at most ledger.LeaseTasksMax.
 	TasksMin, TasksMax uint32
@@ -96,6 +111,10 @@ func Default() Params {
 		JobPlacementsMax:   256,
 		RoundPlacementsMax: 1,
 		AgeNanos:           10 * second,
+		PastNanos:          4 * 3600 * second,
+		RecentNanos:        60 * second,
+		PastMax:            3,
+		Grain:              16,
 		TasksMin:           1,
 		TasksMax:           10_000,
 		SlotsMax:           64,
@@ -129,6 +148,12 @@ func (p Params) Validate() error {
 		{p.JobPlacementsMax < 1, "JobPlacementsMax is below 1"},
 		{p.RoundPlacementsMax < 1, "RoundPlacementsMax is below 1"},
 		{p.AgeNanos < 1, "AgeNanos is below 1"},
+		{
+			min(p.PastNanos, p.RecentNanos) < 1 || max(p.PastNanos, p.RecentNanos) > PastNanosMax,
+			"PastNanos or RecentNanos is not 1 to PastNanosMax",
+		},
+		{p.PastMax > PastMaxTop, "PastMax is above PastMaxTop"},
+		{p.Grain < 1, "Grain is below 1"},
 		{
 			p.TasksMin < 1 || p.TasksMax < p.TasksMin || p.TasksMax > ledger.LeaseTasksMax,
 			"TasksMin and TasksMax are not 1 ≤ min ≤ max ≤ ledger.LeaseTasksMax",

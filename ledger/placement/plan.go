@@ -36,10 +36,16 @@ type Planner struct {
 	fetched []fetched
 	spreads []spread
 	quotas  []uint64 // memory that tenants may still lease
-	avoid   []int32
-	marks   []bool // by class: denies the tenant of the job in hand
-	here    here
-	sifted  []int32 // classes that deny the tenant of the job in hand
+	// all is what the nodes that are up have together, weights the sum of the
+	// weights of the tenants with jobs.
+	all       total
+	weights   uint64
+	claimants []claimant
+	heap      []int32 // the claimants of the band in hand
+	avoid     []int32
+	marks     []bool // by class: denies the tenant of the job in hand
+	here      here
+	sifted    []int32 // classes that deny the tenant of the job in hand
 
 	classOf  map[string]int32
 	tenantOf map[ledger.TenantID]int32
@@ -49,6 +55,7 @@ type Planner struct {
 	moduleOf map[ledger.ModuleID]int32
 	spreadOf map[string]int32
 	quotaOf  map[ledger.TenantID]int32
+	claimOf  map[ledger.TenantID]int32
 	reasonOf map[reasonKey]found
 	key      []byte
 
@@ -60,7 +67,7 @@ type Planner struct {
 // job is where the planning of one job stands.
 type job struct {
 	*Job
-	shape, module int32
+	shape, module, claim int32
 	// spread, quota and tenant are indices of Planner.spreads, quotas and
 	// tenants, or -1.
 	spread, quota, tenant int32
@@ -84,10 +91,10 @@ func (p *Planner) Plan(in Input) Output {
 	p.prepare(in)
 	for lo := 0; lo < len(p.jobs); {
 		hi := lo + 1
-		for hi < len(p.jobs) && p.equal(p.jobs[lo].Job, p.jobs[hi].Job) {
+		for hi < len(p.jobs) && p.jobs[lo].Spec.Band == p.jobs[hi].Spec.Band {
 			hi++
 		}
-		p.group(lo, hi)
+		p.band(lo, hi)
 		lo = hi
 	}
 	p.out.Left = p.left()
@@ -97,30 +104,22 @@ func (p *Planner) Plan(in Input) Output {
 	return out
 }
 
-// equal reports whether two jobs take turns.
-func (p *Planner) equal(a, b *Job) bool {
-	return a.Spec.Band == b.Spec.Band && int64(a.Since)/p.params.AgeNanos == int64(b.Since)/p.params.AgeNanos
-}
-
-// group lets jobs of equal rank take turns until none gets anything any more.
-func (p *Planner) group(lo, hi int) {
-	p.turns = p.turns[:0]
-	for i := lo; i < hi; i++ {
-		if !p.jobs[i].done {
-			p.turns = append(p.turns, int32(i))
+// band gives the jobs from lo to hi, which are of one band, their turns, one of a
+// job of the tenant that has least after the other, until none gets anything any
+// more.
+func (p *Planner) band(lo, hi int) {
+	for p.line(lo, hi); len(p.heap) > 0 && !p.full(); {
+		c := &p.claimants[p.heap[0]]
+		i, ok := p.nextTurn(c)
+		if !ok {
+			p.leave()
+			continue
 		}
-	}
-	for turns := p.turns; len(turns) > 0; {
-		kept := turns[:0]
-		for _, i := range turns {
-			if p.full() {
-				return
-			}
-			if p.turn(&p.jobs[i]); !p.jobs[i].done {
-				kept = append(kept, i)
-			}
+		if p.turn(&p.jobs[i]); !p.jobs[i].done {
+			p.turns[c.kept] = i
+			c.kept++
 		}
-		turns = kept
+		p.sink(0)
 	}
 }
 
@@ -209,6 +208,7 @@ func (p *Planner) place(j *job, n int32) {
 	j.left -= uint64(count)
 	j.slots += uint64(slots)
 	j.placements++
+	p.charge(j, slots)
 	if j.quota >= 0 {
 		p.quotas[j.quota] -= uint64(slots) * j.Spec.Task.MemoryBytes
 	}

@@ -19,6 +19,7 @@ func (p *Planner) prepare(in Input) {
 		p.moduleOf = make(map[ledger.ModuleID]int32)
 		p.spreadOf = make(map[string]int32)
 		p.quotaOf = make(map[ledger.TenantID]int32)
+		p.claimOf = make(map[ledger.TenantID]int32)
 		p.reasonOf = make(map[reasonKey]found)
 	}
 	p.readNodes()
@@ -27,10 +28,14 @@ func (p *Planner) prepare(in Input) {
 		p.quotaOf[q.Tenant] = int32(len(p.quotas))
 		p.quotas = append(p.quotas, q.MemoryBytes)
 	}
+	for i := range in.Claims {
+		p.enterClaim(&in.Claims[i])
+	}
 	p.jobs = p.jobs[:0]
 	for i := range in.Jobs {
 		p.readJob(&in.Jobs[i])
 	}
+	p.readClaims()
 }
 
 // release forgets the snapshot, whose memory is not ours to keep.
@@ -44,6 +49,7 @@ func (p *Planner) release() {
 	clear(p.moduleOf)
 	clear(p.spreadOf)
 	clear(p.quotaOf)
+	clear(p.claimOf)
 	clear(p.reasonOf)
 	p.index.clear()
 	p.forgetHeld()
@@ -56,7 +62,7 @@ func (p *Planner) release() {
 	for i := range p.demands {
 		p.demands[i].spec = nil
 	}
-	p.classes, p.tenants, p.demands = p.classes[:0], p.tenants[:0], p.demands[:0]
+	p.classes, p.tenants, p.demands, p.claimants = p.classes[:0], p.tenants[:0], p.demands[:0], p.claimants[:0]
 	clear(p.spreads)
 	p.pools, p.shapes, p.spreads = p.pools[:0], p.shapes[:0], p.spreads[:0]
 }
@@ -78,6 +84,8 @@ func (p *Planner) readJob(in *Job) {
 		if t, ok := p.tenantOf[in.Spec.Tenant]; ok {
 			j.tenant = t
 		}
+		j.claim = p.claimFor(in.Spec.Tenant)
+		p.claimants[j.claim].count++
 		j.shape = p.shapeFor(in, j.tenant)
 		j.expected = p.expected(in)
 		j.remote = scoreMax - ratio(min(in.ModuleBytes, p.params.FetchBytesMax), p.params.FetchBytesMax)

@@ -28,10 +28,27 @@ func drawInput(t *rapid.T) Input {
 	for i := range rapid.IntRange(0, 8).Draw(t, "jobs") {
 		in.Jobs = append(in.Jobs, drawJob(t, i))
 	}
+	for _, tenant := range []ledger.TenantID{"t1", "t2"} {
+		if rapid.Bool().Draw(t, "claim") {
+			in.Claims = append(in.Claims, drawClaim(t, tenant))
+		}
+	}
 	if rapid.Bool().Draw(t, "quota") {
 		in.Quotas = []Quota{{"t1", uint64(rapid.IntRange(0, 5).Draw(t, "quota left"))}}
 	}
 	return in
+}
+
+func drawClaim(t *rapid.T, id ledger.TenantID) Claim {
+	few := func(what string) uint64 { return uint64(rapid.IntRange(0, 9).Draw(t, what)) }
+	most := func(what string) uint64 {
+		return rapid.SampledFrom([]uint64{0, 1, ShareMax / 3, ShareMax, 1 << 63}).Draw(t, what)
+	}
+	return Claim{
+		id, rapid.SampledFrom([]uint32{0, 1, 2, ledger.WeightMax}).Draw(t, "weight"),
+		ledger.Resources{MemoryBytes: few("mem"), FuelRate: few("fuel"), Slots: uint32(few("slots"))},
+		most("recent"), most("past"),
+	}
 }
 
 func drawNode(t *rapid.T, i int) Node {

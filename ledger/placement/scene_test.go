@@ -34,13 +34,22 @@ func (s *scene) step(out *strings.Builder, words []string) error {
 		q := Quota{Tenant: ledger.TenantID(args[0])}
 		s.in.Quotas = append(s.in.Quotas, q)
 		return settings(args[1:], setters{"mem": &s.in.Quotas[len(s.in.Quotas)-1].MemoryBytes})
+	case "claim":
+		c := Claim{Tenant: ledger.TenantID(args[0])}
+		err := settings(args[1:], setters{
+			"weight": &c.Weight, "mem": &c.Leased.MemoryBytes, "fuel": &c.Leased.FuelRate, "slots": &c.Leased.Slots,
+			"past":   func(v string) { c.Past = percent(v) },
+			"recent": func(v string) { c.Recent = percent(v) },
+		})
+		s.in.Claims = append(s.in.Claims, c)
+		return err
 	case "params":
 		p := &s.in.Params
 		policy := func(v string) { p.Policy = map[string]Policy{"dense": Dense, "loose": Loose}[v] }
 		return settings(args, setters{
 			"policy": policy, "sample": &p.SampleSize, "placements": &p.PlacementsMax, "per-job": &p.JobPlacementsMax,
 			"per-round": &p.RoundPlacementsMax, "tasks-max": &p.TasksMax, "tasks-min": &p.TasksMin, "slots-max": &p.SlotsMax,
-			"stages": &p.Stages, "pack": &p.Weights.Pack, "local": &p.Weights.Local, "wait": &p.Weights.Wait,
+			"grain": &p.Grain, "past-max": &p.PastMax, "stages": &p.Stages, "pack": &p.Weights.Pack, "local": &p.Weights.Local, "wait": &p.Weights.Wait,
 			"trust": &p.Weights.Trust, "spread": &p.Weights.Spread, "seed": &s.in.Seed,
 		})
 	case "plan":
@@ -56,6 +65,12 @@ func (s *scene) step(out *strings.Builder, words []string) error {
 		return fmt.Errorf("no job %s", args[0])
 	}
 	return fmt.Errorf("unknown step %q", words[0])
+}
+
+// percent reads a share, such as 25%.
+func percent(v string) uint64 {
+	n, _ := strconv.Atoi(strings.TrimSuffix(v, "%"))
+	return uint64(n) * ShareMax / 100
 }
 
 func (s *scene) node(args []string) error {

@@ -3,7 +3,6 @@ package placement
 import (
 	"cmp"
 	"errors"
-	"math/bits"
 	"slices"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -28,11 +27,16 @@ type Snapshot struct {
 	jobs    []Job
 	nodes   []Node
 	quotas  []Quota
+	claims  []Claim
 	ranks   []rank
 	modules map[ledger.ModuleID]uint64
-	shares  map[ledger.TenantID]uint64
-	held    map[ledger.JobID]leases
-	reads   int // leases that may still be read
+	// uses has the tenants that ever had a job in the queue.
+	uses   map[ledger.TenantID]*use
+	pass   uint64
+	params Params
+	all    total // what the nodes that are up have
+	held   map[ledger.JobID]leases
+	reads  int // leases that may still be read
 }
 
 // leases is the slots that a job's leases held when it had that many events: each
@@ -43,41 +47,33 @@ type leases struct {
 }
 
 // Read returns an input with the jobs of the backlog's queue, its nodes, and the
-// quotas of the tenants that have jobs there. tell adds to each node what the
-// ledger does not know: all of Node but the record. The time and the seed are
-// left to the caller, and so are ExpectedNanos where no task has ended yet, and
-// SpreadMax.
+// quotas and claims of the tenants that have jobs there. tell adds to each node what
+// the ledger does not know: all of Node but the record. The seed is left to the
+// caller, and so are ExpectedNanos where no task has ended yet, and SpreadMax.
 //
 // Jobs are in the order of band, then of the window of Params.AgeNanos in which
-// they were queued, then of the tenant's dominant share (Ghodsi et al., 2011):
-// the larger of its parts of the grid's memory and fuel rate, by its weight.
+// they were queued.
 //
 // The view must be one that Backlog.Jobs allows. The input is valid until the
 // next Read and the backlog's next change.
-func (s *Snapshot) Read(tx ledger.Tx, b *ledger.Backlog, params Params, tell func(*Node)) (Input, error) {
+func (s *Snapshot) Read(tx ledger.Tx, b *ledger.Backlog, params Params, now ledger.Time, tell func(*Node)) (Input, error) {
 	queue, err := b.Jobs(tx)
 	if err != nil {
 		return Input{}, err
 	}
-	s.begin()
-	var all ledger.Resources
+	s.begin(params)
 	for _, n := range b.Nodes() {
 		s.nodes = append(s.nodes, Node{Node: n})
 		tell(&s.nodes[len(s.nodes)-1])
 		if n.State == ledger.NodeUp {
-			all = all.Plus(n.Capacity)
+			s.all.add(&n.Capacity)
 		}
 	}
 	for i, q := range queue {
-		id := q.Spec.Tenant
-		if _, ok := s.shares[id]; !ok {
-			t := b.Tenant(id)
-			s.shares[id] = share(t, all)
-			if quota, bounded := QuotaOf(t); bounded {
-				s.quotas = append(s.quotas, quota)
-			}
+		if err := s.readTenant(tx, b, q.Spec.Tenant, now); err != nil {
+			return Input{}, err
 		}
-		s.ranks = append(s.ranks, rank{int(q.Job.Band), int64(q.Job.Queued) / params.AgeNanos, s.shares[id], i})
+		s.ranks = append(s.ranks, rank{int(q.Job.Band), int64(q.Job.Queued) / params.AgeNanos, i})
 	}
 	slices.SortFunc(s.ranks, rank.compare)
 	for _, r := range s.ranks {
@@ -88,52 +84,77 @@ func (s *Snapshot) Read(tx ledger.Tx, b *ledger.Backlog, params Params, tell fun
 	if len(s.held) > 2*len(queue) {
 		s.forget(queue)
 	}
-	return Input{Jobs: s.jobs, Nodes: s.nodes, Quotas: s.quotas, Params: params}, nil
+	return Input{Now: now, Jobs: s.jobs, Nodes: s.nodes, Quotas: s.quotas, Claims: s.claims, Params: params}, nil
 }
 
-func (s *Snapshot) begin() {
-	if s.shares == nil || len(s.modules) > modulesMax {
+func (s *Snapshot) begin(params Params) {
+	if s.uses == nil || len(s.modules) > modulesMax {
 		s.modules = make(map[ledger.ModuleID]uint64)
 	}
-	if s.shares == nil {
-		s.shares = make(map[ledger.TenantID]uint64)
+	if s.uses == nil {
+		s.uses = make(map[ledger.TenantID]*use)
 		s.held = make(map[ledger.JobID]leases)
 	}
-	clear(s.shares)
 	clear(s.jobs)
 	clear(s.nodes)
-	s.jobs, s.nodes, s.quotas, s.ranks, s.reads = s.jobs[:0], s.nodes[:0], s.quotas[:0], s.ranks[:0], leasesMax
+	s.jobs, s.nodes, s.quotas, s.claims, s.ranks = s.jobs[:0], s.nodes[:0], s.quotas[:0], s.claims[:0], s.ranks[:0]
+	s.reads, s.all, s.params = leasesMax, total{}, params
+	s.pass++
 }
 
-const shareMax = 1 << 40
+// Hear takes in that a tenant's record has changed. It may be called when it has not.
+func (s *Snapshot) Hear(t *ledger.Tenant, now ledger.Time) {
+	if u := s.uses[t.ID]; u != nil {
+		u.wait(now, &s.params)
+		u.leased = amountsOf(&t.Leased)
+	}
+}
+
+// readTenant adds a tenant's claim and quota, unless this pass has them.
+func (s *Snapshot) readTenant(tx ledger.Tx, b *ledger.Backlog, id ledger.TenantID, now ledger.Time) error {
+	if u := s.uses[id]; u != nil && u.pass == s.pass {
+		return nil
+	}
+	t := b.Tenant(id)
+	if t == nil {
+		return nil
+	}
+	claim, err := s.Claim(tx, t, now)
+	if err != nil {
+		return err
+	}
+	s.uses[id].pass = s.pass
+	s.claims = append(s.claims, claim)
+	if quota, bounded := QuotaOf(t); bounded {
+		s.quotas = append(s.quotas, quota)
+	}
+	return nil
+}
+
+// Claim returns a tenant's claim at a time after a Read. What it has used before it is
+// first asked for is in its accounts, day by day.
+func (s *Snapshot) Claim(tx ledger.Tx, t *ledger.Tenant, now ledger.Time) (Claim, error) {
+	u := s.uses[t.ID]
+	if u == nil {
+		var err error
+		if u, err = newUse(tx, t, now, &s.params); err != nil {
+			return Claim{}, err
+		}
+		s.uses[t.ID] = u
+	}
+	s.Hear(t, now)
+	return Claim{t.ID, t.Weight, t.Leased, u.recent.share(&s.all), u.past.share(&s.all)}, nil
+}
 
 // rank is a job's place in the order; at is its index in the queue.
 type rank struct {
 	band   int
 	window int64
-	share  uint64
 	at     int
 }
 
 func (r rank) compare(s rank) int {
-	return cmp.Or(cmp.Compare(s.band, r.band), cmp.Compare(r.window, s.window), cmp.Compare(r.share, s.share), cmp.Compare(r.at, s.at))
-}
-
-// share returns a tenant's dominant share of all, by its weight; shareMax is all
-// of it for a weight of one.
-func share(t *ledger.Tenant, all ledger.Resources) uint64 {
-	if t == nil {
-		return 0
-	}
-	part := func(have, of uint64) uint64 {
-		if have >= of {
-			return shareMax
-		}
-		hi, lo := bits.Mul64(have, shareMax)
-		q, _ := bits.Div64(hi, lo, of)
-		return q
-	}
-	return max(part(t.Leased.MemoryBytes, all.MemoryBytes), part(t.Leased.FuelRate, all.FuelRate)) / uint64(max(t.Weight, 1))
+	return cmp.Or(cmp.Compare(s.band, r.band), cmp.Compare(r.window, s.window), cmp.Compare(r.at, s.at))
 }
 
 // QuotaOf returns what a tenant may still lease, and whether that is bounded. Of

@@ -23,7 +23,8 @@ type Explanation struct {
 	Nodes []Share
 	// Reasons say why the others would wait; nil when there are none.
 	Reasons *placement.Reasons
-	// Ahead is how many jobs of the queue go first, of Queued.
+	// Ahead is how many jobs of the queue go first, of Queued: those of higher
+	// bands, and the tenant's own. With others' of its band it takes turns.
 	Ahead, Queued int
 }
 
@@ -107,11 +108,19 @@ func (l *lead) explain(spec *ledger.JobSpec) (Explanation, error) {
 		return Explanation{}, err
 	}
 	e := Explanation{Tasks: uint64(spec.Count), Queued: len(in.Jobs)}
-	e.Ahead = len(in.Jobs)
+	at := len(in.Jobs)
 	if i := slices.IndexFunc(in.Jobs, func(j placement.Job) bool { return j.Spec.Band < spec.Band }); i >= 0 {
-		e.Ahead = i
+		at = i
 	}
-	in.Jobs = slices.Insert(slices.Clone(in.Jobs), e.Ahead, job)
+	for i := range in.Jobs[:at] {
+		if s := in.Jobs[i].Spec; s.Band > spec.Band || s.Tenant == spec.Tenant {
+			e.Ahead++
+		}
+	}
+	in.Jobs = slices.Insert(slices.Clone(in.Jobs), at, job)
+	if err := l.claim(&in, spec.Tenant); err != nil {
+		return Explanation{}, err
+	}
 	if !slices.ContainsFunc(in.Quotas, func(q placement.Quota) bool { return q.Tenant == spec.Tenant }) {
 		if q, bounded := placement.QuotaOf(l.backlog.Tenant(spec.Tenant)); bounded {
 			in.Quotas = append(slices.Clone(in.Quotas), q)
@@ -119,6 +128,20 @@ func (l *lead) explain(spec *ledger.JobSpec) (Explanation, error) {
 	}
 	e.read(l.planner.Plan(in))
 	return e, nil
+}
+
+// claim adds a tenant's claim to an input that lacks it.
+func (l *lead) claim(in *placement.Input, id ledger.TenantID) error {
+	t := l.backlog.Tenant(id)
+	if t == nil || slices.ContainsFunc(in.Claims, func(c placement.Claim) bool { return c.Tenant == id }) {
+		return nil
+	}
+	_, err := l.config.Ledger.View(func(tx ledger.Tx) error {
+		c, err := l.snapshot.Claim(tx, t, in.Now)
+		in.Claims = append(slices.Clone(in.Claims), c)
+		return err
+	})
+	return err
 }
 
 // read takes what a plan has for the job.

@@ -139,7 +139,7 @@ func (g *grid) forgotten() (placements []ledger.Placement) {
 			return err
 		}
 		var s placement.Snapshot
-		in, err := s.Read(tx, b, g.config.Params, func(n *placement.Node) {
+		in, err := s.Read(tx, b, g.config.Params, stamp(time.Now()), func(n *placement.Node) {
 			e, listed := g.board.offers[p2p.NodeID(n.ID)]
 			if !listed || !offers[e.Node] || lost[n.ID] {
 				return
@@ -148,7 +148,6 @@ func (g *grid) forgotten() (placements []ledger.Placement) {
 				MemoryBytes: e.Offer.MemoryBytes, FuelRate: e.Offer.FuelRate, Slots: e.Offer.Slots, ScratchBytes: n.Capacity.ScratchBytes,
 			}.Minus(n.Reserved)}
 		})
-		in.Now = stamp(time.Now())
 		placements = placement.Plan(in).Placements
 		return err
 	}); err != nil {

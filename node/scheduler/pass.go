@@ -30,14 +30,14 @@ func (l *lead) input(now time.Time) (in placement.Input, err error) {
 		l.look(now)
 	}
 	_, err = l.config.Ledger.View(func(tx ledger.Tx) error {
-		in, err = l.snapshot.Read(tx, l.backlog, l.config.Params, l.tell)
+		in, err = l.snapshot.Read(tx, l.backlog, l.config.Params, l.stamp(now), l.tell)
 		return err
 	})
 	if err != nil {
 		return in, err
 	}
 	l.seed++
-	in.Now, in.Seed = l.stamp(now), l.seed
+	in.Seed = l.seed
 	probe := l.config.Params.WorkNanosMax / probeRounds
 	for i := range in.Jobs {
 		if j := &in.Jobs[i]; j.ExpectedNanos == 0 {

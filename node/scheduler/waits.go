@@ -186,6 +186,10 @@ func (l *lead) hear(n news) error {
 			if l.waits.careful && len(id) == len(ledger.JobID{}) && l.waits.left[ledger.JobID(id)].careful {
 				l.waits.touched = true
 			}
+		case bytes.HasPrefix(c.Key, ledger.TenantPrefix()):
+			if t := l.backlog.Tenant(ledger.TenantID(c.Key[len(ledger.TenantPrefix()):])); t != nil {
+				l.snapshot.Hear(t, l.stamp(time.Now()))
+			}
 		case bytes.HasPrefix(c.Key, ledger.OrderPrefix()):
 			if err := l.hearOrder(c.Key, value); err != nil {
 				return err
