@@ -193,6 +193,36 @@ func benchmarkPlan(b *testing.B, in Input) {
 	b.ReportMetric(float64(out.Stats.Visits), "visits")
 }
 
+// BenchmarkTenants is a pass of as many placements, of one slot each, between more and
+// more tenants, over as many jobs and nodes. What it costs is that of the pass, and
+// ns/placement should not grow with the tenants but for the cache.
+func BenchmarkTenants(b *testing.B) {
+	for _, tenants := range []int{10, 100, 1000, 10_000} {
+		b.Run(fmt.Sprint("tenants=", tenants), func(b *testing.B) {
+			in := grid(1000, 10_000, 0)
+			in.Params.Grain = 1 << 20
+			in.Params.JobPlacementsMax = in.Params.PlacementsMax
+			for i := range in.Nodes {
+				in.Nodes[i].Deny = nil
+			}
+			for i := range in.Jobs {
+				in.Jobs[i].Spec.Tenant = gridTenant(i % tenants)
+			}
+			for i := range tenants {
+				in.Claims = append(in.Claims, Claim{Tenant: gridTenant(i), Weight: uint32(1 + i%3), Past: ShareMax / uint64(tenants) * uint64(i%7)})
+			}
+			var p Planner
+			placed := 0
+			for b.Loop() {
+				in.Seed++
+				placed += len(p.Plan(in).Placements)
+			}
+			b.ReportMetric(float64(placed)/float64(b.N), "placements")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(placed), "ns/placement")
+		})
+	}
+}
+
 // BenchmarkExplain is a dry run.
 func BenchmarkExplain(b *testing.B) {
 	in := grid(1000, 1, 90)

@@ -45,6 +45,32 @@ func TestPaper(t *testing.T) {
 	}
 }
 
+// TestPaperOthers: where the paper shows what other policies do wrong (its figures 4 and
+// 5), this one does not. Asset fairness gives the second of two tenants less than half of
+// everything; under competitive equilibrium the first gets a third more tasks by saying
+// that they need eight times the memory. Amounts are a hundredfold of the paper's, so that
+// whole tasks hide nothing.
+func TestPaperOthers(t *testing.T) {
+	share := func(all uint64, a, b ledger.Resources) (tasksA, tasksB uint64) {
+		w := newWorld(1, ledger.Resources{FuelRate: 100 * all, MemoryBytes: 100 * all, Slots: plenty}).exact()
+		w.add(1, a, hourNanos, plenty)
+		w.add(1, b, hourNanos, plenty)
+		w.step(0)
+		return w.players[0].started, w.players[1].started
+	}
+	a, b := ledger.Resources{FuelRate: 1, MemoryBytes: 3}, ledger.Resources{FuelRate: 1, MemoryBytes: 1}
+	if tasksA, tasksB := share(30, a, b); tasksA != 500 || tasksB != 1500 {
+		t.Errorf("%d and %d tasks, want half of what each needs most: 500 and 1500", tasksA, tasksB)
+	}
+	honest, lie := ledger.Resources{FuelRate: 16, MemoryBytes: 1}, ledger.Resources{FuelRate: 16, MemoryBytes: 8}
+	other := ledger.Resources{FuelRate: 1, MemoryBytes: 2}
+	told, _ := share(100, honest, other)
+	lied, _ := share(100, lie, other)
+	if told != 416 && told != 417 || lied > told {
+		t.Errorf("%d tasks, and %d for who says that they need more: want 100/24 of the grid's hundred, and no more", told, lied)
+	}
+}
+
 // fitting is how many tasks of one size can be run in another.
 func fitting(task, in ledger.Resources) uint64 {
 	n := uint64(plenty)

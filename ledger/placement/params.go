@@ -114,7 +114,7 @@ func Default() Params {
 		PastNanos:          4 * 3600 * second,
 		RecentNanos:        60 * second,
 		PastMax:            3,
-		Grain:              16,
+		Grain:              4,
 		TasksMin:           1,
 		TasksMax:           10_000,
 		SlotsMax:           64,

@@ -38,12 +38,15 @@ func BenchmarkPass(b *testing.B) {
 		return s.planner.Plan(s.read(seed))
 	}
 	b.ReportAllocs()
+	placed := 0
 	for b.Loop() {
 		out := pass()
+		placed += len(out.Placements)
 		b.StopTimer()
 		for _, c := range Commands(out.Placements[:min(256, len(out.Placements))]) {
 			s.do(c)
 		}
 		b.StartTimer()
 	}
+	b.ReportMetric(float64(placed)/float64(b.N), "placements")
 }
