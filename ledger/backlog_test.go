@@ -112,7 +112,7 @@ func (p *picture) compareLeases(tx ledger.Tx) error {
 		}
 		var want []ledger.Held
 		for _, l := range leases {
-			want = append(want, ledger.Held{Epoch: l.Epoch, Job: l.Job, Granted: l.Granted})
+			want = append(want, ledger.Held{Epoch: l.Epoch, Job: l.Job, Granted: l.Granted, Notice: l.Notice, For: l.For})
 			if found, err := ledger.FindLease(tx, node, l.Epoch); err != nil || !reflect.DeepEqual(found, l) || !p.all.Has(node, l.Epoch) {
 				return fmt.Errorf("lease is %+v, %w, want %+v", found, err, l)
 			}

@@ -46,6 +46,7 @@ const (
 	CodeRunOverlap
 	CodeRunLimit
 	CodeRunEarly
+	CodePreempted
 
 	codes
 )
@@ -90,6 +91,7 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeRunOverlap:        {"run_overlap", "an earlier job of the order has not ended: give it less to do, run it less often, or let runs overlap"},
 	CodeRunLimit:          {"run_limit", "too many earlier jobs of the order have not ended: see what they wait for"},
 	CodeRunEarly:          {"run_early", "the last job on this node ended a moment ago: wait"},
+	CodePreempted:         {"preempted", "these tasks gave way, or were told to, less than a minute ago: take others"},
 }
 
 // String returns the code's stable name.

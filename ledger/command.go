@@ -37,6 +37,9 @@ const (
 	kindRevoke
 )
 
+// Numbers between are those of others.
+const kindPreempt = 32
+
 // newCommand returns an empty command of the kind, or nil.
 func newCommand(kind uint8) Command {
 	switch kind {
@@ -86,6 +89,8 @@ func newCommand(kind uint8) Command {
 		return &Fire{}
 	case kindRevoke:
 		return &Revoke{}
+	case kindPreempt:
+		return &Preempt{}
 	}
 	return nil
 }
@@ -219,8 +224,7 @@ type Run struct {
 }
 
 // Release hands back the open tasks of a lease: they are queued again, and no
-// attempt is counted. The scheduler sends it as well, with CausePreempted, to
-// make room for a higher band; what the node reports after that is stale.
+// attempt is counted. With CausePreempted it is the answer to a notice: see Preempt.
 //
 // With Parts, one for each lease and at most PartsMax, only those of its open tasks go back that are in its
 // part, such as those that have not begun; what it has left goes on. A part of which
@@ -230,6 +234,22 @@ type Release struct {
 	Epochs []Epoch
 	Cause  Cause
 	Parts  []Range
+}
+
+// Preempt gives leases notice that they have to give way to a job which waits: each is
+// over in NoticeNanos. A lease is answered CodeBandCeiling when its job's band is not
+// lower than that of the job which waits, CodePreempted when its tasks had a notice
+// within PreemptAgainNanos, CodeStaleLease when it is there no longer or is a spare. No
+// attempt is counted.
+type Preempt struct {
+	Job    JobID
+	Leases []LeaseName
+}
+
+// LeaseName names a lease.
+type LeaseName struct {
+	Node  NodeID
+	Epoch Epoch
 }
 
 // RefuseLease hands back a lease that the node will not run: its tasks are

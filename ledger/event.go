@@ -28,11 +28,13 @@ const (
 	// EventSpare: a second attempt at a task was placed; with a Cause, it is over
 	// and has not ended the task.
 	EventSpare
+	// EventNotice: a lease has to give way, because of Cause, by Until.
+	EventNotice
 
 	eventKinds
 )
 
-var eventKindNames = [eventKinds]string{"submitted", "queued", "placed", "running", "ended", "requeued", "unreachable", "returned", "stopped", "finished", "spare"}
+var eventKindNames = [eventKinds]string{"submitted", "queued", "placed", "running", "ended", "requeued", "unreachable", "returned", "stopped", "finished", "spare", "notice"}
 
 // String returns the kind's name.
 func (k EventKind) String() string {
@@ -59,6 +61,8 @@ type Event struct {
 	Exit  uint8
 	Until Time
 	Job   JobState
+	// Band is that of the job which needs the room, for CausePreempted.
+	Band uint8
 }
 
 func (e *Event) fields(w *wire) {
@@ -74,11 +78,14 @@ func (e *Event) fields(w *wire) {
 	w.u8(&e.Exit)
 	w.time(&e.Until)
 	w.u8((*uint8)(&e.Job))
+	if w.since(3, e.Band != 0) {
+		w.u8(&e.Band)
+	}
 }
 
 // alike reports whether e says of other tasks what f says, at the same time.
 func (e *Event) alike(f *Event) bool {
-	return e.Kind == f.Kind && e.State == f.State && e.Cause == f.Cause && e.Exit == f.Exit && e.Until == f.Until && e.Job == f.Job
+	return e.Kind == f.Kind && e.State == f.State && e.Cause == f.Cause && e.Exit == f.Exit && e.Until == f.Until && e.Job == f.Job && e.Band == f.Band
 }
 
 // Of the events of one command that are alike, noteApart - 1 stay apart and the

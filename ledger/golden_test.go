@@ -66,6 +66,8 @@ func goldenCommands() map[string]Command {
 
 		"release_v2": &Release{Node: "n1", Epochs: []Epoch{1, 300}, Cause: CauseDrain, Parts: []Range{Tasks(5, 10), mask(3, 5, 900)}},
 
+		"preempt": &Preempt{Job: id("job"), Leases: []LeaseName{{"n1", 1}, {"n2", 300}}},
+
 		"create_tenant":   &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
 		"set_quota":       &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: quota},
 		"register_node":   &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Labels: []Label{{"zone", "north"}}, Features: []string{"simd"}},
@@ -103,6 +105,12 @@ func goldenRecords() map[string]fielder {
 		},
 
 		"node_v3": &Node{ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Until: 601e9},
+		"lease_v3": &Lease{
+			Node: "n1", Epoch: 5, Job: id("job"), State: LeaseRunning, Begun: true, Tasks: Tasks(10, 12), Open: Tasks(10, 12), Slots: 2,
+			Granted: 1e9, Expiry: 61e9, Timer: 61e9, Notice: 30e9, For: 3, Preempted: 20e9,
+		},
+		"pending_v3": &Pending{Job: id("job"), Tasks: Tasks(10, 12), Cause: CausePreempted, Preempted: 20e9, For: 3},
+		"event_v3":   &Event{Number: 7, At: 20e9, Kind: EventNotice, First: 10, Count: 2, Node: "n1", Epoch: 5, Cause: CausePreempted, Until: 30e9, Band: 3},
 
 		"tenant": &Tenant{
 			ID: "acme", Weight: 2, BandMax: 5, Quota: Quota{1, 2, 3, 4}, FuelReserved: 5, FuelUsed: 6,
@@ -245,7 +253,7 @@ func TestStableNumbers(t *testing.T) {
 	table("overlap", int(overlaps), func(i int) string { return Overlap(i).String() })
 	table("catch_up", int(catchUps), func(i int) string { return CatchUp(i).String() })
 	table("event", int(eventKinds), func(i int) string { return EventKind(i).String() })
-	table("command", kindRevoke+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
+	table("command", kindPreempt+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
 	for _, limit := range []struct {
 		name string
 		n    int64
@@ -285,6 +293,9 @@ func TestStableNumbers(t *testing.T) {
 		{"AccountDays", AccountDays},
 		{"DrainNanosMax", int64(DrainNanosMax)},
 		{"RefusalNanos", int64(RefusalNanos)},
+		{"NoticeNanos", int64(NoticeNanos)},
+		{"NoticeLateNanos", int64(NoticeLateNanos)},
+		{"PreemptAgainNanos", int64(PreemptAgainNanos)},
 		{"OrdersMax", OrdersMax},
 		{"OrderJobsMax", OrderJobsMax},
 		{"RunsKept", RunsKept},

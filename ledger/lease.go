@@ -36,6 +36,9 @@ func (c *Renew) apply(s *session) Result {
 			s.noteLease(j, l, l.Open, Event{Kind: EventReturned})
 		}
 		l.Expiry = c.Expiry
+		if l.Notice != 0 {
+			l.Expiry = min(l.Expiry, l.Notice+NoticeLateNanos)
+		}
 		// A timer that is early is put right when it fires, so that a renewal
 		// costs one write.
 		if l.Timer > l.Expiry {
@@ -124,10 +127,13 @@ func (s *session) giveBack(j *heldJob, l *Lease, tasks Range, cause Cause, to Pe
 	case j.State == JobStopping:
 		s.end(j, l, Ending{State: TaskKilled, Cause: j.Cause, Tasks: tasks})
 	default:
-		to.Tasks, to.Cause = tasks, cause
+		to.Tasks, to.Cause, to.Preempted = tasks, cause, l.Preempted
+		if cause == CausePreempted {
+			to.Preempted, to.For = s.now, l.For
+		}
 		s.move(j, l.State.task(), TaskQueued, tasks.Count())
 		s.addPending(j, to)
-		s.noteLease(j, l, tasks, Event{Kind: EventRequeued, Cause: cause, Until: to.NotBefore})
+		s.noteLease(j, l, tasks, Event{Kind: EventRequeued, Cause: cause, Until: to.NotBefore, Band: to.For})
 	}
 	s.settleLease(j, l)
 }

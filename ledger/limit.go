@@ -80,6 +80,13 @@ const (
 	RetentionMaxNanos = Time(400 * 24 * time.Hour)
 	// AccountDays is how many days a daily account is kept.
 	AccountDays = 400
+	// NoticeNanos is how long a lease that has to give way to a higher band may go on,
+	// and NoticeLateNanos how much later the ledger takes its tasks back when its node
+	// has not handed them back.
+	NoticeNanos     = Time(10 * time.Second)
+	NoticeLateNanos = Time(30 * time.Second)
+	// PreemptAgainNanos is the least time between two notices for the same task.
+	PreemptAgainNanos = Time(time.Minute)
 	// RefusalNanos is the wait after a node has refused a lease.
 	RefusalNanos = Time(time.Second)
 

@@ -50,13 +50,13 @@ func (s *session) place(p *Placement) Item {
 	}
 	s.removePending(j, from)
 	if !rest.Empty() {
-		s.addPending(j, Pending{Tasks: rest, Attempt: from.Attempt, Losses: from.Losses, Cause: from.Cause, Avoid: from.Avoid})
+		s.addPending(j, Pending{Tasks: rest, Attempt: from.Attempt, Losses: from.Losses, Cause: from.Cause, Avoid: from.Avoid, Preempted: from.Preempted, For: from.For})
 	}
 	s.meta().Epoch++
 	l := &Lease{
 		Node: n.ID, Epoch: s.meta().Epoch, Job: j.ID, Tasks: tasks, Open: tasks, Slots: slots,
 		Granted: s.now, Expiry: p.Expiry, Timer: p.Expiry,
-		Attempt: from.Attempt, Losses: from.Losses, Avoid: from.Avoid,
+		Attempt: from.Attempt, Losses: from.Losses, Avoid: from.Avoid, Preempted: from.Preempted,
 	}
 	s.grant(j, n, l)
 	return Item{Epoch: l.Epoch, Count: tasks.Count()}

@@ -36,9 +36,9 @@ func (w *world) epochs(node ledger.NodeID) []ledger.Epoch {
 }
 
 func (w *world) command() ledger.Command {
-	kind := w.n(0, 31, "command")
+	kind := w.n(0, 33, "command")
 	if w.steady {
-		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 23, 23, 23, 25, 27, 28, 28, 29}).Draw(w.t, "command")
+		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 23, 23, 23, 25, 27, 28, 28, 29, 32, 32, 32}).Draw(w.t, "command")
 	}
 	switch kind {
 	case 0:
@@ -79,6 +79,14 @@ func (w *world) command() ledger.Command {
 		return w.release(node)
 	case 19:
 		return &ledger.NoteReasons{Notes: []ledger.Note{{Job: w.job(), Reasons: []ledger.Reason{{What: "memory", Nodes: 3, Have: 1, Need: 2}}}}}
+	case 32, 33:
+		c := &ledger.Preempt{Job: w.job()}
+		for _, node := range someNodes {
+			for _, epoch := range w.epochs(node) {
+				c.Leases = append(c.Leases, ledger.LeaseName{Node: node, Epoch: epoch})
+			}
+		}
+		return c
 	case 30:
 		return &ledger.Revoke{ID: [32]byte{byte(w.n(0, 3, "delegation"))}, Until: max(0, w.now+second*ledger.Time(w.n(-1, 60, "until"))*ledger.Time(w.n(0, 3, "bounded")))}
 	case 20, 21:

@@ -26,6 +26,8 @@ type world struct {
 	seats map[ledger.JobID]bool
 	// pictures are kept by the changes of the second replica.
 	pictures []*picture
+	// noticed has when tasks of a job were last told to give way.
+	noticed map[taskKey]ledger.Time
 	// steady makes it draw the commands of a grid that works rather than any.
 	steady bool
 }
@@ -39,7 +41,7 @@ func newWorld(t *rapid.T) *world {
 	return &world{
 		t: t, a: ledgertest.NewMemory(), b: ledgertest.NewMemory(), now: second,
 		ended: map[taskKey]ledger.TaskState{}, fuelUsed: map[ledger.TenantID]uint64{},
-		seats: map[ledger.JobID]bool{},
+		seats: map[ledger.JobID]bool{}, noticed: map[taskKey]ledger.Time{},
 	}
 }
 
@@ -115,6 +117,9 @@ func (w *world) step() {
 	}
 	if f, ok := c.(*ledger.Fire); ok {
 		w.fired(f, answer, last)
+	}
+	if p, ok := c.(*ledger.Preempt); ok {
+		w.preempted(p, answer)
 	}
 	w.crash(command)
 	if w.a.Sum() != w.b.Sum() {
@@ -208,6 +213,31 @@ func (w *world) conserve() {
 				w.ended[key] = t.State
 			}
 		}
+	}
+}
+
+// preempted verifies that only lower bands give way, for a job that waits, and no task
+// twice within a minute.
+func (w *world) preempted(c *ledger.Preempt, r ledger.Result) {
+	j, err := ledger.FindJob(w.a, c.Job)
+	for i, item := range r.Items {
+		if item.Code != ledger.CodeOK {
+			continue
+		}
+		l, lost := ledger.FindLease(w.a, c.Leases[i].Node, c.Leases[i].Epoch)
+		of, gone := ledger.FindJob(w.a, l.Job)
+		if err != nil || lost != nil || gone != nil || of.Band >= j.Band || j.Ready == 0 || l.Spare || l.Notice != w.now+ledger.NoticeNanos || l.For != j.Band {
+			w.t.Fatalf("%+v of band %d gives way to %+v", l, of.Band, j)
+		}
+		l.Open.Runs(func(first, end uint32) {
+			for task := first; task < end; task++ {
+				key := taskKey{l.Job, task}
+				if at, was := w.noticed[key]; was && w.now < at+ledger.PreemptAgainNanos {
+					w.t.Fatalf("task %d of %s was told to give way at %s and at %s", task, l.Job, at, w.now)
+				}
+				w.noticed[key] = w.now
+			}
+		})
 	}
 }
 

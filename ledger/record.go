@@ -135,6 +135,10 @@ type Pending struct {
 	NotBefore Time
 	// Avoid lists the nodes that failed, lost or refused it, the latest last.
 	Avoid []NodeID
+	// Preempted is when its tasks last had a notice, or gave way; zero is never. For is
+	// the band of the job to which they gave way, with CausePreempted.
+	Preempted Time
+	For       uint8
 }
 
 // Lease is the right of a node to run some tasks of a job for a while.
@@ -162,6 +166,12 @@ type Lease struct {
 	// this lease at them costs its fuel and nothing more.
 	Spare     bool
 	Elsewhere Range
+	// Notice is when it has to give way to a job of band For, zero while it has not:
+	// its node hands it back by then.
+	Notice Time
+	For    uint8
+	// Preempted is when its tasks last had a notice, or gave way; zero is never.
+	Preempted Time
 	// retries and retry say that tasks which failed under it wait in the
 	// back-off range that begins with task retry.
 	retries bool

@@ -96,6 +96,10 @@ func (p *Pending) fields(w *wire) {
 	w.u8((*uint8)(&p.Cause))
 	w.time(&p.NotBefore)
 	list(w, &p.Avoid, func(n *NodeID) { text(w, n) })
+	if w.since(3, p.Preempted != 0 || p.For != 0) {
+		w.time(&p.Preempted)
+		w.u8(&p.For)
+	}
 }
 
 func (l *Lease) fields(w *wire) {
@@ -118,6 +122,11 @@ func (l *Lease) fields(w *wire) {
 	if w.since(2, l.Spare || !l.Elsewhere.Empty()) {
 		w.bool(&l.Spare)
 		w.tasks(&l.Elsewhere)
+	}
+	if w.since(3, l.Notice != 0 || l.For != 0 || l.Preempted != 0) {
+		w.time(&l.Notice)
+		w.u8(&l.For)
+		w.time(&l.Preempted)
 	}
 }
 

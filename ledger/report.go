@@ -121,7 +121,7 @@ func (s *session) finality(j *heldJob, l *Lease, run *Run) Cause {
 func (s *session) retry(j *heldJob, l *Lease, tasks Range) {
 	s.move(j, l.State.task(), TaskQueued, tasks.Count())
 	wait := s.specOf(j).Retry.wait(l.Attempt + 1)
-	p := Pending{Tasks: tasks, Attempt: l.Attempt + 1, Losses: l.Losses, Cause: CauseOutcome, NotBefore: s.now + wait, Avoid: avoid(l.Avoid, l.Node)}
+	p := Pending{Tasks: tasks, Attempt: l.Attempt + 1, Losses: l.Losses, Cause: CauseOutcome, NotBefore: s.now + wait, Avoid: avoid(l.Avoid, l.Node), Preempted: l.Preempted}
 	phase := PhaseReady
 	if wait > 0 {
 		phase = PhaseBackoff
@@ -147,7 +147,7 @@ func (s *session) pendingOf(l *Lease, phase Phase) *Pending {
 // joins reports whether q, which would wait for wait from now on, may join p.
 func (p *Pending) joins(q *Pending, wait, now Time) bool {
 	span := max(p.Tasks.End, q.Tasks.End) - min(p.Tasks.First, q.Tasks.First)
-	return p.Attempt == q.Attempt && p.Losses == q.Losses && p.Cause == q.Cause && slices.Equal(p.Avoid, q.Avoid) &&
+	return p.Attempt == q.Attempt && p.Losses == q.Losses && p.Cause == q.Cause && p.Preempted == q.Preempted && slices.Equal(p.Avoid, q.Avoid) &&
 		span <= LeaseTasksMax && (wait == 0 || p.NotBefore >= now+wait/2)
 }
 

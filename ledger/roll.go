@@ -21,13 +21,18 @@ import (
 type Roll struct {
 	nodes map[NodeID][]Held
 	count int
+	// notices counts those that have to give way.
+	notices int
 }
 
-// Held is a lease as it was granted, as far as that never changes.
+// Held is a lease as it was granted, as far as that never changes, and whether it has
+// to give way: see Lease.
 type Held struct {
 	Epoch   Epoch
 	Job     JobID
 	Granted Time
+	Notice  Time
+	For     uint8
 }
 
 // RollPrefix is what the keys of all leases begin with: LeasePrefix is it for those of
@@ -35,7 +40,7 @@ type Held struct {
 func RollPrefix() []byte { return []byte{tableLease} }
 
 // NewRoll reads which leases there are under keys that begin with prefix, either
-// RollPrefix or a LeasePrefix. It keeps 32 bytes for each.
+// RollPrefix or a LeasePrefix. It keeps 48 bytes for each.
 func NewRoll(tx Tx, prefix []byte) (r *Roll, err error) {
 	defer catch(&err)
 	r = &Roll{nodes: map[NodeID][]Held{}}
@@ -65,6 +70,9 @@ func (r *Roll) Change(key, value []byte) error {
 	switch {
 	case value == nil && found:
 		r.count--
+		if list[i].Notice != 0 {
+			r.notices--
+		}
 		if i == 0 {
 			// As a rule the oldest goes: that moves nothing.
 			list = list[1:]
@@ -77,12 +85,52 @@ func (r *Roll) Change(key, value []byte) error {
 			return fmt.Errorf("read %q: %w", key, err)
 		}
 		r.count++
-		list = slices.Insert(list, i, Held{epoch, l.Job, l.Granted})
+		list = slices.Insert(list, i, Held{Epoch: epoch, Job: l.Job, Granted: l.Granted})
+		r.note(&list[i], &l)
+	case found && value[0] >= noticeVersion && list[i].Notice == 0:
+		var l Lease
+		if err := decode(value, &l); err != nil {
+			return fmt.Errorf("read %q: %w", key, err)
+		}
+		r.note(&list[i], &l)
 	}
 	if r.nodes[node] = list; len(list) == 0 {
 		delete(r.nodes, node)
 	}
 	return nil
+}
+
+// noticeVersion is the first version of a lease's encoding that has its notice: of the
+// many changes to leases, only those of such are read.
+const noticeVersion = 3
+
+func (r *Roll) note(h *Held, l *Lease) {
+	if l.Notice != 0 {
+		r.notices++
+	}
+	h.Notice, h.For = l.Notice, l.For
+}
+
+// Hold returns the highest band for which leases of a node have to give way, zero for
+// none.
+func (r *Roll) Hold(node NodeID) (band uint8) {
+	if r.notices == 0 {
+		return 0
+	}
+	for _, h := range r.nodes[node] {
+		band = max(band, h.For)
+	}
+	return band
+}
+
+// Find returns a lease of a node, and whether it is there.
+func (r *Roll) Find(node NodeID, epoch Epoch) (Held, bool) {
+	list := r.nodes[node]
+	i, found := search(list, epoch)
+	if !found {
+		return Held{}, false
+	}
+	return list[i], true
 }
 
 // Of returns the leases of a node in ascending order of epoch, until the next Change.

@@ -35,7 +35,7 @@ func (s *session) placeSpare(j *heldJob, n *heldNode, p *Placement) Item {
 	s.meta().Epoch++
 	spare := &Lease{
 		Node: n.ID, Epoch: s.meta().Epoch, Job: j.ID, Tasks: Tasks(p.Start, p.Start+1), Open: Tasks(p.Start, p.Start+1), Slots: 1,
-		Granted: s.now, Expiry: p.Expiry, Timer: p.Expiry, Attempt: l.Attempt, Losses: l.Losses, Avoid: l.Avoid, Spare: true,
+		Granted: s.now, Expiry: p.Expiry, Timer: p.Expiry, Attempt: l.Attempt, Losses: l.Losses, Avoid: l.Avoid, Preempted: l.Preempted, Spare: true,
 	}
 	t.FuelReserved += spec.FuelMax
 	j.Spares++
@@ -100,6 +100,7 @@ func (s *session) promote(j *heldJob, l *Lease, tasks Range, to Pending) (kept R
 		s.unspare(j, spare)
 		spare.Spare = false
 		spare.Attempt, spare.Losses, spare.Avoid = to.Attempt, to.Losses, to.Avoid
+		spare.Preempted = l.Preempted
 		j.Leases++
 		s.move(j, l.State.task(), spare.State.task(), 1)
 		s.saveLease(spare)

@@ -81,6 +81,10 @@ func (s *session) fireLease(t timerKey) {
 		return
 	}
 	j := s.job(l.Job)
+	if l.Notice != 0 && l.Notice+NoticeLateNanos <= s.now {
+		s.giveBack(j, &l, l.Open, CausePreempted, Pending{Attempt: l.Attempt, Losses: l.Losses, Avoid: l.Avoid})
+		return
+	}
 	grace := Time(s.specOf(j).LossGraceNanos)
 	if l.Spare || l.State == LeaseUnreachable || j.State == JobStopping || grace == 0 {
 		s.lose(&l, CauseLost)
@@ -90,6 +94,9 @@ func (s *session) fireLease(t timerKey) {
 	// itself every lease has run out, and every node shall have time to renew.
 	s.setLeaseState(j, &l, LeaseUnreachable)
 	l.Expiry = s.now + grace
+	if l.Notice != 0 {
+		l.Expiry = min(l.Expiry, l.Notice+NoticeLateNanos)
+	}
 	l.Timer = l.Expiry
 	s.arm(l.Timer, timerLease, t.What)
 	s.saveLease(&l)

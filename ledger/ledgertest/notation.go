@@ -29,6 +29,7 @@ import (
 //	renew NODE EPOCH… until=D
 //	report NODE EPOCH FIRST+COUNT STATE [fuel=N] [memory=N] [wall=D] [exit=N] [terminal=true] [output=TEXT] [; EPOCH FIRST+COUNT …]
 //	release NODE EPOCH… cause=CAUSE [tasks=FIRST+COUNT]…
+//	preempt JOB NODE/EPOCH…
 //	refuse NODE EPOCH… [cause=CAUSE]
 //	reasons JOB [nodes=N] [sampled=N] [free=D] [WHAT[/DETAIL]:NODES:HAVE:NEED]…
 //	tick
@@ -181,6 +182,18 @@ func (a *arguments) epochs() []ledger.Epoch {
 }
 
 // parts returns what tasks= says, a part for each lease.
+func (a *arguments) leaseNames() (names []ledger.LeaseName) {
+	for _, s := range a.words[1:] {
+		node, text, _ := strings.Cut(s, "/")
+		epoch, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			a.fail("lease", s)
+		}
+		names = append(names, ledger.LeaseName{Node: ledger.NodeID(node), Epoch: ledger.Epoch(epoch)})
+	}
+	return names
+}
+
 func (a *arguments) parts() (parts []ledger.Range) {
 	for _, s := range a.values["tasks"] {
 		first, count := a.span(s)

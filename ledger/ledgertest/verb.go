@@ -62,6 +62,8 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 		return &ledger.SetOrderState{Order: ledger.OrderID(a.job(a.word(0))), State: named[ledger.OrderState](a, a.word(1))}
 	case "fire":
 		return a.fire(parts)
+	case "preempt":
+		return &ledger.Preempt{Job: a.job(a.word(0)), Leases: a.leaseNames()}
 	case "revoke":
 		c := &ledger.Revoke{ID: a.module(a.word(0))}
 		if a.text("until") != "" {
