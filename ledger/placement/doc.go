@@ -133,9 +133,25 @@
 // makes commands out of the placements, and Reasons.Note what the ledger keeps of the
 // reasons.
 //
+// # Who gives way
+//
+// A job of a higher band that has waited for Params.PreemptAfterNanos and fits on no node
+// may take room from leases of lower bands, never from its own (Input.Leases, Preemption).
+// For each task that is left, a sample of the nodes that would do is looked at. On each
+// the leases of lower bands are taken in the order of band, then of the slot time that
+// would be lost, until the task fits; then those are left out again, from the last on,
+// that it does not need. The node whose victims are of the lowest band, the fewest, and
+// lose least has them. A lease that has notice already counts as free soon, and none gets
+// notice whose tasks had one within ledger.PreemptAgainNanos. Where all of them would not
+// be enough nobody gives way.
+//
+// While leases of a node have notice, what is free there is for the band that needs it, and
+// higher ones (Node.Hold): or else the tasks that gave way would be back before the last
+// of several leases is gone.
+//
 // # What it does not do
 //
-// It does not evict, does not reserve for a large job while smaller ones pass it
+// It does not reserve for a large job while smaller ones of its band pass it
 // by, and does not know what other leaders plan. A job's dependencies, back-off
 // and deadlines are the ledger's: only ready ranges come in.
 package placement

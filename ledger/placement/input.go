@@ -20,8 +20,23 @@ type Input struct {
 	// Claims say what tenants have and have had. A tenant that is not listed has
 	// nothing, and a weight of one; each occurs once.
 	Claims []Claim
+	// Leases returns those leases of a node that are of a band below the given one, or have
+	// notice: always the same ones. Nil is that nothing gives way. It is asked of a few
+	// nodes, of each once, and only when something waits that may make others give way.
+	Leases func(node ledger.NodeID, below uint8) []Tenure
 	// Params must be valid.
 	Params Params
+}
+
+// Tenure is a lease that may have to give way. Spares are not among them.
+type Tenure struct {
+	Epoch ledger.Epoch
+	// Band is its job's, Task what each of its Slots takes.
+	Band  uint8
+	Slots uint32
+	Task  ledger.Resources
+	// Granted, Notice and Preempted are the ledger's.
+	Granted, Notice, Preempted ledger.Time
 }
 
 // Job is a job with tasks that are ready to be placed.
@@ -99,6 +114,9 @@ type Node struct {
 	// BusyUntil is when the next of its slots is expected to be free; zero or
 	// past when that is unknown.
 	BusyUntil ledger.Time
+	// Hold is the highest band for which leases of the node have notice to give way:
+	// what is free there is not for lower ones. Zero is none.
+	Hold uint8
 }
 
 // Offer is what a node said about itself.
@@ -108,6 +126,9 @@ type Offer struct {
 	At ledger.Time
 	// Free is what the node can take on top of what it runs.
 	Free ledger.Resources
+	// Over is what its leases take beyond what it gives: so much has to end before
+	// anything is free.
+	Over ledger.Resources
 	// DiskBytes is room for modules.
 	DiskBytes uint64
 	// WaitNanos is how long a task would wait there before it begins.
@@ -122,8 +143,18 @@ type Output struct {
 	Placements []ledger.Placement
 	// Left has one entry for each job that still has ready tasks, in the order
 	// of Input.Jobs.
-	Left  []Left
-	Stats Stats
+	Left []Left
+	// Preemptions name leases that are to have notice. PreemptAt is when to plan again
+	// if nothing else happens, as then others may; zero is never.
+	Preemptions []Preemption
+	PreemptAt   ledger.Time
+	Stats       Stats
+}
+
+// Preemption is the leases that give way to one task of a job.
+type Preemption struct {
+	Job    ledger.JobID
+	Leases []ledger.LeaseName
 }
 
 // Left says why tasks of a job were not placed.

@@ -11,7 +11,9 @@ import (
 // node is a node during a pass; indices into Planner.nodes are in order of id.
 type node struct {
 	free, capacity ledger.Resources
-	disk           uint64
+	// kept is what was free before it was withheld from lower bands.
+	kept ledger.Resources
+	disk uint64
 	// standing is the part of the score that is the same for every job.
 	standing uint64
 	busy     ledger.Time
@@ -52,7 +54,7 @@ func (p *Planner) readNodes() {
 	}
 	p.away, p.stale, p.usable, p.diskMin = [nodeStates]uint32{}, 0, 0, ^uint64(0)
 	p.all = total{}
-	p.nodes = slices.Grow(p.nodes, len(in))
+	p.nodes, p.withheld = slices.Grow(p.nodes, len(in)), p.withheld[:0]
 	for _, i := range p.order {
 		p.readNode(&in[i])
 	}
@@ -76,6 +78,9 @@ func (p *Planner) readNode(in *Node) {
 		n.class = p.classFor(in)
 		p.diskMin = min(p.diskMin, n.disk)
 		p.usable++
+		if in.Hold > 0 {
+			p.withheld = append(p.withheld, int32(len(p.nodes)))
+		}
 		p.classes[n.class].nodes = append(p.classes[n.class].nodes, int32(len(p.nodes)))
 	}
 	p.nodes = append(p.nodes, n)

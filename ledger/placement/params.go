@@ -70,6 +70,12 @@ type Params struct {
 	// Grain bounds how far a placement lets a tenant get ahead of others that wait:
 	// by this part of what it would have if all shared by weight, or by one slot.
 	Grain uint32
+	// PreemptAfterNanos is how long a job waits before leases of lower bands give way to
+	// it: short tasks end by themselves meanwhile. PreemptionsMax bounds the tasks of a
+	// pass for which room is made, zero is none, and PreemptLooksMax how often a node is
+	// looked at for that.
+	PreemptAfterNanos               int64
+	PreemptionsMax, PreemptLooksMax int
 	// TasksMin and TasksMax bound the tasks of a placement; a range may have
 	// fewer than TasksMin. TasksMax is at most ledger.LeaseTasksMax.
 	TasksMin, TasksMax uint32
@@ -115,6 +121,9 @@ func Default() Params {
 		RecentNanos:        60 * second,
 		PastMax:            3,
 		Grain:              4,
+		PreemptAfterNanos:  2 * second,
+		PreemptionsMax:     64,
+		PreemptLooksMax:    4096,
 		TasksMin:           1,
 		TasksMax:           10_000,
 		SlotsMax:           64,
@@ -154,6 +163,8 @@ func (p Params) Validate() error {
 		},
 		{p.PastMax > PastMaxTop, "PastMax is above PastMaxTop"},
 		{p.Grain < 1, "Grain is below 1"},
+		{p.PreemptAfterNanos < 0, "PreemptAfterNanos is negative"},
+		{min(p.PreemptionsMax, p.PreemptLooksMax) < 0, "PreemptionsMax or PreemptLooksMax is negative"},
 		{
 			p.TasksMin < 1 || p.TasksMax < p.TasksMin || p.TasksMax > ledger.LeaseTasksMax,
 			"TasksMin and TasksMax are not 1 ≤ min ≤ max ≤ ledger.LeaseTasksMax",

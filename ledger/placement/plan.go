@@ -42,10 +42,15 @@ type Planner struct {
 	weights   uint64
 	claimants []claimant
 	heap      []int32 // the claimants of the band in hand
-	avoid     []int32
-	marks     []bool // by class: denies the tenant of the job in hand
-	here      here
-	sifted    []int32 // classes that deny the tenant of the job in hand
+	withheld  []int32 // nodes of which what is free is for some bands only
+	yields    map[int32]*yield
+	stuck     map[bandShape]bool
+	// preemptLooks counts towards Params.PreemptLooksMax.
+	preemptLooks int
+	avoid        []int32
+	marks        []bool // by class: denies the tenant of the job in hand
+	here         here
+	sifted       []int32 // classes that deny the tenant of the job in hand
 
 	classOf  map[string]int32
 	tenantOf map[ledger.TenantID]int32
@@ -94,10 +99,12 @@ func (p *Planner) Plan(in Input) Output {
 		for hi < len(p.jobs) && p.jobs[lo].Spec.Band == p.jobs[hi].Spec.Band {
 			hi++
 		}
+		p.withhold(p.jobs[lo].Spec.Band)
 		p.band(lo, hi)
 		lo = hi
 	}
 	p.out.Left = p.left()
+	p.preempt()
 	p.out.Stats.Classes, p.out.Stats.Demands, p.out.Stats.Shapes = len(p.classes), len(p.demands), len(p.shapes)
 	out := p.out
 	p.release()

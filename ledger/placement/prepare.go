@@ -21,6 +21,8 @@ func (p *Planner) prepare(in Input) {
 		p.quotaOf = make(map[ledger.TenantID]int32)
 		p.claimOf = make(map[ledger.TenantID]int32)
 		p.reasonOf = make(map[reasonKey]found)
+		p.yields = make(map[int32]*yield)
+		p.stuck = make(map[bandShape]bool)
 	}
 	p.readNodes()
 	p.quotas = p.quotas[:0]
@@ -51,6 +53,8 @@ func (p *Planner) release() {
 	clear(p.quotaOf)
 	clear(p.claimOf)
 	clear(p.reasonOf)
+	clear(p.yields)
+	clear(p.stuck)
 	p.index.clear()
 	p.forgetHeld()
 	clear(p.nodes)

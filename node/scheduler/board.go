@@ -187,7 +187,7 @@ func (l *lead) tell(n *placement.Node) {
 			n.Operator = label.Value
 		}
 	}
-	n.Reliability = placement.ReliabilityMax
+	n.Reliability, n.Hold = placement.ReliabilityMax, l.roll.Hold(n.ID)
 	s := l.board.of[n.ID]
 	if s == nil || s.listedRound != l.board.round {
 		return
@@ -195,11 +195,18 @@ func (l *lead) tell(n *placement.Node) {
 	if n.Operator == "" {
 		n.Operator = s.operator
 	}
-	n.Offer = placement.Offer{At: l.stamp(s.at), Free: s.free(n.Node), DiskBytes: s.diskBytes, WaitNanos: int64(s.wait)}
+	n.Offer = placement.Offer{At: l.stamp(s.at), Free: s.free(n.Node), Over: s.over(n.Node), DiskBytes: s.diskBytes, WaitNanos: int64(s.wait)}
 	n.Held = s.held
 	if s.busyFor > 0 {
 		n.BusyUntil = l.stamp(s.at.Add(s.busyFor))
 	}
+}
+
+// over returns what the ledger's leases take beyond what the operator gives.
+func (s *seat) over(n *ledger.Node) ledger.Resources {
+	given := s.given
+	given.ScratchBytes = n.Capacity.ScratchBytes
+	return n.Reserved.Minus(given)
 }
 
 // free returns what the operator gives less what the ledger's leases take of it.

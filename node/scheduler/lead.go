@@ -51,7 +51,9 @@ type lead struct {
 	daemons daemons
 	notes   notes
 	spares  spares
-	failing bool
+	// preempts is the state of what makes room for higher bands.
+	preempts preempts
+	failing  bool
 }
 
 // news is changes of the ledger, up to index.

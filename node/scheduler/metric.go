@@ -18,6 +18,8 @@ const (
 	wakeRetry = "retry" // the ledger has refused, or not answered
 	wakeAvoid = "avoid" // tasks may go back to where they failed
 	wakeBrake = "brake" // the brake lets more through
+	// wakePreempt: something has waited long enough for others to give way
+	wakePreempt = "preempt"
 )
 
 // metrics are one scheduler's.
@@ -25,10 +27,10 @@ type metrics struct {
 	registerer prometheus.Registerer
 	all        []prometheus.Collector
 
-	passes, ticks, failed, filters, crowded, unread prometheus.Counter
-	passSeconds                                     prometheus.Histogram
-	wakes, placements, states, notes, runs, spares  *prometheus.CounterVec
-	queued, blocked, brake, silent, held, orders    prometheus.Gauge
+	passes, ticks, failed, filters, crowded, unread             prometheus.Counter
+	passSeconds                                                 prometheus.Histogram
+	wakes, placements, states, notes, runs, spares, preemptions *prometheus.CounterVec
+	queued, blocked, brake, silent, held, orders                prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -61,6 +63,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.runs = vector("runs_total", "Runs of standing orders that were proposed, by the ledger's answer.", "result")
 	m.orders = gauge("orders", "Standing orders that have not ended.")
 	m.spares = vector("spares_total", "Second attempts that were proposed, by the ledger's answer.", "result")
+	m.preemptions = vector("preemptions_total", "Leases that were told to give way to a higher band, by the ledger's answer.", "result")
 	m.queued = gauge("queued_jobs", "Jobs with tasks that wait for a placement.")
 	m.blocked = gauge("blocked_jobs", "Jobs of which the last pass has left tasks.")
 	m.brake = gauge("brake", "The brake on placing lost tasks: 0 off, 1 limited, 2 stopped.")

@@ -66,7 +66,12 @@ func (l *lead) pass(now time.Time) error {
 	}
 	// What input has found out may have asked for a pass: this is it.
 	l.due = time.Time{}
+	var failed *error
+	in.Leases, failed = l.tenures()
 	out := l.planner.Plan(in)
+	if *failed != nil {
+		return *failed
+	}
 	if len(in.Jobs) > 0 {
 		l.metrics.passes.Inc()
 		l.metrics.passSeconds.Observe(time.Since(now).Seconds())
@@ -81,6 +86,7 @@ func (l *lead) pass(now time.Time) error {
 	if l.waits.crowded {
 		l.metrics.crowded.Inc()
 	}
+	l.preempt(&out, &in, now)
 	l.brake.spend(in.Jobs, out.Placements)
 	l.notes.take(out.Left, now, l.config.NoteAgainAfter)
 	l.flight = &flight{landed: len(out.Placements) == 0}
