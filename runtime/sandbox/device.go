@@ -20,7 +20,7 @@ type device struct {
 }
 
 // devices are the names of all devices.
-var devices = []string{"dev/null", "dev/stdin", "dev/stdout", "dev/stderr"}
+var devices = []string{"dev/null", "dev/stdin", "dev/stdout", "dev/stderr", "dev/notice"}
 
 // device returns the device at a path from the root, or nil.
 func (r *run) device(name string) *device {
@@ -36,6 +36,8 @@ func (r *run) device(name string) *device {
 		d.write = r.priced(r.stdout.Write)
 	case "dev/stderr":
 		d.write = r.priced(r.stderr.Write)
+	case "dev/notice":
+		d.read = r.readNotice()
 	default:
 		return nil
 	}
@@ -46,6 +48,23 @@ func (r *run) device(name string) *device {
 		}
 	}
 	return d
+}
+
+// noticeText is what a guest reads from /dev/notice when it has to give way.
+const noticeText = "preempted\n"
+
+// readNotice returns the read of /dev/notice: it is empty until the attempt has to give
+// way, and then a line. Who reads at its end reads on when that comes.
+func (r *run) readNotice() func([]byte) (int, error) {
+	rest := noticeText
+	return func(p []byte) (int, error) {
+		if r.notice == nil || !r.notice() || rest == "" {
+			return 0, io.EOF
+		}
+		n := copy(p, rest)
+		rest = rest[n:]
+		return n, nil
+	}
 }
 
 // priced charges what a stream costs more than a file.

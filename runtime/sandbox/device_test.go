@@ -7,7 +7,7 @@ import (
 	"github.com/dugnad/dugnad/runtime/task"
 )
 
-// TestDevices: the four names below /dev work like the streams that they stand
+// TestDevices: the first four names below /dev work like the streams that they stand
 // for, with their limits, and are in no listing.
 func TestDevices(t *testing.T) {
 	o, out, errOut := probe(t, probeModule(t), task.Spec{}, Streams{Stdin: strings.NewReader("typed")}, "devices")

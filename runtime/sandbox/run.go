@@ -32,6 +32,9 @@ type Streams struct {
 	// read fills its buffer unless stdin ends, so that neither results nor
 	// fuel depend on when bytes arrive. RealClock implies it.
 	Interactive bool
+	// Notice reports whether the attempt will be ended soon to make room for others; nil
+	// is never. The guest reads so from /dev/notice.
+	Notice func() bool
 }
 
 // ContextReader is a reader that gives up when ctx ends.
@@ -62,6 +65,7 @@ type run struct {
 	stdin    input
 	stdout   output
 	stderr   output
+	notice   func() bool
 	scratch  *scratch.FS
 	instance api.Module
 
@@ -124,6 +128,7 @@ func (r *run) prepare(begin time.Time, streams Streams) {
 	r.stdin = input{run: r, source: streams.Stdin, short: streams.Interactive || r.spec.RealClock}
 	r.stdout = output{run: r, target: streams.Stdout}
 	r.stderr = output{run: r, target: streams.Stderr}
+	r.notice = streams.Notice
 }
 
 // close frees what the attempt held. The instance goes first: it refers to the

@@ -306,6 +306,10 @@ func (w *Worker) attach(ctx context.Context, k waiting, t *Task) task.Outcome {
 	_ = out.send(frameAttach, k.id, nil)
 	stop := context.AfterFunc(ctx, r.cancel)
 	defer stop()
+	if t.Notice != nil {
+		still := context.AfterFunc(t.Notice, r.giveNotice)
+		defer still()
+	}
 	overdue := time.AfterFunc(time.Until(k.begun.Add(r.limits.Timeout))+grace, func() { r.overstay(stayedPastDeadline) })
 	defer overdue.Stop()
 	<-r.done

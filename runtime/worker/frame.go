@@ -28,7 +28,7 @@ const startBytesMax = 8 << 20
 const frameHeaderBytes = 9
 
 // protocolVersion is compared in the setup and hello frames.
-const protocolVersion = 3
+const protocolVersion = 4
 
 // frameType tells what a frame says. P is the parent, C the child.
 type frameType uint8
@@ -63,6 +63,7 @@ const (
 	frameAttach                            // P→C, id of a task that is kept: tell what it has put out and how it ended
 	frameAttached                          // C→P, id of a task, JSON attached: before anything else about it
 	frameForget                            // P→C, id of a task that is kept: end it, and keep nothing of it
+	frameNotice                            // P→C, id of a task: it will be ended soon to make room for others
 	frameTypeEnd
 )
 

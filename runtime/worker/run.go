@@ -39,6 +39,8 @@ type run struct {
 	stayed             atomic.Int32
 	mu                 sync.Mutex
 	started, cancelled bool
+	// noticed says that its guest is to know that it has to give way.
+	noticed bool
 	// place is that in its series.
 	series *series
 	place  int
@@ -195,6 +197,28 @@ func (r *run) cancel() {
 	if started {
 		// An error means that the child is gone, which ends the task as well.
 		_ = r.worker.process.out.send(frameCancel, r.id, nil)
+	}
+}
+
+// over reports whether the task has ended, or was given back.
+func (r *run) over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// giveNotice has the child tell the guest that it has to give way.
+func (r *run) giveNotice() {
+	r.mu.Lock()
+	started := r.started
+	r.noticed = true
+	r.mu.Unlock()
+	if started {
+		// An error means that the child is gone.
+		_ = r.worker.process.out.send(frameNotice, r.id, nil)
 	}
 }
 

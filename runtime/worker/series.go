@@ -31,6 +31,9 @@ type Task struct {
 	// KeyBytesMax bytes. A task without one, or in a worker without Config.OrphanDir,
 	// ends with this process.
 	Key string
+	// Notice, when it is set, ends when the tasks of the series will be ended soon to
+	// make room for others: their guests are told. That of the first task counts.
+	Notice context.Context
 }
 
 func (t *Task) validate() error {
@@ -101,6 +104,10 @@ func (w *Worker) RunSeries(ctx context.Context, image Image, tasks []Task, ended
 	// the child does not read.
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
+	if notice := s.tasks[0].Notice; notice != nil {
+		still := context.AfterFunc(notice, s.notice)
+		defer still()
+	}
 	s.start(frames)
 	if first := s.first(); first != nil {
 		if err := img.wait(first.done); err != nil {
@@ -250,8 +257,11 @@ func (s *series) start(frames []byte) {
 		}
 		r.mu.Lock()
 		r.started = true
-		cancelled := r.cancelled
+		cancelled, noticed := r.cancelled, r.noticed
 		r.mu.Unlock()
+		if noticed {
+			_ = out.send(frameNotice, r.id, nil)
+		}
 		if cancelled {
 			_ = out.send(frameCancel, r.id, nil)
 		}
@@ -268,6 +278,15 @@ func (s *series) cancel() {
 		case <-r.done:
 		default:
 			r.cancel()
+		}
+	}
+}
+
+// notice tells the guests of the tasks that have not ended that they have to give way.
+func (s *series) notice() {
+	for _, r := range s.runs {
+		if r != nil && !r.over() {
+			r.giveNotice()
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -65,11 +66,13 @@ type childImage struct {
 
 // childTask is a task that has not sent its outcome, or whose outcome is kept.
 type childTask struct {
-	id             uint32
-	start          *start
-	image          *childImage
-	ctx            context.Context
-	cancel         context.CancelFunc
+	id     uint32
+	start  *start
+	image  *childImage
+	ctx    context.Context
+	cancel context.CancelFunc
+	// notice says that it has to give way.
+	notice         atomic.Bool
 	stdin          *childIn
 	stdout, stderr *childOut
 	// series is the one that it runs in.
@@ -146,6 +149,8 @@ func (t *childTask) handle(f frame) error {
 	switch f.kind {
 	case frameCancel:
 		t.cancel()
+	case frameNotice:
+		t.notice.Store(true)
 	case frameStdin:
 		return t.stdin.arrive(f.payload)
 	case frameStdinEnd:
@@ -322,7 +327,7 @@ func (img *childImage) run(ctx context.Context, t *childTask, st *start) task.Ou
 		return task.Outcome{Kind: task.Cancelled, Message: "cancelled before it began"}
 	}
 	return img.program.Run(ctx, *st.Spec, sandbox.Streams{
-		Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr, Interactive: st.Interactive,
+		Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr, Interactive: st.Interactive, Notice: t.notice.Load,
 	})
 }
 
