@@ -129,6 +129,7 @@ type Event struct {
 	Exit   string     `json:"exit,omitempty" doc:"Kind of outcome"`
 	Until  *time.Time `json:"until,omitempty"`
 	Job    string     `json:"job,omitempty" doc:"How the job ended"`
+	Band   uint8      `json:"band,omitempty" doc:"Of the job to which the tasks give way, with the cause preempted"`
 }
 
 // Task is one task of a job.

@@ -311,7 +311,7 @@ func readAll(t testing.TB, r io.Reader) string {
 
 // attempt is what the fake sandbox runs.
 type attempt struct {
-	ctx            context.Context
+	ctx, notice    context.Context
 	index, attempt int
 	spec           task.Spec
 	streams        worker.Streams
@@ -386,7 +386,7 @@ func (b *box) runTask(ctx context.Context, image worker.Image, t worker.Task) ta
 	if b.run == nil {
 		return exit(0)
 	}
-	a := attempt{ctx: ctx, spec: t.Spec, streams: t.Streams}
+	a := attempt{ctx: ctx, spec: t.Spec, streams: t.Streams, notice: t.Notice}
 	a.index, a.attempt = number(t.Spec, "DUGNAD_TASK_INDEX="), number(t.Spec, "DUGNAD_TASK_ATTEMPT=")
 	return b.run(a)
 }

@@ -45,7 +45,11 @@ func (e *Executor) watchLeases(from uint64) {
 			}
 			epoch := ledger.Epoch(binary.BigEndian.Uint64(c.Key[len(prefix):]))
 			_, over := e.done[epoch]
-			if held := e.leases[epoch] != nil; c.Deleted == held && !over {
+			l := e.leases[epoch]
+			if held := l != nil; c.Deleted == held && !over {
+				notify(e.changed)
+			}
+			if is, _ := e.roll.Find(e.config.Node, epoch); l != nil && is.Notice != 0 && !l.noticed {
 				notify(e.changed)
 			}
 		}
@@ -253,10 +257,14 @@ func (e *Executor) compare(f *found, index uint64) []doubt {
 		}
 	}
 	for epoch, l := range e.leases {
-		if j, ok := f.jobs[l.job.id]; !e.roll.Has(e.config.Node, epoch) {
+		is, has := e.roll.Find(e.config.Node, epoch)
+		switch j, ok := f.jobs[l.job.id]; {
+		case !has:
 			l.drop(index, "stale")
-		} else if ok && j.State == ledger.JobStopping {
+		case ok && j.State == ledger.JobStopping:
 			l.kill()
+		case is.Notice != 0 && !l.noticed:
+			l.giveWay(&is)
 		}
 	}
 	for epoch := range e.done {
@@ -274,6 +282,7 @@ func (e *Executor) takeUp(l *ledger.Lease, j ledger.Job, spec ledger.JobSpec) {
 		width: l.Slots, since: time.Now(), open: e.orphans[l.Epoch], begun: l.Begun,
 	}
 	held.ctx, held.cancel = context.WithCancelCause(e.ctx)
+	held.notice, held.warn = context.WithCancel(context.WithoutCancel(e.ctx))
 	for _, run := range e.replayed[l.Epoch] {
 		tasks, _ := l.Tasks.Within(run.First, l.Tasks.End).Split(run.Count)
 		held.todo = held.todo.Minus(tasks)

@@ -29,6 +29,9 @@ type lease struct {
 	// ctx ends with one of errStopped, errStale and errHandedBack.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	// notice ends when it has to give way, and not with ctx; warn ends it.
+	notice context.Context
+	warn   context.CancelFunc
 
 	// The rest is guarded by Executor.mu.
 
@@ -48,6 +51,8 @@ type lease struct {
 	active  uint32
 	// back says how it is handed back instead of being finished; nil is not.
 	back *handing
+	// noticed says that it has to give way.
+	noticed bool
 	// gone says that it is not held any more.
 	gone bool
 	// index is that of the last report, or part of it handed back, which the ledger has

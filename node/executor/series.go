@@ -88,7 +88,7 @@ func (s *series) add(index uint32) bool {
 		out: output{e: l.e, max: spec.Limits.OutputBytes}, errs: output{e: l.e, max: spec.Limits.OutputBytes},
 	}
 	s.given = append(s.given, given)
-	s.tasks = append(s.tasks, worker.Task{Spec: spec, Key: l.key(index), Streams: worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}})
+	s.tasks = append(s.tasks, worker.Task{Spec: spec, Key: l.key(index), Notice: l.notice, Streams: worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}})
 	return true
 }
 

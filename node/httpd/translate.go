@@ -93,7 +93,7 @@ func reads(p *jobspec.Program) (list []api.Read) {
 func event(e *ledger.Event) api.Event {
 	out := api.Event{
 		Number: e.Number, At: *when(max(e.At, 1)), Kind: e.Kind.String(), First: e.First, Count: e.Count,
-		Node: string(e.Node), Epoch: uint64(e.Epoch), Cause: cause(e.Cause), Until: when(e.Until),
+		Node: string(e.Node), Epoch: uint64(e.Epoch), Cause: cause(e.Cause), Until: when(e.Until), Band: e.Band,
 	}
 	switch e.Kind {
 	case ledger.EventEnded:

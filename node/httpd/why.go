@@ -113,6 +113,27 @@ func explain(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
 	if reasons.Nodes == 0 {
 		out.Text = fmt.Sprintf("%d tasks wait, and the grid has no nodes that run tasks", j.Tasks[ledger.TaskQueued])
 	}
+	return explainPreempted(tx, j, out)
+}
+
+// preemptedLook is how many of a job's ranges are looked at for one that gave way.
+const preemptedLook = 64
+
+// explainPreempted says when tasks wait that gave way to a higher band.
+func explainPreempted(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
+	pending, err := ledger.PendingOf(tx, j.ID, preemptedLook)
+	if err != nil {
+		return err
+	}
+	tasks, band := uint32(0), uint8(0)
+	for i := range pending {
+		if p := &pending[i]; p.Cause == ledger.CausePreempted {
+			tasks, band = tasks+p.Tasks.Count(), max(band, p.For)
+		}
+	}
+	if tasks > 0 {
+		out.Text += fmt.Sprintf("; %d of them were preempted for a job of band %d, which counts as no attempt", tasks, band)
+	}
 	return nil
 }
 
@@ -153,6 +174,7 @@ func explainActive(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
 			return nil
 		}
 		out.Text = fmt.Sprintf("%d tasks are about to be placed", queued)
+		return explainPreempted(tx, j, out)
 	}
 	return nil
 }

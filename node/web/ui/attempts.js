@@ -49,7 +49,7 @@ function change(bar, e) {
       break;
     case 'requeued':
       bar.state = 'failed';
-      bar.cause = e.cause;
+      bar.cause = e.band ? `${e.cause} for a job of band ${e.band}` : e.cause;
       less();
       break;
     case 'unreachable':
