@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"testing"
 
@@ -156,5 +157,30 @@ func BenchmarkCheck(b *testing.B) {
 	d := state(b)
 	for b.Loop() {
 		d.check()
+	}
+}
+
+// BenchmarkReceipt verifies the signature of a report: of a single task, and of as many
+// as a busy node reports at once.
+func BenchmarkReceipt(b *testing.B) {
+	key := keyOf("n1")
+	public := [32]byte(key.Public().(ed25519.PublicKey))
+	for _, leases := range []int{1, 100} {
+		r := &ledger.Report{Node: "n1", Costs: 6}
+		for i := range leases {
+			r.Leases = append(r.Leases, ledger.LeaseReport{Epoch: ledger.Epoch(i + 1), Runs: []ledger.Run{
+				{Count: 1, State: ledger.TaskSucceeded, Usage: ledger.Usage{Fuel: 1e6, MemoryByteSeconds: 1e6, WallNanos: 1e6}, Digest: [32]byte{1}, StoredBytes: 100},
+			}})
+		}
+		if err := r.Sign(func(m []byte) ([]byte, error) { return ed25519.Sign(key, m), nil }); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("leases=%d", leases), func(b *testing.B) {
+			for b.Loop() {
+				if !r.SignedBy(public) {
+					b.Fatal("the signature is not the node's")
+				}
+			}
+		})
 	}
 }

@@ -12,6 +12,7 @@ func Check(tx Tx) (err error) {
 	defer catch(&err)
 	c := &checker{
 		reader:  reader{tx},
+		days:    map[accountKey]*daySum{},
 		tenants: map[TenantID]*Tenant{}, nodes: map[NodeID]*Node{}, modules: map[ModuleID]uint64{},
 		want: map[byte]int{},
 	}
@@ -22,7 +23,9 @@ func Check(tx Tx) (err error) {
 	c.each([]byte{tableNode}, c.node)
 	c.each([]byte{tableModule}, c.module)
 	c.each([]byte{tableClient}, c.client)
+	c.each([]byte{tableModuleDay}, c.moduleDay)
 	c.each([]byte{tableAccount}, c.account)
+	c.charges()
 	c.each([]byte{tableRevocation}, c.revocation)
 	c.tables()
 	return nil
@@ -34,6 +37,7 @@ type checker struct {
 	tenants map[TenantID]*Tenant
 	nodes   map[NodeID]*Node
 	modules map[ModuleID]uint64
+	days    map[accountKey]*daySum
 	// want counts, per table, the keys that something accounts for.
 	want map[byte]int
 	// seen has a bit per task of the job at hand.
@@ -75,6 +79,8 @@ func (c *checker) tenant(key, value []byte) {
 	equal(t.Leased, want.Leased, "tenant %s: leased resources", t.ID)
 	equal(t.Queued, want.Queued, "tenant %s: queued tasks", t.ID)
 	equal(t.Jobs, want.Jobs, "tenant %s: open jobs", t.ID)
+	equal(t.Stored, want.Stored, "tenant %s: stored bytes", t.ID)
+	equal(t.Rate, want.Rate, "tenant %s: fuel rate of its leases", t.ID)
 	c.want[tableTenant]++
 }
 
@@ -123,6 +129,7 @@ func (c *checker) account(key, value []byte) {
 	name, rest := cutName(key[1:])
 	day := uint32(rest[0])<<24 | uint32(rest[1])<<16 | uint32(rest[2])<<8 | uint32(rest[3])
 	c.timer(Time(day+AccountDays)*dayNanos, timerAccount, key[1:], "account %s of day %d", name, day)
+	c.settle(accountKey{TenantID(name), day}, &a)
 	c.want[tableAccount]++
 }
 

@@ -44,9 +44,11 @@ func (c *checker) job(key, value []byte) {
 	t := c.owner(j.Tenant)
 	t.FuelReserved += (uint64(j.Tasks.open()) + uint64(j.Spares)) * spec.FuelMax
 	t.Queued += uint64(j.Tasks[TaskWaiting] + j.Tasks[TaskQueued])
+	t.Stored += j.Stored
 	if !j.State.Final() {
 		t.Jobs++
 	}
+	c.jobDays(&j)
 	c.modules[spec.Module]++
 }
 
@@ -155,6 +157,7 @@ func (c *checker) lease(j *Job, spec *JobSpec, l *Lease) {
 	}
 	n, t := c.nodes[l.Node], c.owner(j.Tenant)
 	n.Reserved, t.Leased = n.Reserved.Plus(take), t.Leased.Plus(take)
+	t.Rate += l.Rate * uint64(l.Slots)
 	n.Leases++
 	c.last = max(c.last, l.Epoch)
 	c.want[tableLease]++

@@ -47,6 +47,12 @@ const (
 	CodeRunLimit
 	CodeRunEarly
 	CodePreempted
+	CodeQuotaDay
+	CodeQuotaRate
+	CodeQuotaStored
+	CodeQuotaEgress
+	CodeNodeKey
+	CodeSignature
 
 	codes
 )
@@ -92,6 +98,12 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeRunLimit:          {"run_limit", "too many earlier jobs of the order have not ended: see what they wait for"},
 	CodeRunEarly:          {"run_early", "the last job on this node ended a moment ago: wait"},
 	CodePreempted:         {"preempted", "these tasks gave way, or were told to, less than a minute ago: take others"},
+	CodeQuotaDay:          {"quota_fuel_per_day", "wait until the day ends, in UTC, ask for less fuel or fewer tasks, or raise the quota"},
+	CodeQuotaRate:         {"quota_fuel_rate", "wait for running tasks to end, or raise the quota"},
+	CodeQuotaStored:       {"quota_stored_bytes", "wait until jobs that have ended are forgotten, give jobs a shorter retention, or raise the quota"},
+	CodeQuotaEgress:       {"quota_egress_per_day", "wait until the day ends, in UTC, or raise the quota"},
+	CodeNodeKey:           {"node_key", "the node is known with another key: remove it first, if it is another one"},
+	CodeSignature:         {"signature", "the report is not signed by the key that its node is known with"},
 }
 
 // String returns the code's stable name.

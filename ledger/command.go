@@ -113,6 +113,9 @@ type RegisterNode struct {
 	Capacity Resources
 	Labels   []Label
 	Features []string
+	// Key is the Ed25519 key that verifies the node's reports from now on, which it
+	// then has to sign; zero is none. Once it has said one it stays with it.
+	Key [32]byte
 }
 
 // SetNodeState drains a node, resumes it or gives it up.
@@ -195,10 +198,14 @@ type Renew struct {
 	Expiry Time
 }
 
-// Report says how attempts ended.
+// Report says how attempts ended. One that is signed is a receipt for what they cost.
 type Report struct {
 	Node   NodeID
 	Leases []LeaseReport
+	// Costs is the version of the table by which fuel was counted.
+	Costs uint32
+	// Signature is the node's, as Sign makes it; zero is none.
+	Signature [64]byte
 }
 
 // LeaseReport is the part of a report that is about one lease.
@@ -219,8 +226,10 @@ type Run struct {
 	// Terminal says that another attempt would end the same way.
 	Terminal bool
 	Usage    Usage
-	// Digest names the output in the content store; zero is none.
-	Digest [32]byte
+	// Digest names the output in the content store; zero is none. StoredBytes is its
+	// size, at most AmountMax; zero where it is not known.
+	Digest      [32]byte
+	StoredBytes uint64
 }
 
 // Release hands back the open tasks of a lease: they are queued again, and no

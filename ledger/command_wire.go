@@ -10,6 +10,9 @@ func (c *CreateTenant) fields(w *wire) {
 	w.u32(&c.Weight)
 	w.u8(&c.BandMax)
 	c.Quota.fields(w)
+	if w.since(3, c.Quota.hasLater()) {
+		c.Quota.later(w)
+	}
 }
 
 func (c *SetQuota) fields(w *wire) { (*CreateTenant)(c).fields(w) }
@@ -19,6 +22,9 @@ func (c *RegisterNode) fields(w *wire) {
 	c.Capacity.fields(w)
 	list(w, &c.Labels, func(l *Label) { l.fields(w) })
 	list(w, &c.Features, func(s *string) { text(w, s) })
+	if w.since(3, c.Key != [32]byte{}) {
+		w.fixed(c.Key[:])
+	}
 }
 
 func (c *SetNodeState) fields(w *wire) {
@@ -91,6 +97,28 @@ func (c *Report) fields(w *wire) {
 	list(w, &c.Leases, func(l *LeaseReport) {
 		w.u64((*uint64)(&l.Epoch))
 		list(w, &l.Runs, func(r *Run) { r.fields(w) })
+	})
+	if !w.since(3, c.hasLater()) {
+		return
+	}
+	for i := range c.Leases {
+		for k := range c.Leases[i].Runs {
+			run := &c.Leases[i].Runs[k]
+			w.u64(&run.Usage.EgressBytes)
+			w.u64(&run.StoredBytes)
+		}
+	}
+	w.u32(&c.Costs)
+	w.fixed(c.Signature[:])
+}
+
+// hasLater reports whether a field of version 3 is set.
+func (c *Report) hasLater() bool {
+	if c.Costs != 0 || c.Signature != [64]byte{} {
+		return true
+	}
+	return slices.ContainsFunc(c.Leases, func(l LeaseReport) bool {
+		return slices.ContainsFunc(l.Runs, func(r Run) bool { return r.Usage.EgressBytes|r.StoredBytes != 0 })
 	})
 }
 

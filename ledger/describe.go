@@ -97,6 +97,10 @@ func describeKey(key []byte) (what string, record fielder) {
 		return fmt.Sprintf("%s %s", job("seat of"), rest[16:]), &Seat{}
 	case tableRevocation:
 		return fmt.Sprintf("revocation of %x", rest), &Revocation{}
+	case tableJobDay:
+		return fmt.Sprintf("%s day %d", job("charges of"), number(rest[16:])), &charges{}
+	case tableModuleDay:
+		return fmt.Sprintf("charges of %s day %d module %s", name, number(behind[:4]), ModuleID(behind[4:])), &charges{}
 	}
 	return fmt.Sprintf("unknown key %x", key), nil
 }
@@ -129,6 +133,8 @@ func describeTimer(t timerKey) string {
 		return job("prune order")
 	case timerRevocation:
 		return fmt.Sprintf("timer %s revocation of %x", t.At, t.What)
+	case timerModules:
+		return fmt.Sprintf("timer %s forget modules %s day %d", t.At, name, number(behind))
 	default:
 		return fmt.Sprintf("timer %s account %s day %d", t.At, name, number(behind))
 	}

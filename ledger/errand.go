@@ -46,6 +46,9 @@ func (s *session) run(e errand, steps int) (used int, done bool) {
 	if e.kind == timerOrderStop || e.kind == timerOrderPrune {
 		return s.runOrder(e, steps)
 	}
+	if e.kind == timerModules {
+		return s.forgetModules(e, steps)
+	}
 	j := s.job(JobID([]byte(e.what)))
 	if j == nil {
 		return 0, true

@@ -47,6 +47,11 @@ func goldenSpec2() JobSpec {
 	return spec
 }
 
+// goldenQuota3 has the fields of version 3 as well.
+func goldenQuota3() Quota {
+	return Quota{FuelTotal: 1e15, MemoryBytes: 1 << 40, QueuedTasks: 1e7, Jobs: 1000, FuelPerDay: 1e14, FuelRate: 1e9, StoredBytes: 1 << 30, EgressPerDay: 1 << 20}
+}
+
 func goldenCommands() map[string]Command {
 	quota := Quota{FuelTotal: 1e15, MemoryBytes: 1 << 40, QueuedTasks: 1e7, Jobs: 1000}
 	spec := goldenSpec()
@@ -55,6 +60,8 @@ func goldenCommands() map[string]Command {
 		First: 5, Count: 3, State: TaskFailed, Exit: 2, Terminal: true,
 		Usage: Usage{Fuel: 100, MemoryByteSeconds: 200, WallNanos: 300}, Digest: [32]byte{9, 31: 8},
 	}
+	run3 := run
+	run3.Usage.EgressBytes, run3.StoredBytes = 400, 500
 	spec2 := goldenSpec2()
 	spec2.Payload = spec.Payload
 	return map[string]Command{
@@ -63,6 +70,10 @@ func goldenCommands() map[string]Command {
 		"set_node_state_v2": &SetNodeState{Node: "n1", State: NodeUnreachable, From: []NodeState{NodeUp, NodeDraining}},
 
 		"set_node_state_v3": &SetNodeState{Node: "n1", State: NodeDraining, From: []NodeState{NodeUp}, WithinNanos: 600e9},
+		"set_quota_v3":      &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3()},
+		"create_tenant_v3":  &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3()},
+		"register_node_v3":  &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Key: [32]byte{1, 31: 2}},
+		"report_v3":         &Report{Node: "n1", Leases: []LeaseReport{{Epoch: 300, Runs: []Run{run, run3}}}, Costs: 6, Signature: [64]byte{1, 63: 2}},
 
 		"release_v2": &Release{Node: "n1", Epochs: []Epoch{1, 300}, Cause: CauseDrain, Parts: []Range{Tasks(5, 10), mask(3, 5, 900)}},
 
@@ -104,16 +115,20 @@ func goldenRecords() map[string]fielder {
 			Spare: true, Elsewhere: mask(12, 15),
 		},
 
-		"node_v3": &Node{ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Until: 601e9},
 		"lease_v3": &Lease{
 			Node: "n1", Epoch: 5, Job: id("job"), State: LeaseRunning, Begun: true, Tasks: Tasks(10, 12), Open: Tasks(10, 12), Slots: 2,
-			Granted: 1e9, Expiry: 61e9, Timer: 61e9, Notice: 30e9, For: 3, Preempted: 20e9,
+			Granted: 1e9, Expiry: 61e9, Timer: 61e9, Notice: 30e9, For: 3, Preempted: 20e9, Rate: 5,
 		},
 		"pending_v3": &Pending{Job: id("job"), Tasks: Tasks(10, 12), Cause: CausePreempted, Preempted: 20e9, For: 3},
 		"event_v3":   &Event{Number: 7, At: 20e9, Kind: EventNotice, First: 10, Count: 2, Node: "n1", Epoch: 5, Cause: CausePreempted, Until: 30e9, Band: 3},
+		"node_v3":    &Node{ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Until: 601e9, Key: [32]byte{1, 31: 2}},
+		"tenant_v3":  &Tenant{ID: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3(), Stored: 7, Rate: 8},
+		"job_v3":     &Job{ID: id("job"), Tenant: "acme", Count: 1, Tasks: Tally{TaskSucceeded: 1}, Usage: Usage{1, 2, 3, 4}, Stored: 5, Day: 20454, Today: Usage{6, 7, 8, 9}},
+		"account_v3": &Account{Usage: Usage{1, 2, 3, 4}, Receipts: Usage{5, 6, 7, 8}, Forgotten: Usage{9, 10, 11, 12}, Modules: 13},
+		"charges":    &charges{Usage{1, 2, 3, 4}},
 
 		"tenant": &Tenant{
-			ID: "acme", Weight: 2, BandMax: 5, Quota: Quota{1, 2, 3, 4}, FuelReserved: 5, FuelUsed: 6,
+			ID: "acme", Weight: 2, BandMax: 5, Quota: Quota{FuelTotal: 1, MemoryBytes: 2, QueuedTasks: 3, Jobs: 4}, FuelReserved: 5, FuelUsed: 6,
 			Leased: Resources{7, 8, 9, 10}, Queued: 11, Jobs: 12,
 		},
 		"node": &Node{
@@ -124,7 +139,7 @@ func goldenRecords() map[string]fielder {
 		"job": &Job{
 			ID: id("job"), Tenant: "acme", State: JobStopping, Cause: CauseDependency, Blame: id("before"), Band: 3, Count: 45,
 			Tasks: Tally{1, 2, 3, 4, 5, 6, 7, 8, 9}, Unlisted: 8, Created: 1, Queued: 2, Placed: 3, Stopped: 4, Finished: 5,
-			Ready: 6, Pending: 7, Leases: 8, DependsOn: 9, Dependents: 10, Fresh: 40, Events: 11, Usage: Usage{12, 13, 14}, Pruning: true,
+			Ready: 6, Pending: 7, Leases: 8, DependsOn: 9, Dependents: 10, Fresh: 40, Events: 11, Usage: Usage{Fuel: 12, MemoryByteSeconds: 13, WallNanos: 14}, Pruning: true,
 		},
 		"spec":    &spec,
 		"pending": &Pending{Job: id("job"), Phase: PhaseBackoff, Tasks: mask(3, 5, 900), Attempt: 1, Losses: 2, Cause: CauseLost, NotBefore: 9e9, Avoid: []NodeID{"n1"}},
@@ -134,7 +149,7 @@ func goldenRecords() map[string]fielder {
 		},
 		"chunk":   &Chunk{Succeeded: Tasks(0, 10), Endings: []Ending{{TaskFailed, CauseOutcome, 3, mask(10, 12)}, {TaskRefused, CauseRefused, 0, Tasks(11, 12)}}},
 		"output":  &Output{Tasks: Tasks(5, 8), State: TaskSucceeded, Node: "n1", Epoch: 300, Digest: [32]byte{1}},
-		"account": &Account{Usage: Usage{1, 2, 3}, Tasks: Tally{TaskSucceeded: 4}},
+		"account": &Account{Usage: Usage{Fuel: 1, MemoryByteSeconds: 2, WallNanos: 3}, Tasks: Tally{TaskSucceeded: 4}},
 		"reasons": &Reasons{At: 1e9, List: []Reason{{What: "feature", Detail: "simd", Nodes: 8}, {What: "full-memory", Nodes: 7, Have: 1, Need: 2}}, Nodes: 15, Sampled: 10, FreeAt: 3e9},
 		"event": &Event{
 			Number: 1, At: 2, Kind: EventEnded, First: 3, Count: 4, Node: "n1", Epoch: 5, State: TaskFailed, Cause: CauseLost,
@@ -281,6 +296,7 @@ func TestStableNumbers(t *testing.T) {
 		{"NodeSlotsMax", NodeSlotsMax},
 		{"EventsKept", EventsKept},
 		{"ReasonsMax", ReasonsMax},
+		{"DayModulesMax", DayModulesMax},
 		{"EndingsMax", EndingsMax},
 		{"DetailBytesMax", DetailBytesMax},
 		{"tickScan", tickScan},

@@ -184,9 +184,11 @@ func (s *session) prune(j *heldJob, steps int) (used int, done bool) {
 		}
 		used += len(keys)
 	}
+	used += s.forgetDays(j, steps-used)
 	if used >= steps || j.Dependents > 0 {
 		return used, false
 	}
+	s.forgetCharges(j)
 	s.refer(s.specOf(j).Module, -1)
 	s.delete(keySpec(j.ID))
 	s.delete(keyPayload(j.ID))

@@ -41,6 +41,9 @@ const (
 	tableSpare = 'x' // job task                        → epoch node
 
 	tableRevocation = 'v' // delegation               → Revocation
+
+	tableJobDay    = 'u' // job day                   → charges
+	tableModuleDay = 'a' // tenant 0 day module       → charges
 )
 
 // The kinds of timer, with what their keys end with.
@@ -58,6 +61,7 @@ const (
 	timerOrderStop                // order job: jobs behind this one are still to be stopped
 	timerOrderPrune               // order
 	timerRevocation               // delegation
+	timerModules                  // tenant 0 day: accounts of modules are still to be forgotten
 )
 
 // keyBuilder makes a key from left to right.
@@ -143,6 +147,17 @@ func keyEvent(j JobID, number uint32) []byte {
 
 func keyAccount(t TenantID, day uint32) []byte {
 	return keyName(newKey(tableAccount), t).u32(day)
+}
+
+func keyJobDay(j JobID, day uint32) []byte { return newKey(tableJobDay).raw(j[:]).u32(day) }
+func prefixJobDay(j JobID) []byte          { return newKey(tableJobDay).raw(j[:]) }
+
+func prefixModuleDay(t TenantID, day uint32) []byte {
+	return keyName(newKey(tableModuleDay), t).u32(day)
+}
+
+func keyModuleDay(t TenantID, day uint32, m ModuleID) []byte {
+	return append(prefixModuleDay(t, day), m[:]...)
 }
 
 func keyQueue(j *Job) []byte {

@@ -185,6 +185,7 @@ func (s *session) vacate(j *heldJob, l *Lease, slots uint32) {
 	n, t := s.node(l.Node), s.tenant(j.Tenant)
 	n.Reserved = n.Reserved.Minus(free)
 	t.Leased = t.Leased.Minus(free)
+	t.Rate -= l.Rate * uint64(slots)
 }
 
 // forgetLease deletes a lease of which no slots are left.

@@ -54,6 +54,9 @@ const (
 	EventsKept = 128
 	// DrainNanosMax bounds SetNodeState.WithinNanos.
 	DrainNanosMax = 30 * 24 * time.Hour
+	// DayModulesMax bounds the modules that have an account of their own on one day of
+	// a tenant; what the others cost is under OtherModules.
+	DayModulesMax = 64
 	// ReasonsMax bounds the reasons kept for one job.
 	ReasonsMax = 16
 	// DetailBytesMax bounds Reason.Detail: a label, a value and what is between.

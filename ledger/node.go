@@ -33,6 +33,9 @@ func (c *RegisterNode) apply(s *session) Result {
 		}
 	}
 	n := s.node(c.Node)
+	if n != nil && n.Key != [32]byte{} && n.Key != c.Key {
+		return refuse(CodeNodeKey, string(c.Node))
+	}
 	if n == nil {
 		n = &heldNode{Node: Node{ID: c.Node, Changed: s.now}}
 		s.nodes.put(c.Node, n)
@@ -40,7 +43,7 @@ func (c *RegisterNode) apply(s *session) Result {
 	if n.State == NodeUnreachable || n.State == NodeGone {
 		s.setNodeState(n, NodeUp)
 	}
-	n.Capacity, n.Labels, n.Features = c.Capacity, c.Labels, c.Features
+	n.Capacity, n.Labels, n.Features, n.Key = c.Capacity, c.Labels, c.Features, c.Key
 	return Result{}
 }
 

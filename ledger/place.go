@@ -83,6 +83,9 @@ func (s *session) fits(j *heldJob, n *heldNode, slots uint32) Code {
 	if limit := t.Quota.MemoryBytes; limit != 0 && t.Leased.MemoryBytes+take.MemoryBytes > limit {
 		return CodeQuotaMemory
 	}
+	if limit := t.Quota.FuelRate; limit != 0 && addMax(t.Rate, uint64(slots-1)*TaskRate(&spec.Task, &n.Node)) >= limit {
+		return CodeQuotaRate
+	}
 	return CodeOK
 }
 
@@ -108,6 +111,10 @@ func (s *session) occupy(j *heldJob, n *heldNode, l *Lease) {
 	n.Reserved = n.Reserved.Plus(take)
 	t := s.tenant(j.Tenant)
 	t.Leased = t.Leased.Plus(take)
+	if t.Quota.FuelRate != 0 {
+		l.Rate = TaskRate(&s.specOf(j).Task, &n.Node)
+		t.Rate += l.Rate * uint64(l.Slots)
+	}
 	n.Leases++
 	s.saveLease(l)
 	s.arm(l.Timer, timerLease, whatLease(l.Node, l.Epoch))

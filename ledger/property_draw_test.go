@@ -1,6 +1,9 @@
 package ledger_test
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
+
 	"pgregory.net/rapid"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -48,7 +51,7 @@ func (w *world) command() ledger.Command {
 	case 2, 3:
 		node := w.node()
 		return &ledger.RegisterNode{
-			Node: node, Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: uint32(w.n(1, 64, "slots")), ScratchBytes: 10},
+			Key: w.key(node), Node: node, Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: uint32(w.n(1, 64, "slots")), ScratchBytes: 10},
 			Labels: []ledger.Label{{Name: "zone", Value: rapid.SampledFrom([]string{"a", "b"}).Draw(w.t, "zone")}, {Name: ledger.LabelNode, Value: string(node)}},
 		}
 	case 4:
@@ -188,6 +191,10 @@ func (w *world) quota() ledger.Quota {
 	if w.n(0, 1, "bounded") == 0 {
 		q = ledger.Quota{FuelTotal: 100_000, MemoryBytes: 500, QueuedTasks: 30_000, Jobs: 4}
 	}
+	if w.n(0, 1, "bounded by day") == 0 {
+		q.FuelPerDay, q.FuelRate = uint64(w.n(0, 100_000, "fuel per day")), uint64(w.n(0, 300, "fuel rate"))
+		q.StoredBytes, q.EgressPerDay = uint64(w.n(0, 5000, "stored")), uint64(w.n(0, 1000, "egress"))
+	}
 	return q
 }
 
@@ -288,10 +295,48 @@ func (w *world) report() ledger.Command {
 			run.Usage.Fuel = uint64(w.n(0, 12*int(run.Count), "fuel"))
 			if w.n(0, 2, "output") == 0 {
 				run.Digest[0] = 1
+				run.StoredBytes = uint64(w.n(0, 1000, "stored"))
+			}
+			if w.n(0, 2, "more") == 0 {
+				run.Usage.EgressBytes = uint64(w.n(0, 300, "egress"))
+				run.Usage.MemoryByteSeconds = rapid.Uint64().Draw(w.t, "memory")
 			}
 			lr.Runs = append(lr.Runs, run)
 		}
 		c.Leases = append(c.Leases, lr)
 	}
+	w.sign(c)
 	return c
+}
+
+// key is what a node may register with: n2 never has a key, n3 has another one at times.
+func (w *world) key(node ledger.NodeID) [32]byte {
+	name := string(node)
+	switch {
+	case node == "n2":
+		return [32]byte{}
+	case node == "n3" && w.n(0, 5, "key") == 0:
+		name = "other"
+	}
+	return [32]byte(keyOf(name).Public().(ed25519.PublicKey))
+}
+
+// keyOf returns the key of a name.
+func keyOf(name string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(name))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// sign signs a report, mostly.
+func (w *world) sign(c *ledger.Report) {
+	if w.n(0, 9, "unsigned") == 0 {
+		return
+	}
+	c.Costs = 1
+	if err := c.Sign(func(m []byte) ([]byte, error) { return ed25519.Sign(keyOf(string(c.Node)), m), nil }); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.n(0, 9, "forged") == 0 && len(c.Leases) > 0 && len(c.Leases[0].Runs) > 0 {
+		c.Leases[0].Runs[0].Usage.Fuel++
+	}
 }

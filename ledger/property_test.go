@@ -22,6 +22,8 @@ type world struct {
 	seq      uint64
 	ended    map[taskKey]ledger.TaskState
 	fuelUsed map[ledger.TenantID]uint64
+	// receipts is the fuel of each day that came in signed reports.
+	receipts map[tenantDay]uint64
 	// seats has the jobs of daemons: none comes twice.
 	seats map[ledger.JobID]bool
 	// pictures are kept by the changes of the second replica.
@@ -30,6 +32,11 @@ type world struct {
 	noticed map[taskKey]ledger.Time
 	// steady makes it draw the commands of a grid that works rather than any.
 	steady bool
+}
+
+type tenantDay struct {
+	tenant ledger.TenantID
+	day    uint32
 }
 
 type taskKey struct {
@@ -42,6 +49,7 @@ func newWorld(t *rapid.T) *world {
 		t: t, a: ledgertest.NewMemory(), b: ledgertest.NewMemory(), now: second,
 		ended: map[taskKey]ledger.TaskState{}, fuelUsed: map[ledger.TenantID]uint64{},
 		seats: map[ledger.JobID]bool{}, noticed: map[taskKey]ledger.Time{},
+		receipts: map[tenantDay]uint64{},
 	}
 }
 
@@ -54,6 +62,11 @@ var (
 // expectFuel books what a report must cost, by a naive model of its own: one
 // entry per task.
 func (w *world) expectFuel(c *ledger.Report) {
+	n, err := ledger.FindNode(w.a, c.Node)
+	keyed := err == nil && n.Key != [32]byte{}
+	if keyed && !c.SignedBy(n.Key) {
+		return
+	}
 	for _, lr := range c.Leases {
 		leases, _ := ledger.LeasesOf(w.a, c.Node, lr.Epoch-1, 1)
 		if len(leases) == 0 || leases[0].Epoch != lr.Epoch {
@@ -81,7 +94,11 @@ func (w *world) expectFuel(c *ledger.Report) {
 			for _, task := range tasks {
 				gone[task] = true
 			}
-			w.fuelUsed[j.Tenant] += min(run.Usage.Fuel, 10*uint64(run.Count))
+			fuel := min(run.Usage.Fuel, 10*uint64(run.Count))
+			w.fuelUsed[j.Tenant] += fuel
+			if keyed {
+				w.receipts[tenantDay{j.Tenant, w.now.Day()}] += fuel
+			}
 		}
 	}
 }
@@ -195,6 +212,13 @@ func (w *world) conserve() {
 			w.t.Fatalf("tenant %s used %d fuel, its reports say %d", id, t.FuelUsed, w.fuelUsed[id])
 		}
 	}
+	for key, fuel := range w.receipts {
+		a, err := ledger.FindAccount(w.a, key.tenant, key.day)
+		gone := w.now.Day() >= key.day+ledger.AccountDays
+		if err != nil || a.Receipts.Fuel != fuel && !gone {
+			w.t.Fatalf("receipts of %s on day %d: %d fuel in the account, %d in the reports: %v", key.tenant, key.day, a.Receipts.Fuel, fuel, err)
+		}
+	}
 	for key, state := range w.ended {
 		if task, err := ledger.FindTask(w.a, key.job, key.task); err == nil && task.State != state {
 			if j, _ := ledger.FindJob(w.a, key.job); !j.Pruning {
@@ -258,7 +282,7 @@ func (w *world) live(steps int) {
 	for _, c := range []ledger.Command{
 		&ledger.CreateTenant{Tenant: "alder", Weight: 1, BandMax: 3},
 		&ledger.CreateTenant{Tenant: "birch", Weight: 1, BandMax: 3, Quota: w.quota()},
-		&ledger.RegisterNode{Node: "n1", Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: 50}, Labels: own("n1")},
+		&ledger.RegisterNode{Node: "n1", Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: 50}, Labels: own("n1"), Key: w.key("n1")},
 		&ledger.RegisterNode{Node: "n2", Capacity: ledger.Resources{MemoryBytes: 1000, FuelRate: 1000, Slots: 50}, Labels: own("n2")},
 		&ledger.PutModule{Module: ledger.ModuleID{31: 1}, Bytes: 10},
 		&ledger.PutModule{Module: ledger.ModuleID{31: 2}, Bytes: 10},

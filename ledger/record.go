@@ -11,6 +11,17 @@ type Quota struct {
 	// QueuedTasks bounds the tasks that wait, Jobs the jobs that have not ended.
 	QueuedTasks uint64
 	Jobs        uint32
+	// FuelPerDay bounds reserved fuel together with that used on one day, in UTC.
+	FuelPerDay uint64
+	// FuelRate bounds the fuel per second of tasks that are leased at the same time:
+	// while they have less, another one is placed.
+	FuelRate uint64
+	// StoredBytes bounds the results that are kept for its jobs: above it no job is
+	// taken.
+	StoredBytes uint64
+	// EgressPerDay bounds the bytes that its tasks exchange with the world outside on
+	// one day, in UTC.
+	EgressPerDay uint64
 }
 
 // Tenant is a tenant with its quota and account.
@@ -30,6 +41,11 @@ type Tenant struct {
 	// ended.
 	Queued uint64
 	Jobs   uint32
+	// Stored is the size of the results that are kept for its jobs, as far as reports
+	// told it.
+	Stored uint64
+	// Rate is the fuel per second of its leases that were granted under a quota of that.
+	Rate uint64
 }
 
 // Label is a property that a node declares.
@@ -49,6 +65,8 @@ type Node struct {
 	Features []string
 	// Until is when a node that drains hands back what still runs; zero is never.
 	Until Time
+	// Key verifies its reports; zero is that they are not signed.
+	Key [32]byte
 }
 
 // Module is what the ledger knows of a module: not its bytes.
@@ -113,6 +131,12 @@ type Job struct {
 	Spares uint32
 	// Pruning says that its retention is over and parts of it are gone already.
 	Pruning bool
+	// Stored is the size of its results.
+	Stored uint64
+	// Today is the part of Usage that is from receipts of Day, the last day on which
+	// there were any; earlier days have records of their own.
+	Day   uint32
+	Today Usage
 }
 
 // Usage is what attempts have cost.
@@ -120,6 +144,8 @@ type Usage struct {
 	Fuel              uint64
 	MemoryByteSeconds uint64
 	WallNanos         uint64
+	// EgressBytes is what was exchanged with the world outside, both ways.
+	EgressBytes uint64
 }
 
 // Pending is a range of tasks that wait, all in the same way.
@@ -172,6 +198,8 @@ type Lease struct {
 	For    uint8
 	// Preempted is when its tasks last had a notice, or gave way; zero is never.
 	Preempted Time
+	// Rate is the fuel per second of a slot, for a tenant with a quota of that.
+	Rate uint64
 	// retries and retry say that tasks which failed under it wait in the
 	// back-off range that begins with task retry.
 	retries bool
@@ -209,6 +237,13 @@ type Account struct {
 	Usage Usage
 	// Tasks counts those that became final.
 	Tasks Tally
+	// Receipts is the part of Usage that is from reports which their nodes have signed,
+	// Forgotten the part of Receipts whose jobs were pruned. The others have it still:
+	// Receipts is Forgotten and what the jobs say of the day, and what its modules say.
+	Receipts, Forgotten Usage
+	// Modules counts the modules that have an account of the day, but for that of the
+	// others together.
+	Modules uint32
 }
 
 // Reason is why nodes were passed over for a job: for Nodes of them What was the

@@ -7,6 +7,19 @@ func (q *Quota) fields(w *wire) {
 	w.u32(&q.Jobs)
 }
 
+// later has the fields of version 3, which are the last ones of what has a quota.
+func (q *Quota) later(w *wire) {
+	w.u64(&q.FuelPerDay)
+	w.u64(&q.FuelRate)
+	w.u64(&q.StoredBytes)
+	w.u64(&q.EgressPerDay)
+}
+
+// hasLater reports whether one of them is set.
+func (q *Quota) hasLater() bool {
+	return q.FuelPerDay|q.FuelRate|q.StoredBytes|q.EgressPerDay != 0
+}
+
 func (r *Resources) fields(w *wire) {
 	w.u64(&r.MemoryBytes)
 	w.u64(&r.FuelRate)
@@ -18,6 +31,12 @@ func (u *Usage) fields(w *wire) {
 	w.u64(&u.Fuel)
 	w.u64(&u.MemoryByteSeconds)
 	w.u64(&u.WallNanos)
+}
+
+// whole has the field of version 3 as well, for what is of that version anyway.
+func (u *Usage) whole(w *wire) {
+	u.fields(w)
+	w.u64(&u.EgressBytes)
 }
 
 func (t *Tally) fields(w *wire) {
@@ -41,6 +60,11 @@ func (t *Tenant) fields(w *wire) {
 	t.Leased.fields(w)
 	w.u64(&t.Queued)
 	w.u32(&t.Jobs)
+	if w.since(3, t.Quota.hasLater() || t.Stored|t.Rate != 0) {
+		t.Quota.later(w)
+		w.u64(&t.Stored)
+		w.u64(&t.Rate)
+	}
 }
 
 func (n *Node) fields(w *wire) {
@@ -52,8 +76,9 @@ func (n *Node) fields(w *wire) {
 	w.u32(&n.Leases)
 	list(w, &n.Labels, func(l *Label) { l.fields(w) })
 	list(w, &n.Features, func(s *string) { text(w, s) })
-	if w.since(3, n.Until != 0) {
+	if w.since(3, n.Until != 0 || n.Key != [32]byte{}) {
 		w.time(&n.Until)
+		w.fixed(n.Key[:])
 	}
 }
 
@@ -84,6 +109,12 @@ func (j *Job) fields(w *wire) {
 	w.bool(&j.Pruning)
 	if w.since(2, j.Spares > 0) {
 		w.u32(&j.Spares)
+	}
+	if w.since(3, j.Stored != 0 || j.Today != Usage{} || j.Usage.EgressBytes != 0) {
+		w.u64(&j.Stored)
+		w.u32(&j.Day)
+		j.Today.whole(w)
+		w.u64(&j.Usage.EgressBytes)
 	}
 }
 
@@ -123,10 +154,11 @@ func (l *Lease) fields(w *wire) {
 		w.bool(&l.Spare)
 		w.tasks(&l.Elsewhere)
 	}
-	if w.since(3, l.Notice != 0 || l.For != 0 || l.Preempted != 0) {
+	if w.since(3, l.Notice != 0 || l.For != 0 || l.Preempted != 0 || l.Rate != 0) {
 		w.time(&l.Notice)
 		w.u8(&l.For)
 		w.time(&l.Preempted)
+		w.u64(&l.Rate)
 	}
 }
 
@@ -151,6 +183,12 @@ func (o *Output) fields(w *wire) {
 func (a *Account) fields(w *wire) {
 	a.Usage.fields(w)
 	a.Tasks.fields(w)
+	if w.since(3, a.Receipts != Usage{} || a.Usage.EgressBytes != 0) {
+		w.u64(&a.Usage.EgressBytes)
+		a.Receipts.whole(w)
+		a.Forgotten.whole(w)
+		w.u32(&a.Modules)
+	}
 }
 
 func (r *Reasons) fields(w *wire) {

@@ -12,9 +12,14 @@ func (c *Report) apply(s *session) Result {
 	}
 	for _, l := range c.Leases {
 		for _, run := range l.Runs {
-			if !run.State.Final() || run.Count == 0 || run.Exit == ExitVarious {
+			if !run.State.Final() || run.Count == 0 || run.Exit == ExitVarious || run.StoredBytes > AmountMax {
 				return refuse(CodeInvalid, "run")
 			}
+		}
+	}
+	if n := s.node(c.Node); n != nil && n.Key != [32]byte{} {
+		if s.receipt = c.SignedBy(n.Key); !s.receipt {
+			return refuse(CodeSignature, string(clip(c.Node)))
 		}
 	}
 	epochs := make([]Epoch, len(c.Leases))
@@ -60,6 +65,7 @@ func (s *session) report(j *heldJob, l *Lease, runs []Run) Item {
 		l.Open = l.Open.Minus(tasks)
 		if run.Digest != [32]byte{} {
 			s.save(keyOutput(j.ID, tasks.First, l.Epoch), &Output{tasks, run.State, l.Node, l.Epoch, run.Digest})
+			s.store(j, run)
 		}
 		cause := s.finality(j, l, run)
 		if run.State == TaskFailed && cause == CauseNone {
@@ -89,7 +95,13 @@ func (s *session) charge(j *heldJob, run *Run) {
 	t := s.tenant(j.Tenant)
 	t.FuelUsed = addMax(t.FuelUsed, usage.Fuel)
 	j.Usage.add(usage)
-	s.account(j.Tenant).Usage.add(usage)
+	a := s.account(j.Tenant)
+	a.Usage.add(usage)
+	if s.receipt && usage != (Usage{}) {
+		a.Receipts.add(usage)
+		s.chargeModule(j, a, usage)
+		s.chargeDay(j, usage)
+	}
 }
 
 // finality says why the tasks of a run get no other attempt; CauseNone is that
@@ -120,7 +132,7 @@ func (s *session) finality(j *heldJob, l *Lease, run *Run) Cause {
 // least half of its own wait.
 func (s *session) retry(j *heldJob, l *Lease, tasks Range) {
 	s.move(j, l.State.task(), TaskQueued, tasks.Count())
-	wait := s.specOf(j).Retry.wait(l.Attempt + 1)
+	wait := max(s.specOf(j).Retry.wait(l.Attempt+1), s.untilRenewed(s.tenant(j.Tenant)))
 	p := Pending{Tasks: tasks, Attempt: l.Attempt + 1, Losses: l.Losses, Cause: CauseOutcome, NotBefore: s.now + wait, Avoid: avoid(l.Avoid, l.Node), Preempted: l.Preempted}
 	phase := PhaseReady
 	if wait > 0 {

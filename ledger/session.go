@@ -62,6 +62,8 @@ type session struct {
 	nodes    cache[NodeID, heldNode]
 	jobs     cache[JobID, heldJob]
 	accounts cache[accountKey, heldAccount]
+	modules  cache[moduleKey, heldCharges]
+	jobDays  cache[jobDayKey, heldCharges]
 	pendings cache[pendingKey, heldPending]
 	chunks   cache[chunkKey, Chunk]
 	orders   cache[OrderID, heldOrder]
@@ -69,6 +71,8 @@ type session struct {
 	lastMeta *meta
 	errands  []errand
 	steps    int // of errands, so far
+	// receipt says that the command is a report which its node has signed.
+	receipt bool
 	// more says that something was left for a Tick.
 	more bool
 	// memory is the record of sender, the client whose command this is.
@@ -177,11 +181,15 @@ func (s *session) chunk(id JobID, number uint32) *Chunk {
 
 // account returns today's account of the tenant.
 func (s *session) account(id TenantID) *Account {
-	key := accountKey{id, uint32(max(s.now, 0) / dayNanos)}
+	key := accountKey{id, s.now.Day()}
 	a := s.accounts.find(key, func(a *heldAccount) bool {
 		a.fresh = !s.load(keyAccount(id, key.day), &a.Account)
 		return true
 	})
+	if a == nil { // It was forgotten by this command; the clock was turned back since.
+		a = &heldAccount{fresh: true}
+		s.accounts.put(key, a)
+	}
 	return &a.Account
 }
 
@@ -239,8 +247,12 @@ func (s *session) flush() {
 		}
 	}
 	s.flushOrders()
+	s.flushCharges()
 	for _, key := range s.accounts.order {
 		a := s.accounts.records[key]
+		if a == nil {
+			continue
+		}
 		s.save(keyAccount(key.tenant, key.day), &a.Account)
 		if a.fresh {
 			at := Time(key.day+AccountDays) * dayNanos

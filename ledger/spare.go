@@ -29,6 +29,9 @@ func (s *session) placeSpare(j *heldJob, n *heldNode, p *Placement) Item {
 	if carry != 0 || t.Quota.FuelTotal != 0 && held > t.Quota.FuelTotal {
 		return Item{Code: CodeQuotaFuel}
 	}
+	if limit := t.Quota.FuelPerDay; limit != 0 && addMax(held, s.today(t.ID).Usage.Fuel) > limit {
+		return Item{Code: CodeQuotaDay}
+	}
 	if code := s.fits(j, n, 1); code != CodeOK {
 		return Item{Code: code}
 	}
@@ -144,6 +147,7 @@ func (s *session) settleBySpare(j *heldJob, l *Lease, run *Run, cause Cause) {
 	task := l.Tasks
 	if run.Digest != [32]byte{} {
 		s.save(keyOutput(j.ID, task.First, l.Epoch), &Output{task, run.State, l.Node, l.Epoch, run.Digest})
+		s.store(j, run)
 	}
 	first := s.leaseOf(j.ID, task.First)
 	first.Open, first.Elsewhere = first.Open.Minus(task), first.Elsewhere.Union(task)

@@ -19,6 +19,9 @@ func (c *Submit) apply(s *session) Result {
 	if r := t.admit(spec.Count, spec.FuelMax); r.Code != CodeOK {
 		return r
 	}
+	if r := s.admitToday(t, spec); r.Code != CodeOK {
+		return r
+	}
 	waits, r := s.dependencies(spec)
 	if r.Code != CodeOK {
 		return r

@@ -66,6 +66,7 @@ func (u *Usage) add(v Usage) {
 	u.Fuel = addMax(u.Fuel, v.Fuel)
 	u.MemoryByteSeconds = addMax(u.MemoryByteSeconds, v.MemoryByteSeconds)
 	u.WallNanos = addMax(u.WallNanos, v.WallNanos)
+	u.EgressBytes = addMax(u.EgressBytes, v.EgressBytes)
 }
 
 func addMax(a, b uint64) uint64 {

@@ -29,7 +29,7 @@ func (*Tick) apply(s *session) Result {
 // errand reports whether the timer stands for an errand.
 func (t timerKey) errand() bool {
 	switch t.Kind {
-	case timerStop, timerDependents, timerNode, timerPrune, timerOrderStop, timerOrderPrune:
+	case timerStop, timerDependents, timerNode, timerPrune, timerOrderStop, timerOrderPrune, timerModules:
 		return true
 	}
 	return false
@@ -61,8 +61,7 @@ func (s *session) fire(t timerKey) {
 	case timerClient:
 		s.fireClient(t)
 	case timerAccount:
-		tenant, day := cutName(t.What)
-		s.delete(newKey(tableAccount).raw([]byte(tenant)).u8(0).raw(day))
+		s.fireAccount(t)
 	case timerRevocation:
 		s.fireRevocation(t)
 	}

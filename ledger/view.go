@@ -191,6 +191,69 @@ func FindAccount(tx Tx, tenant TenantID, day uint32) (Account, error) {
 	return a, err
 }
 
+// Accounts returns the accounts of a tenant for the days from from to to, by day; days
+// without use have none. There are at most AccountDays of them.
+func Accounts(tx Tx, tenant TenantID, from, to uint32) (list []DayAccount, err error) {
+	defer catch(&err)
+	r := reader{tx}
+	prefix := keyName(newKey(tableAccount), tenant)
+	r.scan(prefix, keyAccount(tenant, from), func(key, value []byte) bool {
+		d := DayAccount{Day: uint32(number(key[len(prefix):]))}
+		if d.Day > to {
+			return false
+		}
+		r.parse(key, value, &d.Account)
+		list = append(list, d)
+		return true
+	})
+	return list, nil
+}
+
+// DayAccount is what a tenant has used on a day, counted from 1970-01-01 in UTC.
+type DayAccount struct {
+	Day uint32
+	Account
+}
+
+// ModuleUsage returns what a tenant's modules have cost on a day, by receipts: at most
+// DayModulesMax of them and OtherModules.
+func ModuleUsage(tx Tx, tenant TenantID, day uint32) (list []ModuleCost, err error) {
+	defer catch(&err)
+	r := reader{tx}
+	r.scan(prefixModuleDay(tenant, day), nil, func(key, value []byte) bool {
+		var c charges
+		r.parse(key, value, &c)
+		list = append(list, ModuleCost{parseModuleDay(key).module, c.Usage})
+		return true
+	})
+	return list, nil
+}
+
+// ModuleCost is what a module has cost.
+type ModuleCost struct {
+	Module ModuleID
+	Usage  Usage
+}
+
+// JobUsage returns what a job has cost from day from to day to, by receipts.
+func JobUsage(tx Tx, j *Job, from, to uint32) (sum Usage, err error) {
+	defer catch(&err)
+	r := reader{tx}
+	r.scan(prefixJobDay(j.ID), keyJobDay(j.ID, from), func(key, value []byte) bool {
+		if parseJobDay(key) > to {
+			return false
+		}
+		var c charges
+		r.parse(key, value, &c)
+		sum.add(c.Usage)
+		return true
+	})
+	if j.Today != (Usage{}) && from <= j.Day && j.Day <= to {
+		sum.add(j.Today)
+	}
+	return sum, nil
+}
+
 // NextTick returns when a Tick will next have something to do, and whether it
 // ever will.
 func NextTick(tx Tx) (at Time, ok bool, err error) {

@@ -14,8 +14,9 @@ import (
 // parse reads a command line of a transcript:
 //
 //	tenant NAME [weight=1] [band=7] [fuel=N] [memory=N] [queued=N] [jobs=N]
+//	       [fuel-per-day=N] [fuel-rate=N] [stored=N] [egress-per-day=N]
 //	quota NAME …as above
-//	node NAME [memory=N] [rate=N] [slots=N] [scratch=N] [label=NAME:VALUE]… [feature=NAME]…
+//	node NAME [memory=N] [rate=N] [slots=N] [scratch=N] [label=NAME:VALUE]… [feature=NAME]… [key=NAME]
 //	node-state NAME up|draining|unreachable|gone [from=STATE]… [within=D]
 //	remove-node NAME
 //	module NAME [bytes=N] [holder=NODE]
@@ -27,7 +28,7 @@ import (
 //	place JOB FIRST+COUNT NODE [slots=COUNT] until=D [heed=true] [; JOB FIRST+COUNT NODE …]
 //	begin NODE EPOCH…
 //	renew NODE EPOCH… until=D
-//	report NODE EPOCH FIRST+COUNT STATE [fuel=N] [memory=N] [wall=D] [exit=N] [terminal=true] [output=TEXT] [; EPOCH FIRST+COUNT …]
+//	report NODE EPOCH FIRST+COUNT STATE [fuel=N] [memory=N] [wall=D] [exit=N] [terminal=true] [output=TEXT] [stored=N] [egress=N] [key=NAME] [; EPOCH FIRST+COUNT …]
 //	release NODE EPOCH… cause=CAUSE [tasks=FIRST+COUNT]…
 //	preempt JOB NODE/EPOCH…
 //	refuse NODE EPOCH… [cause=CAUSE]

@@ -1,6 +1,8 @@
 package ledgertest
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"time"
@@ -84,12 +86,18 @@ func (a *arguments) cause() ledger.Cause {
 func (a *arguments) tenant() ledger.CreateTenant {
 	return ledger.CreateTenant{
 		Tenant: ledger.TenantID(a.word(0)), Weight: a.u32("weight", 1), BandMax: uint8(a.u64("band", 7)),
-		Quota: ledger.Quota{FuelTotal: a.u64("fuel", 0), MemoryBytes: a.u64("memory", 0), QueuedTasks: a.u64("queued", 0), Jobs: a.u32("jobs", 0)},
+		Quota: ledger.Quota{
+			FuelTotal: a.u64("fuel", 0), MemoryBytes: a.u64("memory", 0), QueuedTasks: a.u64("queued", 0), Jobs: a.u32("jobs", 0),
+			FuelPerDay: a.u64("fuel-per-day", 0), FuelRate: a.u64("fuel-rate", 0), StoredBytes: a.u64("stored", 0), EgressPerDay: a.u64("egress-per-day", 0),
+		},
 	}
 }
 
 func (a *arguments) node() ledger.Command {
 	c := &ledger.RegisterNode{Node: ledger.NodeID(a.word(0)), Capacity: a.resources(), Features: a.values["feature"]}
+	if name := a.text("key"); name != "" {
+		c.Key = [32]byte(key(name).Public().(ed25519.PublicKey))
+	}
 	for _, s := range a.values["label"] {
 		name, value, _ := strings.Cut(s, ":")
 		c.Labels = append(c.Labels, ledger.Label{Name: name, Value: value})
@@ -179,6 +187,7 @@ func (a *arguments) place(parts [][]string) ledger.Command {
 }
 
 func (a *arguments) report(parts [][]string) ledger.Command {
+	var signer ed25519.PrivateKey
 	c := &ledger.Report{Node: ledger.NodeID(parts[0][0])}
 	parts[0] = parts[0][1:]
 	for _, part := range parts {
@@ -189,7 +198,11 @@ func (a *arguments) report(parts [][]string) ledger.Command {
 		}
 		run := ledger.Run{
 			State: named[ledger.TaskState](a, a.word(2)), Exit: uint8(a.u64("exit", 0)), Terminal: a.text("terminal") == "true",
-			Usage: ledger.Usage{Fuel: a.u64("fuel", 0), MemoryByteSeconds: a.u64("memory", 0), WallNanos: uint64(a.nanos("wall"))},
+			Usage:       ledger.Usage{Fuel: a.u64("fuel", 0), MemoryByteSeconds: a.u64("memory", 0), WallNanos: uint64(a.nanos("wall")), EgressBytes: a.u64("egress", 0)},
+			StoredBytes: a.u64("stored", 0),
+		}
+		if name := a.text("key"); name != "" {
+			signer = key(name)
 		}
 		run.First, run.Count = a.span(a.word(1))
 		if output := a.text("output"); output != "" {
@@ -201,7 +214,16 @@ func (a *arguments) report(parts [][]string) ledger.Command {
 		}
 		c.Leases = append(c.Leases, ledger.LeaseReport{Epoch: epoch, Runs: []ledger.Run{run}})
 	}
+	if signer != nil {
+		_ = c.Sign(func(message []byte) ([]byte, error) { return ed25519.Sign(signer, message), nil })
+	}
 	return c
+}
+
+// key returns the key of a name.
+func key(name string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(name))
+	return ed25519.NewKeyFromSeed(seed[:])
 }
 
 func (a *arguments) reasons() ledger.Command {
@@ -264,6 +286,19 @@ var looks = map[string]func(*runner, ledger.Tx, []string) (string, error){
 			}
 		}
 		return strings.Join(text, "\n"), nil
+	},
+	// bill TENANT DAY says what the tenant's modules have cost on a day.
+	"bill": func(_ *runner, tx ledger.Tx, words []string) (string, error) {
+		var day uint32
+		if _, err := fmt.Sscan(words[1], &day); err != nil {
+			return "", err
+		}
+		list, err := ledger.ModuleUsage(tx, ledger.TenantID(words[0]), day)
+		var text []string
+		for _, m := range list {
+			text = append(text, fmt.Sprintf("module %s fuel=%d memory=%d egress=%d", m.Module, m.Usage.Fuel, m.Usage.MemoryByteSeconds, m.Usage.EgressBytes))
+		}
+		return strings.Join(text, "\n"), err
 	},
 	// queue lists what the scheduler would see.
 	"queue": func(_ *runner, tx ledger.Tx, _ []string) (string, error) {

@@ -1,6 +1,10 @@
 package placement
 
-import "math"
+import (
+	"math"
+
+	"github.com/dugnad/dugnad/ledger"
+)
 
 // amount returns how many slots of node n a placement of j gets, and how many
 // tasks for them, when the range in hand has that many left.
@@ -20,8 +24,8 @@ func (p *Planner) amount(j *job, left uint32, n int32) (slots, count uint32) {
 // room returns how many of j's tasks a node can run at once, 1 to SlotsMax.
 func (p *Planner) room(j *job, nd *node) uint32 {
 	room := uint64(p.params.SlotsMax)
-	if memory := j.Spec.Task.MemoryBytes; j.quota >= 0 && memory > 0 {
-		room = min(room, p.quotas[j.quota]/memory)
+	if j.quota >= 0 {
+		room = min(room, p.quotas[j.quota].room(j, nd.in.Node))
 	}
 	fit := func(need, free uint64) {
 		if need > 0 {
@@ -34,6 +38,27 @@ func (p *Planner) room(j *job, nd *node) uint32 {
 	fit(uint64(task.Slots), uint64(nd.free.Slots))
 	fit(task.ScratchBytes, nd.free.ScratchBytes)
 	return uint32(room)
+}
+
+// room returns how many of j's tasks on a node the quota allows for at once. It has
+// room for one.
+func (q *Quota) room(j *job, n *ledger.Node) uint64 {
+	room := uint64(math.MaxUint64)
+	if memory := j.Spec.Task.MemoryBytes; memory > 0 {
+		room = q.MemoryBytes / memory
+	}
+	if rate := ledger.TaskRate(&j.Spec.Task, n); rate > 0 && q.FuelRate != Unbounded {
+		room = min(room, (q.FuelRate-1)/rate+1)
+	}
+	return room
+}
+
+// take has the quota give what a placement takes.
+func (q *Quota) take(j *job, slots uint32, n *ledger.Node) {
+	q.MemoryBytes -= uint64(slots) * j.Spec.Task.MemoryBytes
+	if q.FuelRate != Unbounded {
+		q.FuelRate -= min(q.FuelRate, uint64(slots)*ledger.TaskRate(&j.Spec.Task, n))
+	}
 }
 
 // parallel estimates how many slots the job has, or would have if every other

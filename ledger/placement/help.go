@@ -109,7 +109,7 @@ func (c Count) help() string {
 	case c.Code == CodeSpread:
 		return "allow more on each value of the spread label"
 	case c.Code == CodeQuota:
-		return "wait until tasks of the tenant end, or raise its memory quota"
+		return "wait until tasks of the tenant end, or raise its quota of memory or fuel per second"
 	default:
 		return ""
 	}

@@ -1,6 +1,10 @@
 package placement
 
-import "github.com/dugnad/dugnad/ledger"
+import (
+	"math"
+
+	"github.com/dugnad/dugnad/ledger"
+)
 
 // Input is everything that a plan depends on. Plan does not change it.
 type Input struct {
@@ -63,10 +67,16 @@ type Job struct {
 	Since ledger.Time
 }
 
-// Quota is what a tenant may still lease: QuotaOf says why that is memory only.
+// Unbounded is the amount that is no bound.
+const Unbounded = math.MaxUint64
+
+// Quota is what a tenant may still lease: QuotaOf says why it is these amounts only.
 type Quota struct {
 	Tenant      ledger.TenantID
 	MemoryBytes uint64
+	// FuelRate is fuel per second as ledger.TaskRate counts it: there is room for
+	// another task while it is not zero.
+	FuelRate uint64
 }
 
 // Claim is what a tenant's turn depends on.

@@ -78,7 +78,7 @@ func (b *book) place(placements []ledger.Placement) (accepted, refused int) {
 			switch item.Code {
 			case ledger.CodeOK:
 				accepted++
-			case ledger.CodeRangeUnknown, ledger.CodeCapacity, ledger.CodeQuotaMemory, ledger.CodeJobState, ledger.CodeNodeState:
+			case ledger.CodeRangeUnknown, ledger.CodeCapacity, ledger.CodeQuotaMemory, ledger.CodeQuotaRate, ledger.CodeJobState, ledger.CodeNodeState:
 				refused++
 			default:
 				b.Fatalf("placement %+v: %v", c.Placements[i], item.Code)
@@ -112,7 +112,7 @@ func drawBook(t *rapid.T) *book {
 	b := newBook(t)
 	few := func(what string, low, top int) uint64 { return uint64(rapid.IntRange(low, top).Draw(t, what)) }
 	for i := range 3 {
-		b.do(&ledger.CreateTenant{Tenant: ledger.TenantID(fmt.Sprint("t", i)), Weight: 1, BandMax: 1, Quota: ledger.Quota{MemoryBytes: few("quota", 0, 12)}})
+		b.do(&ledger.CreateTenant{Tenant: ledger.TenantID(fmt.Sprint("t", i)), Weight: 1, BandMax: 1, Quota: ledger.Quota{MemoryBytes: few("quota", 0, 12), FuelRate: few("rate", 0, 5)}})
 	}
 	b.do(&ledger.PutModule{Module: ledger.ModuleID{1}, Bytes: 5})
 	for i := range few("nodes", 1, 6) {
@@ -255,7 +255,7 @@ func TestSnapshot(t *testing.T) {
 			t.Errorf("job (-want +got):\n%s", diff)
 		}
 		byTenant := func(a, b Quota) bool { return a.Tenant < b.Tenant }
-		if diff := cmp.Diff([]Quota{{"t1", 4}, {"t2", 10}}, in.Quotas, cmpopts.SortSlices(byTenant)); diff != "" {
+		if diff := cmp.Diff([]Quota{{"t1", 4, Unbounded}, {"t2", 10, Unbounded}}, in.Quotas, cmpopts.SortSlices(byTenant)); diff != "" {
 			t.Errorf("quotas (-want +got):\n%s", diff)
 		}
 	}

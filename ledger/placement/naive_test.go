@@ -15,7 +15,7 @@ type naive struct {
 	fetched map[ledger.NodeID][]ledger.ModuleID
 	rest    [][]ledger.Range
 	running []map[string]uint32
-	quota   map[ledger.TenantID]uint64
+	quota   map[ledger.TenantID]Quota
 	placed  []int
 	lift    bool // do not look at Avoid
 }
@@ -23,7 +23,7 @@ type naive struct {
 func newNaive(in Input) *naive {
 	m := &naive{
 		in: in, free: map[ledger.NodeID]ledger.Resources{}, disk: map[ledger.NodeID]uint64{},
-		fetched: map[ledger.NodeID][]ledger.ModuleID{}, quota: map[ledger.TenantID]uint64{}, placed: make([]int, len(in.Jobs)),
+		fetched: map[ledger.NodeID][]ledger.ModuleID{}, quota: map[ledger.TenantID]Quota{}, placed: make([]int, len(in.Jobs)),
 	}
 	for _, n := range in.Nodes {
 		f, o := n.Capacity.Minus(n.Reserved), n.Offer.Free
@@ -43,7 +43,7 @@ func newNaive(in Input) *naive {
 		m.rest, m.running = append(m.rest, rest), append(m.running, running)
 	}
 	for _, q := range in.Quotas {
-		m.quota[q.Tenant] = q.MemoryBytes
+		m.quota[q.Tenant] = q
 	}
 	return m
 }
@@ -124,7 +124,7 @@ func (m *naive) check(i, r int, n *Node) Code {
 	case j.SpreadMax > 0 && j.Spec.SpreadLabel != "" && m.running[i][m.value(j, n)] >= j.SpreadMax:
 		return CodeSpread
 	}
-	if left, ok := m.quota[j.Spec.Tenant]; ok && left < task.MemoryBytes {
+	if left, ok := m.quota[j.Spec.Tenant]; ok && (left.MemoryBytes < task.MemoryBytes || left.FuelRate == 0) {
 		return CodeQuota
 	}
 	return CodeFits
@@ -176,7 +176,11 @@ func (m *naive) applySlot(i int, n *Node) {
 	m.free[n.ID] = m.free[n.ID].Minus(j.Spec.Task)
 	m.running[i][m.value(j, n)]++
 	if left, ok := m.quota[j.Spec.Tenant]; ok {
-		m.quota[j.Spec.Tenant] = left - j.Spec.Task.MemoryBytes
+		left.MemoryBytes -= j.Spec.Task.MemoryBytes
+		if left.FuelRate != Unbounded {
+			left.FuelRate -= min(left.FuelRate, ledger.TaskRate(&j.Spec.Task, n.Node))
+		}
+		m.quota[j.Spec.Tenant] = left
 	}
 	if !m.holds(j, n) {
 		m.disk[n.ID] -= j.ModuleBytes

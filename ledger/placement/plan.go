@@ -35,7 +35,7 @@ type Planner struct {
 	turns   []int32
 	fetched []fetched
 	spreads []spread
-	quotas  []uint64 // memory that tenants may still lease
+	quotas  []Quota // what tenants may still lease
 	// all is what the nodes that are up have together, weights the sum of the
 	// weights of the tenants with jobs.
 	all       total
@@ -200,7 +200,7 @@ func (j *job) firstLeft() *ledger.Pending {
 
 // overQuota reports whether j's tenant may not lease another task.
 func (p *Planner) overQuota(j *job) bool {
-	return j.quota >= 0 && p.quotas[j.quota] < j.Spec.Task.MemoryBytes
+	return j.quota >= 0 && (p.quotas[j.quota].MemoryBytes < j.Spec.Task.MemoryBytes || p.quotas[j.quota].FuelRate == 0)
 }
 
 // place gives node n the first tasks of the range in hand.
@@ -217,7 +217,7 @@ func (p *Planner) place(j *job, n int32) {
 	j.placements++
 	p.charge(j, slots)
 	if j.quota >= 0 {
-		p.quotas[j.quota] -= uint64(slots) * j.Spec.Task.MemoryBytes
+		p.quotas[j.quota].take(j, slots, nd.in.Node)
 	}
 	nd.free = nd.free.Minus(j.Spec.Task.Times(slots))
 	if !p.holds(j, nd) {

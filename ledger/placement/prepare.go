@@ -28,7 +28,7 @@ func (p *Planner) prepare(in Input) {
 	p.quotas = p.quotas[:0]
 	for _, q := range in.Quotas {
 		p.quotaOf[q.Tenant] = int32(len(p.quotas))
-		p.quotas = append(p.quotas, q.MemoryBytes)
+		p.quotas = append(p.quotas, q)
 	}
 	for i := range in.Claims {
 		p.enterClaim(&in.Claims[i])

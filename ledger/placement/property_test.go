@@ -34,7 +34,14 @@ func drawInput(t *rapid.T) Input {
 		}
 	}
 	if rapid.Bool().Draw(t, "quota") {
-		in.Quotas = []Quota{{"t1", uint64(rapid.IntRange(0, 5).Draw(t, "quota left"))}}
+		q := Quota{"t1", Unbounded, Unbounded}
+		if rapid.Bool().Draw(t, "memory") {
+			q.MemoryBytes = uint64(rapid.IntRange(0, 5).Draw(t, "quota left"))
+		}
+		if rapid.Bool().Draw(t, "rate") {
+			q.FuelRate = uint64(rapid.IntRange(0, 5).Draw(t, "rate left"))
+		}
+		in.Quotas = []Quota{q}
 	}
 	return in
 }

@@ -31,9 +31,9 @@ func (s *scene) step(out *strings.Builder, words []string) error {
 	case "job":
 		return s.job(args)
 	case "quota":
-		q := Quota{Tenant: ledger.TenantID(args[0])}
+		q := Quota{Tenant: ledger.TenantID(args[0]), MemoryBytes: Unbounded, FuelRate: Unbounded}
 		s.in.Quotas = append(s.in.Quotas, q)
-		return settings(args[1:], setters{"mem": &s.in.Quotas[len(s.in.Quotas)-1].MemoryBytes})
+		return settings(args[1:], setters{"mem": &s.in.Quotas[len(s.in.Quotas)-1].MemoryBytes, "rate": &s.in.Quotas[len(s.in.Quotas)-1].FuelRate})
 	case "claim":
 		c := Claim{Tenant: ledger.TenantID(args[0])}
 		err := settings(args[1:], setters{

@@ -158,13 +158,20 @@ func (r rank) compare(s rank) int {
 }
 
 // QuotaOf returns what a tenant may still lease, and whether that is bounded. Of
-// its quotas only the one of memory is about leases: fuel, queued tasks and jobs
-// are taken at submission, so that a task that waits has its fuel already.
+// its quotas only those of memory and of fuel per second are about leases: fuel,
+// queued tasks and jobs are taken at submission, so that a task that waits has its
+// fuel already.
 func QuotaOf(t *ledger.Tenant) (Quota, bool) {
-	if t == nil || t.Quota.MemoryBytes == 0 {
+	if t == nil || t.Quota.MemoryBytes|t.Quota.FuelRate == 0 {
 		return Quota{}, false
 	}
-	return Quota{t.ID, t.Quota.MemoryBytes - min(t.Quota.MemoryBytes, t.Leased.MemoryBytes)}, true
+	left := func(quota, taken uint64) uint64 {
+		if quota == 0 {
+			return Unbounded
+		}
+		return quota - min(quota, taken)
+	}
+	return Quota{t.ID, left(t.Quota.MemoryBytes, t.Leased.MemoryBytes), left(t.Quota.FuelRate, t.Rate)}, true
 }
 
 func (s *Snapshot) readJob(tx ledger.Tx, q *ledger.QueuedJob) error {
