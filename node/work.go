@@ -23,6 +23,7 @@ import (
 	"github.com/dugnad/dugnad/node/web"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
+	"github.com/dugnad/dugnad/runtime/meter"
 )
 
 const (
@@ -66,6 +67,7 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
 	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
 	c.Orphans = n.pool
+	c.Sign, c.Costs = n.host.Sign, meter.Version
 	c.SmallBytesMax = keeper.SmallBytesMax
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
 	n.config.alter(&c)
@@ -215,7 +217,7 @@ func (n *Node) enrolOnce(ctx context.Context) bool {
 // registered reports whether a node's record says what it gives.
 func registered(was *ledger.Node, is *ledger.RegisterNode) bool {
 	return (was.State == ledger.NodeUp || was.State == ledger.NodeDraining) && was.Capacity == is.Capacity &&
-		slices.Equal(was.Labels, is.Labels) && slices.Equal(was.Features, is.Features)
+		slices.Equal(was.Labels, is.Labels) && slices.Equal(was.Features, is.Features) && was.Key == is.Key
 }
 
 // registration is what the ledger is told of this node.
@@ -239,6 +241,6 @@ func (n *Node) registration() *ledger.RegisterNode {
 		Capacity: ledger.Resources{
 			MemoryBytes: o.MemoryBytes, FuelRate: n.rate.Load(), Slots: o.Slots, ScratchBytes: o.MemoryBytes / scratchPart,
 		},
-		Labels: labels, Features: features,
+		Labels: labels, Features: features, Key: n.host.PublicKey(),
 	}
 }

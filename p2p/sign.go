@@ -14,6 +14,9 @@ func (h *Host) Sign(message []byte) ([]byte, error) {
 	return signature[:], nil
 }
 
+// PublicKey verifies what Sign signs. It is the key that Self names.
+func (h *Host) PublicKey() [32]byte { return h.key.public() }
+
 // VerifyBy returns ErrSignature when signature is not the node's for message.
 func VerifyBy(id NodeID, message, signature []byte) error {
 	key, err := id.key()

@@ -111,6 +111,10 @@ type Config struct {
 	// Accept may refuse a lease: it returns CauseNone to take it, or one of the
 	// causes of ledger.RefuseLease. It must not block. Nil takes all.
 	Accept func(l ledger.Lease, spec ledger.JobSpec) ledger.Cause
+	// Sign signs reports with the key that the node registers with; Costs is the version
+	// of the table by which its sandbox counts fuel. Nil leaves reports unsigned.
+	Sign  func(message []byte) ([]byte, error)
+	Costs uint32
 	// Holders may name members that have a module, an input or a result. May be nil.
 	Holders func(h content.Hash) []p2p.NodeID
 	// Now is this machine's clock, by which leases are renewed; nil is time.Now.

@@ -90,6 +90,9 @@ func TestEnds(t *testing.T) {
 	if j.Tasks != want || j.Usage.Fuel != 7*uint64(count) {
 		t.Errorf("%s, want %s; fuel %d", j.Tasks, want, j.Usage.Fuel)
 	}
+	if j.Today != j.Usage || j.Stored == 0 {
+		t.Errorf("receipts say %+v, reports %+v; %d bytes are stored", j.Today, j.Usage, j.Stored)
+	}
 }
 
 // TestRetry: a failure that is not terminal is tried again, the loss of a worker

@@ -3,6 +3,7 @@ package executor
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -90,7 +91,7 @@ func newGrid(t testing.TB) *grid {
 	room := ledger.Resources{MemoryBytes: 1 << 40, FuelRate: 1e12, Slots: 4096}
 	g.do(
 		&ledger.CreateTenant{Tenant: tenant, Weight: 1, BandMax: 3},
-		&ledger.RegisterNode{Node: self, Capacity: room},
+		&ledger.RegisterNode{Node: self, Capacity: room, Key: [32]byte(nodeKey.Public().(ed25519.PublicKey))},
 		&ledger.PutModule{Module: ledger.ModuleID(g.module), Bytes: uint64(len(moduleBytes)), Holder: self},
 	)
 	return g
@@ -125,10 +126,14 @@ func (g *grid) do(list ...ledger.Command) (last ledger.Result) {
 	return last
 }
 
+// nodeKey is what the node signs its reports with.
+var nodeKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
 // config is one with which tests need not wait long.
 func (g *grid) config() Config {
 	c := Default()
 	c.Node, c.Dir, c.Ledger, c.Objects, c.Sandbox = self, g.dir, g.faults, g.store, g.box
+	c.Sign, c.Costs = func(m []byte) ([]byte, error) { return ed25519.Sign(nodeKey, m), nil }, 6
 	c.Slots = 8
 	c.RenewInterval, c.BeginAfter = 200*time.Millisecond, 20*time.Millisecond
 	c.BackoffMin, c.BackoffMax = time.Millisecond, 20*time.Millisecond

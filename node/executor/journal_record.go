@@ -21,8 +21,10 @@ const (
 
 	// runBytesMax bounds the body of a record.
 	runBytesMax = 160
-	// digestless and digested say whether a run's digest follows.
+	// digestless and digested say whether a run's digest follows; with sized, what it
+	// stores and what it exchanged with the world outside come behind that.
 	digestless, digested = 0, 1
+	sized                = 2
 )
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
@@ -58,10 +60,19 @@ func appendRun(b []byte, e *entry) []byte {
 	b = binary.AppendUvarint(b, e.run.Usage.Fuel)
 	b = binary.AppendUvarint(b, e.run.Usage.MemoryByteSeconds)
 	b = binary.AppendUvarint(b, e.run.Usage.WallNanos)
-	if e.run.Digest == [32]byte{} {
-		b = append(b, digestless)
-	} else {
-		b = append(append(b, digested), e.run.Digest[:]...)
+	has := byte(digestless)
+	if e.run.Digest != [32]byte{} {
+		has = digested
+	}
+	if e.run.StoredBytes|e.run.Usage.EgressBytes != 0 {
+		has |= sized
+	}
+	if b = append(b, has); has&digested != 0 {
+		b = append(b, e.run.Digest[:]...)
+	}
+	if has&sized != 0 {
+		b = binary.AppendUvarint(b, e.run.StoredBytes)
+		b = binary.AppendUvarint(b, e.run.Usage.EgressBytes)
 	}
 	return seal(b, start)
 }
@@ -180,10 +191,14 @@ func (c *cursor) entry() (e entry) {
 	e.run.Usage.MemoryByteSeconds = c.uvarint(any64)
 	e.run.Usage.WallNanos = c.uvarint(any64)
 	var has [1]byte
-	if c.raw(has[:]); has[0] == digested {
+	c.raw(has[:])
+	c.bad = c.bad || has[0] > digested|sized
+	if has[0]&digested != 0 {
 		c.raw(e.run.Digest[:])
-	} else {
-		c.bad = c.bad || has[0] != digestless
+	}
+	if has[0]&sized != 0 {
+		e.run.StoredBytes = c.uvarint(ledger.AmountMax)
+		e.run.Usage.EgressBytes = c.uvarint(any64)
 	}
 	return e
 }

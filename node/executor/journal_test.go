@@ -21,6 +21,10 @@ func drawEntry(r *rand.Rand) entry {
 	e.job[3] = byte(r.UintN(256))
 	if r.UintN(2) == 0 {
 		e.run.Digest[7] = 1 + byte(r.UintN(255))
+		e.run.StoredBytes = r.Uint64N(2) * r.Uint64N(ledger.AmountMax)
+	}
+	if r.UintN(2) == 0 {
+		e.run.Usage.EgressBytes = r.Uint64()
 	}
 	return e
 }

@@ -177,6 +177,7 @@ func sum(a, b ledger.Usage) ledger.Usage {
 		Fuel:              add(a.Fuel, b.Fuel),
 		MemoryByteSeconds: add(a.MemoryByteSeconds, b.MemoryByteSeconds),
 		WallNanos:         add(a.WallNanos, b.WallNanos),
+		EgressBytes:       add(a.EgressBytes, b.EgressBytes),
 	}
 }
 

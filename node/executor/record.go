@@ -203,9 +203,11 @@ func (e *Executor) withResult(list []ended) entry {
 			Stdout: list[i].out.stream(), Stderr: list[i].errs.stream(),
 		}
 	}
-	digest, err := e.put(l.job.id, results)
+	digest, size, err := e.put(l.job.id, results)
 	if err == nil {
-		return newEntry(list, digest)
+		run := newEntry(list, digest)
+		run.run.StoredBytes = uint64(size)
+		return run
 	}
 	if e.ctx.Err() != nil {
 		return entry{}
@@ -227,46 +229,45 @@ func (e *Executor) isGone(l *lease) bool {
 }
 
 // put stores results of a job in one object, pinned, and tries that several times.
-func (e *Executor) put(id ledger.JobID, results []result.Result) ([32]byte, error) {
+func (e *Executor) put(id ledger.JobID, results []result.Result) (digest [32]byte, size int64, err error) {
 	for try := 1; ; try++ {
 		bundle := result.Bundle(results)
-		h, err := e.store(id, bundle)
+		h, size, err := e.store(id, bundle)
 		err = errors.Join(err, bundle.Close())
 		if err == nil {
 			e.metrics.bundles.Inc()
-			return h, nil
+			return h, size, nil
 		}
 		if try >= e.config.PutAttempts || e.ctx.Err() != nil {
-			return [32]byte{}, fmt.Errorf("store results: %w", err)
+			return [32]byte{}, 0, fmt.Errorf("store results: %w", err)
 		}
 		e.pause(e.ctx, try)
 	}
 }
 
 // store stores an object with results here and on another node: a small one on both
-// at the same time.
-func (e *Executor) store(id ledger.JobID, bundle io.Reader) (content.Hash, error) {
+// at the same time. It returns its size, too.
+func (e *Executor) store(id ledger.JobID, bundle io.Reader) (content.Hash, int64, error) {
 	owner, copies := result.Owner(id), e.config.Copies
 	if copies == nil {
-		h, _, err := e.config.Objects.Put(e.ctx, bundle, owner)
-		return h, err
+		return e.config.Objects.Put(e.ctx, bundle, owner)
 	}
 	head, err := io.ReadAll(io.LimitReader(bundle, int64(e.config.SmallBytesMax)+1))
 	if err != nil {
-		return content.Hash{}, err
+		return content.Hash{}, 0, err
 	}
 	if len(head) > e.config.SmallBytesMax {
 		h, size, err := e.config.Objects.Put(e.ctx, io.MultiReader(bytes.NewReader(head), bundle), owner)
 		if err == nil {
 			copies.Result(e.ctx, id, h, size, nil)
 		}
-		return h, err
+		return h, size, err
 	}
 	var copying sync.WaitGroup
 	copying.Go(func() { copies.Result(e.ctx, id, content.Sum(head), int64(len(head)), head) })
-	h, _, err := e.config.Objects.Put(e.ctx, bytes.NewReader(head), owner)
+	h, size, err := e.config.Objects.Put(e.ctx, bytes.NewReader(head), owner)
 	copying.Wait()
-	return h, err
+	return h, size, err
 }
 
 // pause waits after the given number of failures, a random part of a time that

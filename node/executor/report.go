@@ -21,11 +21,25 @@ func (e *Executor) report() {
 				return
 			}
 		}
+		e.sign(&b.report)
 		r, index, ok := e.insist(&b.report)
 		if !ok {
 			return
 		}
 		e.acknowledge(b, r, index)
+	}
+}
+
+// sign makes a report a receipt. The ledger refuses it otherwise, once the node has
+// registered with its key.
+func (e *Executor) sign(r *ledger.Report) {
+	if e.config.Sign == nil {
+		return
+	}
+	r.Costs = e.config.Costs
+	if err := r.Sign(e.config.Sign); err != nil {
+		e.metrics.limit("receipts")
+		e.log.Error("a report is not signed", "err", err)
 	}
 }
 
