@@ -17,7 +17,7 @@ func (c *checker) day(key accountKey) *daySum {
 // it has cost in all.
 func (c *checker) jobDays(j *Job) {
 	sum := j.Today
-	c.day(accountKey{j.Tenant, j.Day}).jobs.add(j.Today)
+	c.day(accountKey{j.Tenant, j.Day}).jobs.Add(j.Today)
 	c.each(prefixJobDay(j.ID), func(key, value []byte) {
 		var charged charges
 		c.parse(key, value, &charged)
@@ -25,8 +25,8 @@ func (c *checker) jobDays(j *Job) {
 		if day >= j.Day || j.Today == (Usage{}) {
 			wrong("job %s: charges of day %d, the last one is %d", j.ID, day, j.Day)
 		}
-		c.day(accountKey{j.Tenant, day}).jobs.add(charged.Usage)
-		sum.add(charged.Usage)
+		c.day(accountKey{j.Tenant, day}).jobs.Add(charged.Usage)
+		sum.Add(charged.Usage)
 		c.want[tableJobDay]++
 	})
 	if u := j.Usage; sum.Fuel > u.Fuel || sum.MemoryByteSeconds > u.MemoryByteSeconds || sum.WallNanos > u.WallNanos || sum.EgressBytes > u.EgressBytes {
@@ -39,7 +39,7 @@ func (c *checker) moduleDay(key, value []byte) {
 	c.parse(key, value, &charged)
 	k := parseModuleDay(key)
 	d := c.day(k.accountKey)
-	d.modules.add(charged.Usage)
+	d.modules.Add(charged.Usage)
 	if k.module != OtherModules {
 		d.count++
 	}
@@ -51,7 +51,7 @@ func (c *checker) moduleDay(key, value []byte) {
 func (c *checker) settle(key accountKey, a *Account) {
 	d := c.day(key)
 	delete(c.days, key)
-	d.jobs.add(a.Forgotten)
+	d.jobs.Add(a.Forgotten)
 	equal(a.Receipts, d.jobs, "tenant %s: receipts of day %d by jobs", key.tenant, key.day)
 	equal(a.Receipts, d.modules, "tenant %s: receipts of day %d by modules", key.tenant, key.day)
 	equal(a.Modules, d.count, "tenant %s: modules of day %d", key.tenant, key.day)

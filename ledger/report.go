@@ -94,11 +94,11 @@ func (s *session) charge(j *heldJob, run *Run) {
 	usage.Fuel = min(usage.Fuel, uint64(run.Count)*s.specOf(j).FuelMax)
 	t := s.tenant(j.Tenant)
 	t.FuelUsed = addMax(t.FuelUsed, usage.Fuel)
-	j.Usage.add(usage)
+	j.Usage.Add(usage)
 	a := s.account(j.Tenant)
-	a.Usage.add(usage)
+	a.Usage.Add(usage)
 	if s.receipt && usage != (Usage{}) {
-		a.Receipts.add(usage)
+		a.Receipts.Add(usage)
 		s.chargeModule(j, a, usage)
 		s.chargeDay(j, usage)
 	}

@@ -61,12 +61,17 @@ func (t *Tenant) overdrawn() bool {
 	return t.Quota.FuelTotal != 0 && addMax(t.FuelReserved, t.FuelUsed) > t.Quota.FuelTotal
 }
 
-// add sums up, and stays at the largest number rather than beginning anew.
-func (u *Usage) add(v Usage) {
+// Add sums up, and stays at the largest number rather than beginning anew.
+func (u *Usage) Add(v Usage) {
 	u.Fuel = addMax(u.Fuel, v.Fuel)
 	u.MemoryByteSeconds = addMax(u.MemoryByteSeconds, v.MemoryByteSeconds)
 	u.WallNanos = addMax(u.WallNanos, v.WallNanos)
 	u.EgressBytes = addMax(u.EgressBytes, v.EgressBytes)
+}
+
+// Minus returns what u has beyond v, which is part of it.
+func (u Usage) Minus(v Usage) Usage {
+	return Usage{u.Fuel - v.Fuel, u.MemoryByteSeconds - v.MemoryByteSeconds, u.WallNanos - v.WallNanos, u.EgressBytes - v.EgressBytes}
 }
 
 func addMax(a, b uint64) uint64 {

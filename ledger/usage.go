@@ -57,7 +57,7 @@ func (s *session) chargeModule(j *heldJob, a *Account, usage Usage) {
 			s.modules.put(key, c)
 		}
 	}
-	c.add(usage)
+	c.Add(usage)
 }
 
 // chargeDay books usage under the job's day. Most jobs have one, which needs no record
@@ -68,14 +68,14 @@ func (s *session) chargeDay(j *heldJob, usage Usage) {
 	case j.Today == Usage{}:
 		j.Day = day
 	case j.Day < day:
-		s.jobDay(j, j.Day).add(j.Today)
+		s.jobDay(j, j.Day).Add(j.Today)
 		s.forgetBefore(j, day)
 		j.Day, j.Today = day, Usage{}
 	case j.Day > day: // The proposers' clocks differ.
-		s.jobDay(j, day).add(usage)
+		s.jobDay(j, day).Add(usage)
 		return
 	}
-	j.Today.add(usage)
+	j.Today.Add(usage)
 }
 
 // jobDay returns what a job has cost on an earlier day, which the caller changes.
@@ -134,7 +134,7 @@ func (s *session) forgotten(id TenantID, day uint32, usage Usage) {
 		return s.load(keyAccount(id, day), &a.Account)
 	})
 	if a != nil {
-		a.Forgotten.add(usage)
+		a.Forgotten.Add(usage)
 	}
 }
 

@@ -245,11 +245,11 @@ func JobUsage(tx Tx, j *Job, from, to uint32) (sum Usage, err error) {
 		}
 		var c charges
 		r.parse(key, value, &c)
-		sum.add(c.Usage)
+		sum.Add(c.Usage)
 		return true
 	})
 	if j.Today != (Usage{}) && from <= j.Day && j.Day <= to {
-		sum.add(j.Today)
+		sum.Add(j.Today)
 	}
 	return sum, nil
 }

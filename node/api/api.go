@@ -26,6 +26,7 @@ type Usage struct {
 	Fuel              uint64  `json:"fuel" doc:"Fuel that was burnt"`
 	MemoryByteSeconds uint64  `json:"memory_byte_seconds" doc:"Peak memory of each attempt, times its duration"`
 	WallSeconds       float64 `json:"wall_seconds" doc:"Durations of all attempts together"`
+	EgressBytes       uint64  `json:"egress_bytes,omitempty" doc:"Bytes exchanged with the world outside"`
 }
 
 // Tasks counts a job's tasks by state.

@@ -3,7 +3,9 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Code names what went wrong. Codes are stable: new ones are added.
@@ -80,7 +82,10 @@ var statuses = map[Code]int{
 	"tenant_unknown": http.StatusForbidden, CodeModuleUnknown: http.StatusNotFound, "job_unknown": http.StatusNotFound,
 	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, CodeJobState: http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,
-	"quota_queued": http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests, "quota_orders": http.StatusTooManyRequests,
+	"quota_fuel_per_day": http.StatusTooManyRequests, "quota_fuel_rate": http.StatusTooManyRequests,
+	"quota_stored_bytes": http.StatusTooManyRequests, "quota_egress_per_day": http.StatusTooManyRequests,
+	"tenant_exists": http.StatusConflict,
+	"quota_queued":  http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests, "quota_orders": http.StatusTooManyRequests,
 	CodeUnauthorized: http.StatusUnauthorized, CodeTokenInvalid: http.StatusUnauthorized, CodeTokenExpired: http.StatusUnauthorized,
 	CodeTokenRevoked: http.StatusUnauthorized, CodeTokenOtherGrid: http.StatusUnauthorized, CodeTokenOtherCall: http.StatusUnauthorized,
 	CodeTokenReplayed: http.StatusUnauthorized, CodeTokenNarrower: http.StatusForbidden, CodeOperatorOnly: http.StatusForbidden,
@@ -109,6 +114,21 @@ type Problem struct {
 	Errors []Mistake `json:"errors,omitempty"`
 	// RetryAfter is after how many seconds it may help to ask again; 0 is not known.
 	RetryAfter int `json:"retry_after,omitempty"`
+	// Quota says what a tenant has too little of.
+	Quota *Shortage `json:"quota,omitempty"`
+}
+
+// Shortage is a quota that does not allow for what was asked.
+type Shortage struct {
+	Name    string `json:"name" doc:"As in the quota: fuel_per_day, queued_tasks, …"`
+	Limit   uint64 `json:"limit"`
+	Held    uint64 `json:"held" doc:"With what was asked for"`
+	Missing uint64 `json:"missing"`
+	// Since is when the node that was asked first refused the tenant for this quota,
+	// without having accepted anything of it in between.
+	Since *time.Time `json:"since,omitempty"`
+	// Until is when there is more again by itself; nil is not known.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // Mistake is something wrong in a job file.
@@ -147,6 +167,14 @@ func (p *Problem) Error() string {
 		b.WriteString("\n  " + m.String())
 	}
 	return b.String()
+}
+
+// GetHeaders is how it asks for what goes into the header.
+func (p *Problem) GetHeaders() http.Header {
+	if p.RetryAfter <= 0 {
+		return nil
+	}
+	return http.Header{"Retry-After": {strconv.Itoa(p.RetryAfter)}}
 }
 
 // GetStatus is how the server's library asks for the status.

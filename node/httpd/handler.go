@@ -25,6 +25,8 @@ type server struct {
 	refusals *prometheus.CounterVec
 	// inspecting has an entry for each module that is being inspected.
 	inspecting chan struct{}
+	// short remembers which tenants are being refused.
+	short shortages
 }
 
 // Handler returns the interface: everything below api.Prefix, /openapi.json and
@@ -78,6 +80,7 @@ func (s *server) register(mux *http.ServeMux) *huma.OpenAPI {
 	s.modules(a)
 	s.nodes(a)
 	s.objects(a)
+	s.tenants(a)
 	return a.OpenAPI()
 }
 

@@ -99,8 +99,9 @@ func (s *server) accept(ctx context.Context, c ledger.Command, out api.Submitted
 		}
 		out.Known = true
 	case r.Code != ledger.CodeOK:
-		return nil, refusal(r)
+		return nil, s.refuseTenant(who(ctx).Tenant, r)
 	default:
+		s.short.over(who(ctx).Tenant)
 		s.settle(ctx, index)
 	}
 	return &answer[api.Submitted]{out}, nil

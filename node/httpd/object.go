@@ -88,6 +88,9 @@ func (s *server) fail(c huma.Context, err error) {
 	}
 	audit.Of(c.Context()).Code = string(p.Code)
 	c.SetHeader("Content-Type", p.ContentType(""))
+	for name, values := range p.GetHeaders() {
+		c.SetHeader(name, values[0])
+	}
 	c.SetStatus(p.Status) // which sends the header
 	if err := json.NewEncoder(c.BodyWriter()).Encode(p); err != nil {
 		s.log.Debug("problem was not taken", "err", err)

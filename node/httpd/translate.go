@@ -35,8 +35,11 @@ func tally(t ledger.Tally) api.Tasks {
 	}
 }
 
+// wallSeconds is also right for sums beyond what a duration holds.
+func wallSeconds(nanos uint64) float64 { return float64(nanos) / float64(time.Second) }
+
 func usage(u ledger.Usage) api.Usage {
-	return api.Usage{Fuel: u.Fuel, MemoryByteSeconds: u.MemoryByteSeconds, WallSeconds: time.Duration(u.WallNanos).Seconds()}
+	return api.Usage{Fuel: u.Fuel, MemoryByteSeconds: u.MemoryByteSeconds, WallSeconds: wallSeconds(u.WallNanos), EgressBytes: u.EgressBytes}
 }
 
 // module is how modules are named in JSON.

@@ -137,6 +137,9 @@ var permits = map[string]permit{
 	"list-modules": mayRead, "show-module": mayRead, "inspect-module": mayRead,
 	"list-nodes": mayRead, "show-node": mayRead, "list-leases": mayRead,
 	"end-order": mayChange, "pause-order": mayChange, "resume-order": mayChange,
+	// A tenant sees itself, and what bounds it is the operator's.
+	"list-tenants": mayRead, "show-tenant": mayRead, "get-quota": mayRead, "show-usage": mayRead,
+	"create-tenant": mayRule, "set-quota": mayRule,
 	// Modules belong to nobody, and nodes to their operators.
 	"remove-module": mayRule, "drain-node": mayRule, "resume-node": mayRule,
 }
