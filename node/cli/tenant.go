@@ -21,7 +21,11 @@ import (
 
 // tenantCommand has what makes tenants and their tokens.
 func (a *app) tenantCommand() *cobra.Command {
-	return group("tenant", "Make tenants, and their tokens", a.tenantCreateCommand(), a.tenantTokenCommand(), a.tenantRevokeCommand())
+	return group(
+		"tenant", "Make tenants and their tokens, bound them, and say what they have cost",
+		a.tenantCreateCommand(), a.tenantTokenCommand(), a.tenantRevokeCommand(),
+		a.tenantListCommand(), a.tenantShowCommand(), a.tenantQuotaCommand(), a.tenantUsageCommand(),
+	)
 }
 
 // errTokenArgument is returned for a token on the command line.
