@@ -82,6 +82,9 @@ func (d *driver) play(ctx context.Context, r *report) error {
 		return d.jobs(ctx, false)
 	case scenarioArray:
 		return d.array(ctx)
+	case scenarioFlood:
+		r.Concurrency = d.concurrency
+		return d.flood(ctx, r)
 	default:
 		r.Count = 0
 		return idle(ctx, d.span)

@@ -25,6 +25,8 @@ type fakeGrid struct {
 	asked chan struct{}
 
 	mu      sync.Mutex
+	floods  int
+	flood   chan struct{} // closed with the submission of number floodsWanted
 	counts  []int
 	module  string
 	at, top int // jobs that are open now, and were at most
@@ -32,7 +34,7 @@ type fakeGrid struct {
 
 func newFakeGrid(t *testing.T) *fakeGrid {
 	t.Helper()
-	f := &fakeGrid{t: t, hang: -1, asked: make(chan struct{})}
+	f := &fakeGrid{t: t, hang: -1, asked: make(chan struct{}), flood: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/modules", func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -57,6 +59,10 @@ func (f *fakeGrid) answer(w http.ResponseWriter, v any) {
 }
 
 func (f *fakeGrid) submit(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") != "" {
+		f.flooded(w)
+		return
+	}
 	file, _ := io.ReadAll(r.Body)
 	count := 1
 	_, line, _ := strings.Cut(string(file), "count: ")
@@ -68,6 +74,26 @@ func (f *fakeGrid) submit(w http.ResponseWriter, r *http.Request) {
 	f.top = max(f.top, f.at)
 	f.answer(w, api.Submitted{ID: fmt.Sprint(len(f.counts) - 1), Index: 7})
 }
+
+// flooded takes every third submission of a tenant with a token, and says so when there
+// were some.
+func (f *fakeGrid) flooded(w http.ResponseWriter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.floods++; f.floods == floodsWanted {
+		close(f.flood)
+	}
+	if f.floods%3 == 0 {
+		f.answer(w, api.Submitted{ID: "flood"})
+		return
+	}
+	p := api.NewProblem("quota_queued", "tasks wait", "wait")
+	w.WriteHeader(p.Status)
+	f.answer(w, p)
+}
+
+// floodsWanted is how many submissions of a flood a test waits for.
+const floodsWanted = 10
 
 // count is the number of tasks of the job that a request names.
 func (f *fakeGrid) count(r *http.Request) int {

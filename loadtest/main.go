@@ -19,6 +19,7 @@ import (
 type config struct {
 	url, module, scenario string
 	count, concurrency    int
+	tasks                 int
 	timeout, span         time.Duration
 	outputs               bool
 	pids                  []int
@@ -30,6 +31,7 @@ const (
 	scenarioJobs  = "jobs"
 	scenarioArray = "array"
 	scenarioIdle  = "idle"
+	scenarioFlood = "flood"
 )
 
 // Exit codes beside 0: a scenario in which something failed, and flags that make no
@@ -70,9 +72,10 @@ func parse(args []string, errOut io.Writer) (c config, err error) {
 	f.SetOutput(io.Discard)
 	f.StringVar(&c.url, "api", "http://127.0.0.1:4611", "address of a node's API")
 	f.StringVar(&c.module, "module", "", "WebAssembly `file` to run")
-	f.StringVar(&c.scenario, "scenario", scenarioRun, "run: one job after another, from submission to output; jobs: jobs of one task, several at a time; array: one job of many tasks; idle: nothing for -span, with -pids")
+	f.StringVar(&c.scenario, "scenario", scenarioRun, "run: one job after another, from submission to output; jobs: jobs of one task, several at a time; array: one job of many tasks; idle: nothing for -span, with -pids; flood: run, half of it while the tenant of the token in "+environFlood+" submits all that it can")
 	f.IntVar(&c.count, "count", 200, "jobs, or tasks of the array")
-	f.IntVar(&c.concurrency, "concurrency", 10, "jobs at the same time")
+	f.IntVar(&c.concurrency, "concurrency", 10, "jobs at the same time; of a flood, submissions")
+	f.IntVar(&c.tasks, "tasks", 1, "tasks of each job of a flood")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Minute, "bound of the whole scenario")
 	f.DurationVar(&c.span, "span", time.Minute, "how long the scenario idle takes")
 	f.BoolVar(&c.outputs, "outputs", false, "after an array, read what all tasks wrote to stdout")
@@ -95,7 +98,7 @@ func parse(args []string, errOut io.Writer) (c config, err error) {
 
 // validate returns the first flag that cannot be used.
 func (c *config) validate() error {
-	all := []string{scenarioRun, scenarioJobs, scenarioArray, scenarioIdle}
+	all := []string{scenarioRun, scenarioJobs, scenarioArray, scenarioIdle, scenarioFlood}
 	switch idle := c.scenario == scenarioIdle; {
 	case !slices.Contains(all, c.scenario):
 		return fmt.Errorf("-scenario: there is no %q, only %s", c.scenario, strings.Join(all, ", "))
@@ -107,6 +110,12 @@ func (c *config) validate() error {
 		return fmt.Errorf("-count: %d, from 1", c.count)
 	case c.concurrency < 1:
 		return fmt.Errorf("-concurrency: %d, from 1", c.concurrency)
+	case c.tasks < 1:
+		return fmt.Errorf("-tasks: %d, from 1", c.tasks)
+	case c.scenario == scenarioFlood && os.Getenv(environFlood) == "":
+		return fmt.Errorf("%s: scenario %s needs the token of another tenant", environFlood, c.scenario)
+	case c.scenario == scenarioFlood && c.count < 2:
+		return fmt.Errorf("-count: %d, from 2: half of them are before the flood", c.count)
 	case c.timeout <= 0:
 		return fmt.Errorf("-timeout: %v, more than 0", c.timeout)
 	case c.span <= 0:

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/warrant"
+	"github.com/dugnad/dugnad/node/warrant/warranttest"
 )
 
 const moduleText = "a module, as far as this test looks"
@@ -62,6 +64,29 @@ func TestScenarios(t *testing.T) {
 				t.Errorf("%d jobs, %d at a time, of module %q", len(f.counts), f.top, f.module)
 			}
 		})
+	}
+}
+
+// TestFlood: half of the jobs are run alone, the others while somebody else floods; who
+// floods is refused, and that is told.
+func TestFlood(t *testing.T) {
+	t.Setenv(environFlood, warranttest.New(t).Token(t, "flood", warrant.Limits{}).Text())
+	f := newFakeGrid(t)
+	f.state = func(number int) string {
+		if number == 3 { // the first of the second half
+			<-f.flood
+		}
+		return api.JobSucceeded
+	}
+	r, code, errOut := load(t.Context(), t, f.URL, "-scenario", "flood", "-count", "6", "-concurrency", "2", "-tasks", "5")
+	if code != 0 || errOut != "" || r.Failed != 0 || r.Before == nil || r.Flood == nil || r.Before.P99 <= 0 || r.P99 <= 0 || r.Ratio <= 0 {
+		t.Fatalf("exit code %d, %+v, %q", code, r, errOut)
+	}
+	if n := r.Flood; n.Submitted < floodsWanted-1 || n.Accepted < 3 || n.Refused["quota_queued"]+n.Accepted != n.Submitted || n.Lost != 0 {
+		t.Errorf("the flood was %+v", n)
+	}
+	if len(f.counts) != 6 || f.top != 1 {
+		t.Errorf("%d jobs, %d at a time", len(f.counts), f.top)
 	}
 }
 

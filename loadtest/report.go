@@ -22,6 +22,11 @@ type report struct {
 	// Failed are the jobs, or tasks of the array, that did not succeed, for whatever
 	// reason; those that were not begun are among them.
 	Failed int `json:"failed"`
+	// Before is how long jobs took before the flood, Ratio their P99 during it by that
+	// before: the other times of a flood are of those during it.
+	Before *latency     `json:"before,omitempty"`
+	Ratio  float64      `json:"p99_ratio,omitempty"`
+	Flood  *floodReport `json:"flood,omitempty"`
 	// OutputBytes is what the tasks of an array wrote, OutputSHA256 the digest of
 	// all of it in the order of the tasks.
 	OutputBytes  int64     `json:"output_bytes,omitempty"`

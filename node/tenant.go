@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
@@ -68,7 +69,10 @@ func (n *Node) makeTenant(ctx context.Context, id ledger.TenantID, existing bool
 		}
 		return err
 	}
-	return n.tell(ctx, &ledger.CreateTenant{Tenant: id, Weight: 1, BandMax: ledger.BandTop}, map[ledger.Code]error{
+	q := api.DefaultQuota()
+	return n.tell(ctx, &ledger.CreateTenant{
+		Tenant: id, Weight: q.Weight, BandMax: q.BandMax, Quota: ledger.Quota{QueuedTasks: q.QueuedTasks, Jobs: q.Jobs},
+	}, map[ledger.Code]error{
 		ledger.CodeTenantExists: errTenantExists, ledger.CodeInvalid: errTenantName,
 	})
 }

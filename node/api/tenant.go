@@ -14,6 +14,18 @@ type Quota struct {
 	EgressPerDay  uint64 `json:"egress_per_day,omitempty" doc:"Bytes exchanged with the world outside on one day in UTC"`
 }
 
+// The bounds of a tenant that is made without a quota: as many tasks as the largest job
+// has, in so many jobs.
+const (
+	DefaultQueuedTasks = 10_000_000
+	DefaultJobs        = 10_000
+)
+
+// DefaultQuota is what a tenant has that is made without one.
+func DefaultQuota() Quota {
+	return Quota{Weight: 1, BandMax: 7, QueuedTasks: DefaultQueuedTasks, Jobs: DefaultJobs}
+}
+
 // Held is what a tenant holds of what its quota bounds.
 type Held struct {
 	FuelReserved  uint64 `json:"fuel_reserved" doc:"What its tasks that have not ended may burn"`
@@ -42,7 +54,7 @@ type Tenants struct {
 	Index   uint64   `json:"index"`
 }
 
-// NewTenant asks for a tenant. Without a quota nothing is bounded.
+// NewTenant asks for a tenant. Without a quota it has DefaultQuota.
 type NewTenant struct {
 	ID    string `json:"id" minLength:"1" maxLength:"64" doc:"Of a-z, 0-9 and -"`
 	Quota *Quota `json:"quota,omitempty"`

@@ -19,7 +19,7 @@ func (s *server) tenants(a huma.API) {
 	get(a, "show-usage", "/usage", "Say what a tenant has cost, by day, module or job", "tenants", s.usage)
 	huma.Register(a, huma.Operation{
 		OperationID: "create-tenant", Method: http.MethodPost, Path: api.Prefix + "/tenants", Summary: "Make a tenant", Tags: []string{"tenants"},
-		Description: "It has no token yet: dugnad tenant create --existing makes one.", DefaultStatus: http.StatusCreated, MaxBodyBytes: tenantBytesMax,
+		Description: "It has no token yet: dugnad tenant create --existing makes one. Without a quota it may have 10,000 jobs that have not ended and 10,000,000 tasks that wait.", DefaultStatus: http.StatusCreated, MaxBodyBytes: tenantBytesMax,
 	}, s.createTenant)
 	huma.Register(a, huma.Operation{
 		OperationID: "set-quota", Method: http.MethodPut, Path: api.Prefix + "/tenants/{tenant}/quota", Summary: "Bound a tenant", Tags: []string{"tenants"},
@@ -126,7 +126,7 @@ func (s *server) getQuota(ctx context.Context, q *tenantQuery) (*answer[api.Quot
 type tenantMade struct{ Body api.NewTenant }
 
 func (s *server) createTenant(ctx context.Context, in *tenantMade) (*answer[api.Tenant], error) {
-	q := api.Quota{BandMax: ledger.BandTop}
+	q := api.DefaultQuota()
 	if in.Body.Quota != nil {
 		q = *in.Body.Quota
 	}
