@@ -23,6 +23,28 @@ func (s *session) admitToday(t *heldTenant, spec *JobSpec) Result {
 	return Result{}
 }
 
+// Admits says whether a tenant may submit a job by its quotas, as Submit would at that
+// time and on what tx knows: it refuses as Submit does, and changes nothing. A job that it
+// admits may be refused all the same.
+func Admits(tx Tx, spec *JobSpec, now Time) (r Result, err error) {
+	defer catch(&err)
+	s := &session{reader: reader{tx}, now: now}
+	t := s.tenant(spec.Tenant)
+	if t == nil {
+		return refuse(CodeTenantUnknown, string(spec.Tenant)), nil
+	}
+	if r = spec.check(); r.Code == CodeOK && spec.Band > t.BandMax {
+		r = over(CodeBandCeiling, "band", uint64(spec.Band), uint64(t.BandMax))
+	}
+	if r.Code == CodeOK {
+		r = t.admit(spec.Count, spec.FuelMax)
+	}
+	if r.Code == CodeOK {
+		r = s.admitToday(t, spec)
+	}
+	return r, nil
+}
+
 // untilRenewed returns how long a tenant's tasks that have failed wait at least: until
 // the day ends when no fuel of it is left for another attempt beside what is reserved.
 func (s *session) untilRenewed(t *heldTenant) Time {

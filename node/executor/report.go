@@ -38,7 +38,6 @@ func (e *Executor) sign(r *ledger.Report) {
 	}
 	r.Costs = e.config.Costs
 	if err := r.Sign(e.config.Sign); err != nil {
-		e.metrics.limit("receipts")
 		e.log.Error("a report is not signed", "err", err)
 	}
 }

@@ -80,6 +80,9 @@ func (s *server) submit(ctx context.Context, in *submission) (*answer[api.Submit
 			return nil, err
 		}
 	}
+	if err := s.stillShort(ctx, id, &spec); err != nil {
+		return nil, err
+	}
 	return s.accept(ctx, &ledger.Submit{Job: id, Spec: spec}, api.Submitted{ID: id.String()}, ledger.CodeJobExists, in.Key)
 }
 

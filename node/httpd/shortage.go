@@ -1,7 +1,10 @@
 package httpd
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -45,11 +48,44 @@ func (s *shortages) begin(id ledger.TenantID, code ledger.Code, now time.Time) t
 	return codes[code]
 }
 
+// refused reports whether a tenant is remembered as one that is refused.
+func (s *shortages) refused(id ledger.TenantID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.since[id] != nil
+}
+
 // over forgets a tenant from which something was accepted.
 func (s *shortages) over(id ledger.TenantID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.since, id)
+}
+
+// stillShort refuses a job of a tenant that was refused before and still is: whoever floods
+// the grid does not fill its log with what is refused. A job that exists is not refused, as
+// it may have been accepted before.
+func (s *server) stillShort(ctx context.Context, id ledger.JobID, spec *ledger.JobSpec) error {
+	if !s.short.refused(spec.Tenant) {
+		return nil
+	}
+	var r ledger.Result
+	_, err := s.read(ctx, At{Consistent: true}, func(tx ledger.Tx) error {
+		_, err := ledger.FindJob(tx, id)
+		if r = (ledger.Result{}); errors.Is(err, ledger.ErrNotFound) {
+			r, err = ledger.Admits(tx, spec, ledger.Time(time.Now().UnixNano()))
+		}
+		return err
+	})
+	if err == nil && quotaCode(r.Code) {
+		return s.refuseTenant(spec.Tenant, r)
+	}
+	return err
+}
+
+// quotaCode reports whether a code is about a quota.
+func quotaCode(c ledger.Code) bool {
+	return api.Code(c.String()).Status() == http.StatusTooManyRequests
 }
 
 // refuseTenant is what the ledger does not accept of a tenant. For want of a quota it

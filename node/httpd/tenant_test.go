@@ -108,8 +108,8 @@ func (s *shop) ask(operator bool, method, path, body string) *httptest.ResponseR
 	return w
 }
 
-// answered reads an answer of a status.
-func answered[T any](s *shop, w *httptest.ResponseRecorder, status int) (v T) {
+// expect reads an answer of a status.
+func expect[T any](s *shop, w *httptest.ResponseRecorder, status int) (v T) {
 	s.Helper()
 	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil || w.Code != status {
 		s.Fatalf("status %d, want %d: %v: %s", w.Code, status, err, w.Body)
@@ -120,7 +120,7 @@ func answered[T any](s *shop, w *httptest.ResponseRecorder, status int) (v T) {
 // TestTenants: the operator makes tenants and bounds them; a tenant sees itself.
 func TestTenants(t *testing.T) {
 	s := newShop(t)
-	made := answered[api.Tenant](s, s.ask(true, "POST", "/v1/tenants", `{"id":"birch","quota":{"band_max":2,"fuel_per_day":18446744073709551615}}`), 201)
+	made := expect[api.Tenant](s, s.ask(true, "POST", "/v1/tenants", `{"id":"birch","quota":{"band_max":2,"fuel_per_day":18446744073709551615}}`), 201)
 	if made.ID != "birch" || made.Quota != (api.Quota{Weight: 1, BandMax: 2, FuelPerDay: 1<<64 - 1}) {
 		t.Errorf("made %+v", made)
 	}
@@ -129,14 +129,14 @@ func TestTenants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := answered[api.Tenant](s, s.ask(true, "PUT", "/v1/tenants/acme/quota", string(body)), 200)
-	if got := answered[api.Quota](s, s.ask(false, "GET", "/v1/tenants/acme/quota", ""), 200); got != want || set.Quota != want {
+	set := expect[api.Tenant](s, s.ask(true, "PUT", "/v1/tenants/acme/quota", string(body)), 200)
+	if got := expect[api.Quota](s, s.ask(false, "GET", "/v1/tenants/acme/quota", ""), 200); got != want || set.Quota != want {
 		t.Errorf("quota %+v, set %+v, want %+v", got, set.Quota, want)
 	}
-	if all := answered[api.Tenants](s, s.ask(true, "GET", "/v1/tenants?limit=2", ""), 200); len(all.Tenants) != 2 || all.Next != "birch" {
+	if all := expect[api.Tenants](s, s.ask(true, "GET", "/v1/tenants?limit=2", ""), 200); len(all.Tenants) != 2 || all.Next != "birch" {
 		t.Errorf("the operator sees %+v", all)
 	}
-	if own := answered[api.Tenants](s, s.ask(false, "GET", "/v1/tenants", ""), 200); len(own.Tenants) != 1 || own.Tenants[0].ID != "acme" {
+	if own := expect[api.Tenants](s, s.ask(false, "GET", "/v1/tenants", ""), 200); len(own.Tenants) != 1 || own.Tenants[0].ID != "acme" {
 		t.Errorf("the tenant sees %+v", own)
 	}
 }
@@ -219,7 +219,7 @@ func TestUsage(t *testing.T) {
 		api.UsageByJob:    {Job: ledger.JobID{1}.String(), Module: module(ledger.ModuleID{1})},
 	} {
 		want.Usage = api.Usage{Fuel: 900, MemoryByteSeconds: 7, WallSeconds: 0.5}
-		got := answered[api.UsageReport](s, s.ask(false, "GET", "/v1/usage?by="+by+"&from="+today+"&to="+today, ""), 200)
+		got := expect[api.UsageReport](s, s.ask(false, "GET", "/v1/usage?by="+by+"&from="+today+"&to="+today, ""), 200)
 		wanted, err := json.Marshal([]api.UsagePart{want})
 		if err != nil {
 			t.Fatal(err)
@@ -231,11 +231,11 @@ func TestUsage(t *testing.T) {
 		if string(parts) != string(wanted) || got.Total != want.Usage || got.Unsigned != nil {
 			t.Errorf("by %s: %+v, want %s", by, got, wanted)
 		}
-		if other := answered[api.UsageReport](s, s.ask(true, "GET", "/v1/usage?by="+by, ""), 200); len(other.Parts) > 0 || other.Tenant != "default" {
+		if other := expect[api.UsageReport](s, s.ask(true, "GET", "/v1/usage?by="+by, ""), 200); len(other.Parts) > 0 || other.Tenant != "default" {
 			t.Errorf("by %s: the default tenant has %+v", by, other)
 		}
 	}
-	if named := answered[api.UsageReport](s, s.ask(true, "GET", "/v1/usage?tenant=acme", ""), 200); named.Total.Fuel != 900 {
+	if named := expect[api.UsageReport](s, s.ask(true, "GET", "/v1/usage?tenant=acme", ""), 200); named.Total.Fuel != 900 {
 		t.Errorf("the operator sees %+v", named)
 	}
 }
@@ -253,29 +253,29 @@ func TestShortage(t *testing.T) {
 		return s.ask(false, "POST", "/v1/jobs", "module: "+module(ledger.ModuleID{1})+"\nlimits:\n  fuel: 200\n"+more)
 	}
 	limit(ledger.Quota{FuelPerDay: 1000})
-	first := answered[api.Problem](s, submit(""), 429)
+	first := expect[api.Problem](s, submit(""), 429)
 	if q := first.Quota; first.Code != "quota_fuel_per_day" || q == nil || q.Name != "fuel_per_day" || q.Limit != 1000 || q.Held != 1100 || q.Missing != 100 || q.Since == nil || q.Until == nil {
 		t.Fatalf("refused with %+v, %+v", first, first.Quota)
 	}
 	w := submit("")
-	again := answered[api.Problem](s, w, 429)
+	again := expect[api.Problem](s, w, 429)
 	if !again.Quota.Since.Equal(*first.Quota.Since) || again.RetryAfter < 1 || again.RetryAfter > 24*60*60 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("refused again with %+v, %+v, header %v", again, again.Quota, w.Header())
 	}
 	// More than a day has: waiting does not help.
-	if never := answered[api.Problem](s, submit("count: 6\n"), 429); never.RetryAfter != 0 || never.Quota.Until != nil {
+	if never := expect[api.Problem](s, submit("count: 6\n"), 429); never.RetryAfter != 0 || never.Quota.Until != nil {
 		t.Errorf("refused with %+v, %+v", never, never.Quota)
 	}
 	limit(ledger.Quota{QueuedTasks: 1})
-	if queued := answered[api.Problem](s, submit("count: 3\n"), 429); queued.Code != "quota_queued" || queued.Quota.Missing != 2 || queued.RetryAfter != retryQuota {
+	if queued := expect[api.Problem](s, submit("count: 3\n"), 429); queued.Code != "quota_queued" || queued.Quota.Missing != 2 || queued.RetryAfter != retryQuota {
 		t.Errorf("refused with %+v, %+v", queued, queued.Quota)
 	}
-	if band := answered[api.Problem](s, submit("priority: 5\n"), 422); band.Code != "band_ceiling" || !strings.Contains(band.Detail, "band") {
+	if band := expect[api.Problem](s, submit("priority: 5\n"), 422); band.Code != "band_ceiling" || !strings.Contains(band.Detail, "band") {
 		t.Errorf("refused with %+v", band)
 	}
 	// Once something is accepted, the next shortage is another one.
-	answered[api.Submitted](s, submit(""), 201)
-	if later := answered[api.Problem](s, submit("count: 3\n"), 429); !later.Quota.Since.After(*first.Quota.Since) {
+	expect[api.Submitted](s, submit(""), 201)
+	if later := expect[api.Problem](s, submit("count: 3\n"), 429); !later.Quota.Since.After(*first.Quota.Since) {
 		t.Errorf("refused since %v, at first %v", later.Quota.Since, first.Quota.Since)
 	}
 }
