@@ -64,6 +64,11 @@ func (d *driver) flood(ctx context.Context, r *report) error {
 	f := flooder{client: c, file: fmt.Appendf(nil, "module: %s\ncount: %d\n", d.module, d.tasks), refused: map[string]int{}}
 	var running sync.WaitGroup
 	began := time.Now()
+	if d.rate > 0 {
+		ticker := time.NewTicker(time.Second / time.Duration(d.rate))
+		defer ticker.Stop()
+		f.turn = ticker.C
+	}
 	for range r.Concurrency {
 		running.Go(func() { f.run(flooding) })
 	}
@@ -82,6 +87,8 @@ func (d *driver) flood(ctx context.Context, r *report) error {
 type flooder struct {
 	client *client.Client
 	file   []byte
+	// turn has an element for each submission; nil is for all that can be made.
+	turn <-chan time.Time
 
 	mu             sync.Mutex
 	accepted, lost int
@@ -89,11 +96,24 @@ type flooder struct {
 }
 
 func (f *flooder) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for f.waits(ctx) {
 		_, err := f.client.Submit(ctx, f.file, "")
 		if ctx.Err() == nil {
 			f.note(err)
 		}
+	}
+}
+
+// waits waits for the next submission, and reports whether there is one.
+func (f *flooder) waits(ctx context.Context) bool {
+	if f.turn == nil {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-f.turn:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 type config struct {
 	url, module, scenario string
 	count, concurrency    int
-	tasks                 int
+	tasks, rate           int
 	timeout, span         time.Duration
 	outputs               bool
 	pids                  []int
@@ -75,6 +75,7 @@ func parse(args []string, errOut io.Writer) (c config, err error) {
 	f.StringVar(&c.scenario, "scenario", scenarioRun, "run: one job after another, from submission to output; jobs: jobs of one task, several at a time; array: one job of many tasks; idle: nothing for -span, with -pids; flood: run, half of it while the tenant of the token in "+environFlood+" submits all that it can")
 	f.IntVar(&c.count, "count", 200, "jobs, or tasks of the array")
 	f.IntVar(&c.concurrency, "concurrency", 10, "jobs at the same time; of a flood, submissions")
+	f.IntVar(&c.rate, "rate", 0, "submissions per second of a flood, at most; 0 is all that it can")
 	f.IntVar(&c.tasks, "tasks", 1, "tasks of each job of a flood")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Minute, "bound of the whole scenario")
 	f.DurationVar(&c.span, "span", time.Minute, "how long the scenario idle takes")
@@ -110,6 +111,8 @@ func (c *config) validate() error {
 		return fmt.Errorf("-count: %d, from 1", c.count)
 	case c.concurrency < 1:
 		return fmt.Errorf("-concurrency: %d, from 1", c.concurrency)
+	case c.rate < 0:
+		return fmt.Errorf("-rate: %d, from 0", c.rate)
 	case c.tasks < 1:
 		return fmt.Errorf("-tasks: %d, from 1", c.tasks)
 	case c.scenario == scenarioFlood && os.Getenv(environFlood) == "":
