@@ -91,6 +91,13 @@ func FindSpec(tx Tx, id JobID) (spec JobSpec, err error) {
 	return spec, err
 }
 
+// FindMaker returns the order that has made a job, or ErrNotFound for a job that was
+// submitted.
+func FindMaker(tx Tx, id JobID) (OrderID, error) {
+	m, err := one[maker](tx, keyMaker(id), "maker of job", id)
+	return m.Order, err
+}
+
 // Jobs returns up to limit jobs that come after the one given, in ascending
 // order of id.
 func Jobs(tx Tx, after JobID, limit int) ([]Job, error) {

@@ -67,7 +67,7 @@ func TestMetrics(t *testing.T) {
 func workedNode(ctx context.Context, t *testing.T) *Node {
 	t.Helper()
 	c := testConfig(filepath.Join(t.TempDir(), "node"))
-	c.Found, c.APIListen, c.Version = true, "127.0.0.1:0", "test"
+	c.Found, c.APIListen, c.Version, c.TraceEndpoint = true, "127.0.0.1:0", "test", newCollector(t).url
 	n := openNode(ctx, t, c)
 	cl := apiOf(t, n)
 	for module, state := range map[string]string{"hello": api.JobSucceeded, "exit2": api.JobFailed} {
@@ -175,7 +175,8 @@ var limitCounters = map[string]string{
 	"node/audit": "dugnad_audit_limit_reached_total", "node/executor": "dugnad_executor_limit_reached_total",
 	"node/httpd": "dugnad_api_limit_reached_total", "node/turnstile": "dugnad_api_limit_reached_total",
 	"node/keeper": "dugnad_keeper_limit_reached_total", "node/pool": "dugnad_pool_limit_reached_total",
-	"p2p": "dugnad_p2p_limit_reached_total", "p2p/rpc": "dugnad_rpc_limit_reached_total",
+	"node/span": "dugnad_span_limit_reached_total",
+	"p2p":       "dugnad_p2p_limit_reached_total", "p2p/rpc": "dugnad_rpc_limit_reached_total",
 	"ledger/replica": "dugnad_replica_limit_reached_total", "runtime/worker": "dugnad_worker_limit_reached_total",
 }
 

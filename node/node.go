@@ -27,6 +27,7 @@ import (
 	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
+	"github.com/dugnad/dugnad/node/span"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/capacity"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -94,6 +95,10 @@ type Config struct {
 	// out.
 	Executable string
 
+	// TraceEndpoint is the URL to which what becomes of jobs is posted, as OTLP; empty
+	// is nowhere.
+	TraceEndpoint string
+
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
 
@@ -116,6 +121,7 @@ type Node struct {
 	registry  *prometheus.Registry
 	unlock    func() error
 	audit     *audit.Log
+	spans     *span.Tracer
 	host      *p2p.Host
 	endpoint  *rpc.Endpoint
 	store     *content.Store
@@ -175,7 +181,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	for _, open := range []func(ctx context.Context) error{
-		n.lock, n.openAudit, n.openHost, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
+		n.lock, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
 		n.openKeeper, n.openPool, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
@@ -241,7 +247,7 @@ func (n *Node) Close() error {
 			n.noteSelf("stop")
 			errs = append(errs, n.host.Close())
 		}
-		errs = append(errs, n.audit.Close())
+		errs = append(errs, n.spans.Close(), n.audit.Close())
 		if n.unlock != nil {
 			errs = append(errs, n.unlock())
 		}
@@ -286,6 +292,15 @@ func (n *Node) found() error {
 		return fmt.Errorf("%w: %s has left grid %s", ErrNeverJoined, n.config.Dir, left)
 	}
 	_, err = p2p.FoundGrid(n.config.Dir)
+	return err
+}
+
+// openSpans makes what tells of jobs, when somebody is to be told.
+func (n *Node) openSpans(ctx context.Context) (err error) {
+	n.spans, err = span.Open(ctx, span.Config{
+		Endpoint: n.config.TraceEndpoint, Node: string(n.self()), Name: n.config.Host.Name, Version: n.config.Version,
+		Log: n.log, Registerer: n.registry,
+	})
 	return err
 }
 

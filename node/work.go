@@ -66,7 +66,7 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	c := executor.Default()
 	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
 	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
-	c.Orphans = n.pool
+	c.Orphans, c.Spans = n.pool, n.spans
 	c.Sign, c.Costs = n.host.Sign, meter.Version
 	c.SmallBytesMax = keeper.SmallBytesMax
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
@@ -97,7 +97,7 @@ func (n *Node) holders(h content.Hash) (out []p2p.NodeID) {
 
 func (n *Node) openScheduler(ctx context.Context) error {
 	c := scheduler.Default()
-	c.Ledger, c.Board, c.Log, c.Registerer = n.book, n.publisher.Board(), n.log, n.registry
+	c.Ledger, c.Board, c.Log, c.Registerer, c.Spans = n.book, n.publisher.Board(), n.log, n.registry, n.spans
 	n.config.alter(&c)
 	s, err := scheduler.Open(ctx, c)
 	if err != nil {
@@ -112,7 +112,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
 		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken,
-		Audit: n.audit, Log: n.log, Registerer: n.registry,
+		Audit: n.audit, Spans: n.spans, Log: n.log, Registerer: n.registry,
 	}
 	n.config.alter(&c)
 	var err error

@@ -51,6 +51,8 @@ type upFlags struct {
 	apiCORS         []string
 	apiRate         float64
 	stopTimeout     time.Duration
+	trace           bool
+	traceEndpoint   string
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -93,8 +95,10 @@ func (a *app) upCommand() *cobra.Command {
 	fs.Lookup("api-rate").DefValue = ""
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
 	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
+	fs.BoolVar(&f.trace, "trace", false, "* send what becomes of jobs to an OpenTelemetry collector: that of OTEL_EXPORTER_OTLP_ENDPOINT, or "+traceEndpoint)
+	fs.StringVar(&f.traceEndpoint, "trace-endpoint", "", "* `URL` of the collector to send it to, with OTLP over HTTP; implies --trace")
 	setting(fs, "node-dir", "join", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen",
-		"api-name", "api-auth", "api-tls", "api-cert", "api-key", "api-cors", "api-rate", "stop-timeout")
+		"api-name", "api-auth", "api-tls", "api-cert", "api-key", "api-cors", "api-rate", "stop-timeout", "trace", "trace-endpoint")
 	return cmd
 }
 
@@ -144,6 +148,9 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	config.APIListen, config.APINames, config.APIToken = f.apiListen, f.apiNames, f.apiAuth == apiAuthToken
 	config.APITLS, config.APICert, config.APIKey = f.apiTLS, f.apiCert, f.apiKey
 	config.APIOrigins, config.APIRate = f.apiCORS, f.apiRate
+	if config.TraceEndpoint, err = f.collector(a.Environ); err != nil {
+		return node.Config{}, err
+	}
 	config.Host.Name, config.Host.Announce, config.Host.AllowLoopback = f.name, f.announce, f.loopback
 	if f.name == "" {
 		config.Host.Name, _ = os.Hostname()

@@ -23,7 +23,9 @@ func (l *lease) prepare() bool {
 	}
 	err := l.job.err
 	if err == nil {
+		began := time.Now()
 		l.image, err = l.e.config.Sandbox.Prepare(l.ctx, string(l.job.spec.Tenant), l.job.spec.Module, l.job.openModule)
+		l.traceCompile(began, err)
 	}
 	var refusal interface{ Refusal() string }
 	switch {
@@ -89,6 +91,7 @@ func (l *lease) ended(end ended) {
 	if end.class == ClassNone {
 		end.class = ClassOf(&end.outcome)
 	}
+	l.traceAttempt(&end)
 	short := end.class == ClassCancelled || end.class == ClassWorkerLost
 	switch {
 	case errors.Is(cause, errStale):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/span"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/runtime/task"
@@ -121,6 +122,8 @@ type Config struct {
 	Now func() time.Time
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
+	// Spans is told what becomes of leases; nil is nobody.
+	Spans *span.Tracer
 	// Registerer receives the metrics; nil keeps none.
 	Registerer prometheus.Registerer
 

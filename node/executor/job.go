@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/jobspec"
@@ -84,7 +85,9 @@ func (e *Executor) leaveJob(j *job) {
 
 // main holds the job's objects until its last lease has left.
 func (j *job) main(ctx context.Context) {
+	began := time.Now()
 	j.err = j.fetchAll(ctx)
+	j.traceFetch(began)
 	close(j.ready)
 	<-ctx.Done()
 	for _, o := range j.opened {

@@ -55,6 +55,8 @@ type lease struct {
 	noticed bool
 	// gone says that it is not held any more.
 	gone bool
+	// spans counts the spans below that of the lease, by name.
+	spans map[string]int
 	// index is that of the last report, or part of it handed back, which the ledger has
 	// taken.
 	index uint64
@@ -128,6 +130,7 @@ func (l *lease) drop(index uint64, how string) {
 	l.cancel(errStale)
 	delete(e.leases, l.epoch)
 	e.done[l.epoch] = index
+	l.traceEnd(how)
 	e.metrics.leases.WithLabelValues(how).Inc()
 	e.metrics.held.Set(float64(len(e.leases)))
 	if len(e.leases) == 0 && e.emptied != nil {

@@ -203,7 +203,9 @@ func (e *Executor) withResult(list []ended) entry {
 			Stdout: list[i].out.stream(), Stderr: list[i].errs.stream(),
 		}
 	}
+	began := time.Now()
 	digest, size, err := e.put(l.job.id, results)
+	l.traceStore(began, len(list), err)
 	if err == nil {
 		run := newEntry(list, digest)
 		run.run.StoredBytes = uint64(size)

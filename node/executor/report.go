@@ -22,11 +22,12 @@ func (e *Executor) report() {
 			}
 		}
 		e.sign(&b.report)
+		began := time.Now()
 		r, index, ok := e.insist(&b.report)
 		if !ok {
 			return
 		}
-		e.acknowledge(b, r, index)
+		e.acknowledge(b, r, index, began)
 	}
 }
 
@@ -82,9 +83,9 @@ func (e *Executor) backoff(failures int) time.Duration {
 	return most/2 + rand.N(most/2+1)
 }
 
-// acknowledge forgets what the ledger has answered, whatever the answer is:
+// acknowledge forgets what was sent when began and the ledger has answered, whatever the answer is:
 // counted now or before, or of a lease that is over.
-func (e *Executor) acknowledge(b *batch, r ledger.Result, index uint64) {
+func (e *Executor) acknowledge(b *batch, r ledger.Result, index uint64, began time.Time) {
 	e.metrics.reports.Inc()
 	if r.Code != ledger.CodeOK && r.Code != ledger.CodeNodeUnknown {
 		e.log.Error("ledger refuses a report", "code", r.Code, "what", r.What, "leases", len(b.report.Leases))
@@ -97,7 +98,7 @@ func (e *Executor) acknowledge(b *batch, r ledger.Result, index uint64) {
 		if r.Code == ledger.CodeOK && i < len(r.Items) {
 			code = r.Items[i].Code
 		}
-		e.answered(b.jobs[i], report, code, index)
+		e.answered(b.jobs[i], report, code, index, began)
 	}
 	e.mu.Unlock()
 	if err := e.queue.taken(b); err != nil {
@@ -107,7 +108,7 @@ func (e *Executor) acknowledge(b *batch, r ledger.Result, index uint64) {
 }
 
 // answered settles one lease of a report. The caller holds e.mu.
-func (e *Executor) answered(id ledger.JobID, report *ledger.LeaseReport, code ledger.Code, index uint64) {
+func (e *Executor) answered(id ledger.JobID, report *ledger.LeaseReport, code ledger.Code, index uint64, began time.Time) {
 	tasks := uint32(0)
 	for i := range report.Runs {
 		tasks += report.Runs[i].Count
@@ -122,6 +123,7 @@ func (e *Executor) answered(id ledger.JobID, report *ledger.LeaseReport, code le
 		}
 		return
 	}
+	l.traceReport(began, tasks, code)
 	l.open -= min(tasks, l.open)
 	l.index = max(l.index, index)
 	switch code {

@@ -14,6 +14,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/audit"
+	"github.com/dugnad/dugnad/node/span"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -86,6 +87,8 @@ type Config struct {
 	Names []string
 	// TokenAlways wants a token at loopback addresses, too.
 	TokenAlways bool
+	// Spans is told of jobs that were accepted; nil is nobody.
+	Spans *span.Tracer
 	// Audit is where what was done is noted; nil is nowhere.
 	Audit *audit.Log
 	// Version is the program's.

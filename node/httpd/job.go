@@ -60,10 +60,12 @@ type answer[T any] struct{ Body T }
 
 type submission struct {
 	Key     string `header:"Idempotency-Key" doc:"The same key gives the same job: 32 hexadecimal digits are its id, anything else up to 256 bytes makes one" maxLength:"256"`
+	Parent  string `header:"Traceparent" doc:"The client's trace, as W3C Trace Context has it, to which the job's spans are added when its node traces jobs; others are ignored" maxLength:"256"`
 	RawBody []byte `contentType:"application/yaml"`
 }
 
 func (s *server) submit(ctx context.Context, in *submission) (*answer[api.Submitted], error) {
+	began := time.Now()
 	job, spec, err := s.spec(ctx, in.RawBody)
 	if err != nil {
 		return nil, err
@@ -83,7 +85,16 @@ func (s *server) submit(ctx context.Context, in *submission) (*answer[api.Submit
 	if err := s.stillShort(ctx, id, &spec); err != nil {
 		return nil, err
 	}
-	return s.accept(ctx, &ledger.Submit{Job: id, Spec: spec}, api.Submitted{ID: id.String()}, ledger.CodeJobExists, in.Key)
+	if s.Spans == nil {
+		return s.accept(ctx, &ledger.Submit{Job: id, Spec: spec}, api.Submitted{ID: id.String()}, ledger.CodeJobExists, in.Key)
+	}
+	trace := s.trace(&spec, id, in.Parent)
+	admitted := time.Now()
+	out, err := s.accept(ctx, &ledger.Submit{Job: id, Spec: spec}, api.Submitted{ID: id.String()}, ledger.CodeJobExists, in.Key)
+	if err == nil && !out.Body.Known {
+		s.traceSubmitted(trace, &spec, began, admitted)
+	}
+	return out, err
 }
 
 // accept proposes what was submitted. That it exists already is well when a key says

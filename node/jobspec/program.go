@@ -42,6 +42,9 @@ type Program struct {
 	// RetryOn lists the outcomes after which another attempt is wanted; empty is
 	// all that another attempt could change.
 	RetryOn []string
+	// Traceparent is the header of W3C Trace Context that the job was submitted with, by
+	// which nodes that trace know the trace that it belongs to; empty is one of its own.
+	Traceparent string
 }
 
 // Source is an object of the content store, or what a job has put out.

@@ -16,12 +16,16 @@ import (
 
 // programVersion is the version of an encoded Program. A new field needs a new
 // one: a node that does not know it would run something else. A program that
-// does without what version 2 brought, the outputs of jobs, is written as
-// version 1, which older nodes run too.
+// does without what later versions brought, the outputs of jobs in version 2 and the
+// trace in version 3, is written as an earlier one, which older nodes run too.
 const (
-	programVersion  = 2
+	programVersion  = 3
+	programVersion2 = 2
 	programVersion1 = 1
 )
+
+// traceparentBytesMax bounds Program.Traceparent.
+const traceparentBytesMax = 64
 
 var (
 	// ErrProgram is returned by Program.Encode and DecodeProgram for a program that
@@ -45,6 +49,7 @@ type programWire struct {
 	RealRandom bool        `json:"real_random,omitempty"`
 	Seed       uint64      `json:"seed,omitempty"`
 	RetryOn    []string    `json:"retry_on,omitempty"`
+	Trace      string      `json:"traceparent,omitempty"`
 }
 
 type sourceWire struct {
@@ -125,8 +130,11 @@ func (p *Program) objects() error {
 
 // version returns the first version that can say what the program says.
 func (p *Program) version() int {
-	if slices.ContainsFunc(p.sources(), func(s *Source) bool { return s.Job != ledger.JobID{} }) {
+	if p.Traceparent != "" {
 		return programVersion
+	}
+	if slices.ContainsFunc(p.sources(), func(s *Source) bool { return s.Job != ledger.JobID{} }) {
+		return programVersion2
 	}
 	return programVersion1
 }
@@ -138,7 +146,7 @@ func (p *Program) encode() ([]byte, error) {
 	}
 	w := programWire{
 		Version: p.version(), Name: p.Name, Args: p.Args, Env: p.Env, Limits: p.Limits,
-		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, RetryOn: p.RetryOn,
+		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, RetryOn: p.RetryOn, Trace: p.Traceparent,
 	}
 	if p.Stdin != nil {
 		s := p.Stdin.wire()
@@ -187,7 +195,7 @@ func DecodeProgram(b []byte) (*Program, error) {
 	}
 	p := &Program{
 		Name: w.Name, Args: w.Args, Env: w.Env, Limits: w.Limits,
-		RealClock: w.RealClock, RealRandom: w.RealRandom, Seed: w.Seed, RetryOn: w.RetryOn,
+		RealClock: w.RealClock, RealRandom: w.RealRandom, Seed: w.Seed, RetryOn: w.RetryOn, Traceparent: w.Trace,
 	}
 	if err := p.read(&w); err != nil {
 		return nil, err
@@ -196,7 +204,7 @@ func DecodeProgram(b []byte) (*Program, error) {
 		return nil, err
 	}
 	if p.version() > w.Version {
-		return nil, fmt.Errorf("%w: the outputs of a job in version %d", ErrProgram, w.Version)
+		return nil, fmt.Errorf("%w: version %d does not have all that it says", ErrProgram, w.Version)
 	}
 	return p, nil
 }
@@ -233,6 +241,9 @@ func (p *Program) check() error {
 	if len(p.Inputs) > InputsMax || len(p.RetryOn) > RetryOnMax {
 		return fmt.Errorf("%w: %d inputs and %d outcomes, at most %d and %d", ErrProgram, len(p.Inputs), len(p.RetryOn), InputsMax, RetryOnMax)
 	}
+	if len(p.Traceparent) > traceparentBytesMax {
+		return fmt.Errorf("%w: the traceparent has %d bytes, at most %d", ErrProgram, len(p.Traceparent), traceparentBytesMax)
+	}
 	for _, in := range p.Inputs {
 		if len(in.Name) > InputNameBytesMax || in.Folder && (in.Lines || in.Job != ledger.JobID{}) {
 			return fmt.Errorf("%w: input %s has a long name, or is a folder with lines or of a job", ErrProgram, quote(in.Name))
@@ -249,7 +260,7 @@ func (p *Program) check() error {
 		}
 	}
 	// JSON would replace what is not UTF-8.
-	for _, text := range append(append(spec.Args, spec.Env...), inputNames(p.Inputs)...) {
+	for _, text := range append(append(spec.Args, spec.Env...), append(inputNames(p.Inputs), p.Traceparent)...) {
 		if !utf8.ValidString(text) {
 			return fmt.Errorf("%w: %s is not UTF-8", ErrProgram, quote(strings.ToValidUTF8(text, "?")))
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/placement"
 	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/span"
 	"github.com/dugnad/dugnad/p2p/capacity"
 )
 
@@ -37,6 +38,8 @@ type Board interface {
 type Config struct {
 	Ledger Ledger
 	Board  Board
+	// Spans is told what is placed; nil is nobody.
+	Spans *span.Tracer
 
 	// Params are the planner's. Its bounds of leases say how long work may be, not
 	// how long a lease is: that is Lease.

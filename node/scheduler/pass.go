@@ -21,6 +21,8 @@ type flight struct {
 	// accepted and refused count placements.
 	accepted, refused int
 	failed            bool
+	// began is when the pass did.
+	began time.Time
 }
 
 // input reads what a pass plans on, from which the brake has taken what it holds
@@ -89,7 +91,7 @@ func (l *lead) pass(now time.Time) error {
 	l.preempt(&out, &in, now)
 	l.brake.spend(in.Jobs, out.Placements)
 	l.notes.take(out.Left, now, l.config.NoteAgainAfter)
-	l.flight = &flight{landed: len(out.Placements) == 0}
+	l.flight = &flight{landed: len(out.Placements) == 0, began: now}
 	if !l.flight.landed {
 		l.commit(out.Placements)
 	}
@@ -124,13 +126,14 @@ func (l *lead) commit(placements []ledger.Placement) {
 			lanes = append(lanes, lane)
 		}
 	}
-	f := l.flight
+	f, jobs := l.flight, l.trace(placements)
 	l.propose(lanes, func(answers [][]answer) {
 		f.landed = true
-		for _, lane := range answers {
-			for _, a := range lane {
+		for i, lane := range answers {
+			for k, a := range lane {
 				f.take(a)
 				answered(l.metrics.placements, a.result)
+				l.tracePlaced(jobs, lanes[i][k], a, f.began)
 			}
 		}
 	})
