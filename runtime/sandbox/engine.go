@@ -3,7 +3,8 @@
 // caller decides where it runs.
 //
 // A guest gets arguments, environment, the three streams, a scratch file
-// system, a clock and random bytes, and nothing else. Unless the task asks for
+// system, a clock and random bytes, and, if its task asks for it, HTTP requests
+// that the caller makes for it; nothing else. Unless the task asks for
 // real ones, clock and random bytes are deterministic, and so is the fuel.
 package sandbox
 

@@ -8,6 +8,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
+	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/meter"
 	"github.com/dugnad/dugnad/runtime/task"
 )
@@ -54,6 +55,9 @@ func (e *Engine) link(ctx context.Context) error {
 		wasi[name] = entry{w.params, w.results, f(w.fn)}
 	}
 	if err := e.export(ctx, previewZero, wasi); err != nil {
+		return err
+	}
+	if err := e.export(ctx, abi.Module, outboundEntries()); err != nil {
 		return err
 	}
 	i32 := api.ValueTypeI32

@@ -183,7 +183,8 @@ func (o offers) names() string {
 		}
 	}
 	sort.Strings(names)
-	return strings.Join(names, " and ")
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func quoteImport(w wanted) string { return fmt.Sprintf("%s.%s", shorten(w.module), shorten(w.name)) }

@@ -36,6 +36,10 @@ const (
 	// processes and the kernel handle them.
 	priceStreamedCall    = 16_000
 	bytesPerFuelStreamed = 2
+	// priceRequest is for opening an HTTP request: another process parses it, looks
+	// a name up, connects, and writes a line into a log. What is moved costs as with
+	// stdin and stdout.
+	priceRequest = 5_000_000
 	// bytesPerFuel is how many bytes are copied for one unit.
 	bytesPerFuel = 8
 	// priceRandom is for each random byte.

@@ -14,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/experimental/sysfs"
 
+	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/meter"
 	"github.com/dugnad/dugnad/runtime/scratch"
 	"github.com/dugnad/dugnad/runtime/task"
@@ -35,6 +36,8 @@ type Streams struct {
 	// Notice reports whether the attempt will be ended soon to make room for others; nil
 	// is never. The guest reads so from /dev/notice.
 	Notice func() bool
+	// Outbound makes the guest's HTTP requests; nil refuses them.
+	Outbound Outbound
 }
 
 // ContextReader is a reader that gives up when ctx ends.
@@ -67,6 +70,7 @@ type run struct {
 	stderr   output
 	notice   func() bool
 	scratch  *scratch.FS
+	outbound requests
 	instance api.Module
 
 	outputBytes uint64
@@ -95,6 +99,9 @@ func (m *Module) RunExport(ctx context.Context, spec task.Spec, streams Streams,
 	defer m.leave()
 	if err := spec.Validate(); err != nil {
 		return nil, task.Outcome{Kind: task.Refused, Message: err.Error()}
+	}
+	if wants := m.plan.wantsHTTP; wants != "" && spec.HTTP == nil {
+		return nil, task.Outcome{Kind: task.Refused, Message: fmt.Sprintf(errCapability, abi.Module, wants, abi.CapabilityHTTP)}
 	}
 	begin := time.Now()
 	r := &run{caller: ctx, module: m, spec: &spec, limits: spec.Limits.WithDefaults()}
@@ -129,11 +136,13 @@ func (r *run) prepare(begin time.Time, streams Streams) {
 	r.stdout = output{run: r, target: streams.Stdout}
 	r.stderr = output{run: r, target: streams.Stderr}
 	r.notice = streams.Notice
+	r.outbound = requests{outbound: streams.Outbound}
 }
 
 // close frees what the attempt held. The instance goes first: it refers to the
 // memory and the files.
 func (r *run) close() {
+	r.outbound.close()
 	if r.instance != nil {
 		_ = r.instance.Close(context.Background())
 	}

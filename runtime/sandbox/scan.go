@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/internal/wasm"
 	"github.com/dugnad/dugnad/runtime/meter"
 )
@@ -18,6 +19,8 @@ type plan struct {
 	tableEntries uint64
 	exports      []string
 	metered      bool
+	// wantsHTTP is the first function that it imports of those for outbound HTTP.
+	wantsHTTP string
 }
 
 // wanted is one import of a module.
@@ -97,6 +100,9 @@ func (p *plan) scanImports(r *wasm.Reader, types []string) error {
 		var w wanted
 		if w, err = scanImport(r, types); err == nil {
 			p.imports = append(p.imports, w)
+			if w.module == abi.Module && p.wantsHTTP == "" && strings.HasPrefix(w.name, abi.CapabilityHTTP+"_") {
+				p.wantsHTTP = w.name
+			}
 		}
 	}
 	return err

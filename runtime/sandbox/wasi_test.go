@@ -50,7 +50,7 @@ func TestWholeOfWASI(t *testing.T) {
 			}
 		}
 	}
-	if names := e.offered.names(); names != "wasi_snapshot_preview1 and wasi_unstable" {
+	if names := e.offered.names(); names != "dugnad_v1, wasi_snapshot_preview1 and wasi_unstable" {
 		t.Errorf("offered are the functions of %s", names)
 	}
 }

@@ -61,7 +61,7 @@ type Outcome struct {
 // LimitHit is a limit that an attempt ran into.
 type LimitHit struct {
 	// Name is the flag's name: fuel, memory, timeout, output, scratch,
-	// scratch-files, stack, open-files.
+	// scratch-files, stack, open-files; or http-requests.
 	Name string `json:"name"`
 	// Max is the limit, in bytes, fuel, files or nanoseconds.
 	Max uint64 `json:"max"`
@@ -81,6 +81,9 @@ type Usage struct {
 	CPUTime time.Duration `json:"cpu_ns"`
 	// OutputBytes counts stdout and stderr.
 	OutputBytes uint64 `json:"output_bytes"`
+	// EgressBytes counts what went to the world and came from it: heads and bodies
+	// of HTTP requests and of the answers.
+	EgressBytes uint64 `json:"egress_bytes,omitempty"`
 }
 
 // TrapKind is a rule of WebAssembly that a guest broke.

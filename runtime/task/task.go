@@ -31,6 +31,9 @@ type Spec struct {
 	RealRandom bool `json:"real_random,omitempty"`
 	// Seed selects the deterministic random stream.
 	Seed uint64 `json:"seed,omitempty"`
+	// HTTP lets the guest make HTTP requests, as far as whoever runs it allows
+	// them; nil is that it asks for none.
+	HTTP *HTTP `json:"http,omitempty"`
 }
 
 // Input is a file or folder of the host that a guest may read.
@@ -178,6 +181,9 @@ func (s *Spec) Validate() error {
 			return fmt.Errorf("%w: input name %q is given twice", ErrSpec, in.Name)
 		}
 		seen[in.Name] = true
+	}
+	if s.HTTP != nil {
+		return s.HTTP.Validate()
 	}
 	return nil
 }

@@ -74,6 +74,7 @@ func (t *childTask) part() {
 	t.stdout.part()
 	t.stderr.part()
 	t.stdin.part()
+	t.outbound.part()
 }
 
 // keepable reports whether the task may outlive its parent. t.mu is held.

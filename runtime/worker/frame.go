@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/dugnad/dugnad/runtime/abi"
 )
 
 // FrameBytesMax bounds the payload of one frame.
@@ -19,6 +21,9 @@ const windowBytes = 256 << 10
 // dataBytesMax bounds the payload of one frame of stream data, so that the
 // frames of other tasks get between.
 const dataBytesMax = 64 << 10
+
+// httpWindowBytes is windowBytes for each direction of an HTTP request.
+const httpWindowBytes = 64 << 10
 
 // startBytesMax bounds the JSON of a start, which may take several frames: more
 // than task.SpecBytesMax takes when every byte is escaped.
@@ -64,6 +69,18 @@ const (
 	frameAttached                          // C→P, id of a task, JSON attached: before anything else about it
 	frameForget                            // P→C, id of a task that is kept: end it, and keep nothing of it
 	frameNotice                            // P→C, id of a task: it will be ended soon to make room for others
+	// The payloads of these begin with the number of a request of the task, u32.
+	frameHTTPOpen       // C→P, head of the request
+	frameHTTPBody       // C→P, data
+	frameHTTPBodyEnd    // C→P: no more data
+	frameHTTPBodyCredit // P→C, u32 bytes
+	frameHTTPBodyGone   // P→C: nobody reads the body any more
+	frameHTTPHead       // P→C, head of the answer
+	frameHTTPData       // P→C, data
+	frameHTTPCredit     // C→P, u32 bytes
+	frameHTTPEnd        // P→C, i32 code: the answer has ended, well with 0
+	frameHTTPClose      // C→P: the guest has closed it, its last frame
+	frameHTTPDone       // P→C: nothing of it is left, the last frame
 	frameTypeEnd
 )
 
@@ -152,4 +169,33 @@ func (f frame) credit() (int, error) {
 		return 0, fmt.Errorf("%w: credit of %d bytes, from 1 to %d", ErrProtocol, n, windowBytes)
 	}
 	return int(n), nil
+}
+
+// exchange reads the number of a request that the payload begins with.
+func (f frame) exchange() (n uint32, rest []byte, err error) {
+	if len(f.payload) < 4 {
+		return 0, nil, fmt.Errorf("%w: frame of type %d has %d bytes, at least 4", ErrProtocol, f.kind, len(f.payload))
+	}
+	return binary.LittleEndian.Uint32(f.payload), f.payload[4:], nil
+}
+
+// prefixed returns the payload of a frame of a request.
+func prefixed(n uint32, payload []byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(payload)), n), payload...)
+}
+
+func encodeCredit(n int) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(n)) }
+
+func encodeCode(c abi.Code) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(c)) }
+
+// decodeCode reads a code, or 0.
+func decodeCode(b []byte) (abi.Code, error) {
+	if len(b) != 4 {
+		return 0, fmt.Errorf("%w: code of %d bytes, want 4", ErrProtocol, len(b))
+	}
+	c := abi.Code(binary.LittleEndian.Uint32(b))
+	if c != 0 && !c.Known() {
+		return 0, fmt.Errorf("%w: code %d is not known", ErrProtocol, int32(c))
+	}
+	return c, nil
 }

@@ -80,7 +80,7 @@ func register[C prometheus.Collector](reg prometheus.Registerer, to *C, c C, err
 }
 
 // guestLimits are the names that task.LimitHit may have.
-var guestLimits = []string{"fuel", "memory", "timeout", "output", "scratch", "scratch-files", "stack", "open-files"}
+var guestLimits = []string{"fuel", "memory", "timeout", "output", "scratch", "scratch-files", "stack", "open-files", "http-requests"}
 
 // outcome counts an outcome. What it says comes from a process that has run a
 // guest, so only known names become labels.

@@ -188,6 +188,7 @@ func (s *server) attach(ctx context.Context, t *childTask) error {
 	}
 	t.attached = true
 	s.noteSendError(t.stdin.attach())
+	t.outbound.attach()
 	stdout, stderr := t.stdout.rewind(), t.stderr.rewind()
 	s.work.Go(func() {
 		if t.stdout.replay(ctx, stdout) && t.stderr.replay(ctx, stderr) {

@@ -30,6 +30,8 @@ type run struct {
 	limits  task.Limits
 	outputs [2]outlet // stdout, stderr
 	input   *inlet    // nil without stdin
+	// outbound is the task's HTTP requests.
+	outbound outbound
 	// keyed says that the child keeps the task for a later parent.
 	keyed bool
 	// streamed is how much has come of stdout and stderr; the reading goroutine's own.
@@ -115,6 +117,8 @@ func (r *run) handle(f frame) error {
 		if r.input == nil || !r.input.grant(n) {
 			return fmt.Errorf("%w: task %d asks for more stdin than a window", ErrProtocol, f.id)
 		}
+	case frameHTTPOpen, frameHTTPBody, frameHTTPBodyEnd, frameHTTPCredit, frameHTTPClose:
+		return r.outbound.handle(f)
 	case frameAttached:
 		return r.resume(f)
 	case frameReturned:
@@ -173,6 +177,7 @@ func (r *run) finish(o task.Outcome) {
 // end ends what waits for the task.
 func (r *run) end() {
 	close(r.done)
+	r.outbound.end()
 	if r.input != nil {
 		r.input.stop()
 	}
@@ -182,6 +187,7 @@ func (r *run) end() {
 func (r *run) connect(s *Streams) {
 	r.outputs[0].init(r, frameStdoutCredit, frameStdoutGone, s.Stdout)
 	r.outputs[1].init(r, frameStderrCredit, frameStderrGone, s.Stderr)
+	r.outbound.init(r, s.Outbound)
 	if s.Stdin != nil {
 		r.input = newInlet(r, s.Stdin)
 	}
@@ -248,9 +254,10 @@ func (r *run) lostOutcome(cause error) task.Outcome {
 	return o
 }
 
-// drain waits until what the guest wrote is written, as long as that makes
-// sense: see Streams.
+// drain waits until nothing of the guest's requests is left, and until what it wrote
+// is written, as long as that makes sense: see Streams.
 func (r *run) drain(ctx context.Context) {
+	r.outcome.Usage.EgressBytes = r.outbound.wait()
 	for i := range r.outputs {
 		idle := r.outputs[i].idle()
 		if idle == nil {

@@ -75,6 +75,7 @@ type childTask struct {
 	notice         atomic.Bool
 	stdin          *childIn
 	stdout, stderr *childOut
+	outbound       *childOutbound
 	// series is the one that it runs in.
 	series *childSeries
 	// bytes is what its outcome takes, guarded by server.mu.
@@ -155,6 +156,8 @@ func (t *childTask) handle(f frame) error {
 		return t.stdin.arrive(f.payload)
 	case frameStdinEnd:
 		t.stdin.end()
+	case frameHTTPBodyCredit, frameHTTPBodyGone, frameHTTPHead, frameHTTPData, frameHTTPEnd, frameHTTPDone:
+		return t.outbound.handle(f)
 	case frameStdoutGone:
 		t.stdout.close()
 	case frameStderrGone:
@@ -274,7 +277,7 @@ func (s *server) start(ctx context.Context, f frame) error {
 		id: f.id, start: &st, ctx: own, cancel: cancel,
 		stdin:  newChildIn(s.out, f.id, keeps),
 		stdout: newChildOut(s.out, frameStdout, f.id, keeps),
-		stderr: newChildOut(s.out, frameStderr, f.id, keeps),
+		stderr: newChildOut(s.out, frameStderr, f.id, keeps), outbound: newChildOutbound(s.out, f.id),
 	}
 	if !st.Stdin {
 		t.stdin.end()
@@ -327,7 +330,7 @@ func (img *childImage) run(ctx context.Context, t *childTask, st *start) task.Ou
 		return task.Outcome{Kind: task.Cancelled, Message: "cancelled before it began"}
 	}
 	return img.program.Run(ctx, *st.Spec, sandbox.Streams{
-		Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr, Interactive: st.Interactive, Notice: t.notice.Load,
+		Stdin: t.stdin, Stdout: t.stdout, Stderr: t.stderr, Interactive: st.Interactive, Notice: t.notice.Load, Outbound: t.outbound,
 	})
 }
 

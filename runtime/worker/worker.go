@@ -138,6 +138,9 @@ type Streams struct {
 	// Interactive is passed to the sandbox: a read of stdin returns what has
 	// arrived.
 	Interactive bool
+	// Outbound answers the guest's HTTP requests, if the task asks for them; nil
+	// refuses them. Nothing of them is left when Run returns.
+	Outbound Outbound
 }
 
 // Worker is one child process. Its methods are safe for concurrent use.
@@ -318,6 +321,7 @@ func (w *Worker) handle(f frame) error {
 	case frameLoaded, frameRefused:
 		return w.images.answered(f)
 	case frameStdout, frameStderr, frameStdinCredit, frameOutcome, frameReturned, frameAttached:
+	case frameHTTPOpen, frameHTTPBody, frameHTTPBodyEnd, frameHTTPCredit, frameHTTPClose:
 	default:
 		return fmt.Errorf("%w: frame of type %d is not for a parent", ErrProtocol, f.kind)
 	}

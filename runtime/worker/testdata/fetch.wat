@@ -1,0 +1,50 @@
+;; Makes the HTTP request on its stdin: a head, and after an empty line its body.
+;; Writes the head of the answer, an empty line and the body to stdout. Exits with
+;; the code of an error, turned positive.
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (import "dugnad_v1" "http_open" (func $open (param i32 i32) (result i32)))
+  (import "dugnad_v1" "http_write" (func $write (param i32 i32 i32) (result i32)))
+  (import "dugnad_v1" "http_end" (func $end (param i32) (result i32)))
+  (import "dugnad_v1" "http_head" (func $head (param i32 i32 i32) (result i32)))
+  (import "dugnad_v1" "http_read" (func $read (param i32 i32 i32) (result i32)))
+  (import "dugnad_v1" "http_close" (func $close (param i32) (result i32)))
+  (memory (export "memory") 64)
+  ;; stdin at 65536, answers at 0x200000, an iovec at 0.
+  (func $try (param $n i32) (result i32)
+    (if (i32.lt_s (local.get $n) (i32.const 0)) (then (call $proc_exit (i32.sub (i32.const 0) (local.get $n)))))
+    (local.get $n))
+  (func $put (param $at i32) (param $n i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (i32.store (i32.const 4) (local.get $n))
+    (if (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then (call $proc_exit (i32.const 101)))))
+  (func (export "_start") (local $len i32) (local $cut i32) (local $x i32) (local $n i32)
+    (block $eof (loop $more
+      (i32.store (i32.const 0) (i32.add (i32.const 65536) (local.get $len)))
+      (i32.store (i32.const 4) (i32.const 65536))
+      (if (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)) (then (call $proc_exit (i32.const 100))))
+      (br_if $eof (i32.eqz (i32.load (i32.const 8))))
+      (local.set $len (i32.add (local.get $len) (i32.load (i32.const 8))))
+      (br_if $more (i32.lt_u (local.get $len) (i32.const 1000000)))))
+    (block $found (loop $look
+      (br_if $found (i32.ge_u (local.get $cut) (local.get $len)))
+      (br_if $found (i32.eq (i32.load16_u (i32.add (i32.const 65536) (local.get $cut))) (i32.const 0x0a0a)))
+      (local.set $cut (i32.add (local.get $cut) (i32.const 1)))
+      (br $look)))
+    (local.set $x (call $try (call $open (i32.const 65536) (local.get $cut))))
+    (if (i32.lt_u (local.get $cut) (local.get $len)) (then
+      (local.set $cut (i32.add (local.get $cut) (i32.const 2)))
+      (drop (call $try (call $write (local.get $x) (i32.add (i32.const 65536) (local.get $cut)) (i32.sub (local.get $len) (local.get $cut)))))
+      (drop (call $try (call $end (local.get $x))))))
+    (local.set $n (call $try (call $head (local.get $x) (i32.const 0x200000) (i32.const 65536))))
+    (call $put (i32.const 0x200000) (local.get $n))
+    (i32.store8 (i32.const 16) (i32.const 10))
+    (call $put (i32.const 16) (i32.const 1))
+    (block $done (loop $body
+      (local.set $n (call $try (call $read (local.get $x) (i32.const 0x200000) (i32.const 65536))))
+      (br_if $done (i32.eqz (local.get $n)))
+      (call $put (i32.const 0x200000) (local.get $n))
+      (br $body)))
+    (drop (call $try (call $close (local.get $x))))))
