@@ -68,6 +68,14 @@ func importRules() []importRule {
 			reason: "a program that only talks to a worker links nothing else",
 		},
 		{
+			from: "runtime/abi", only: []string{std},
+			reason: "what is offered to guests is a table, from which others are made",
+		},
+		{
+			from: "node/outbound", only: []string{std, "runtime/abi", "runtime/task", "runtime/worker", "p2p/metric", "github.com/prometheus"},
+			reason: "what guests may reach is decided in one package that is small enough to be read whole",
+		},
+		{
 			from: "runtime/internal/wasm", only: []string{std},
 			reason: "what reads untrusted bytes first must be small enough to be read whole",
 		},

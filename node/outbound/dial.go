@@ -1,0 +1,181 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/dugnad/dugnad/runtime/abi"
+)
+
+func (t *tenant) newTransport() *http.Transport {
+	return &http.Transport{
+		// No proxy: it would look names up elsewhere.
+		DialContext: t.dial, TLSClientConfig: t.gate.config.TLS.Clone(), TLSHandshakeTimeout: connectTimeout,
+		// What a guest is given is what came: a small answer must not become a large one.
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           t.gate.config.TenantConnectionsMax,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: abi.HTTPHeadBytesMax,
+	}
+}
+
+// conn is a connection that counts.
+type conn struct {
+	net.Conn
+	tenant *tenant
+	once   sync.Once
+	err    error
+}
+
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		c.err = c.Conn.Close()
+		g := c.tenant.gate
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.conns, c)
+		c.tenant.giveBackLocked()
+	})
+	return c.err
+}
+
+// take takes room for a connection.
+func (t *tenant) take() error {
+	g := t.gate
+	for _, last := range []bool{false, true} {
+		g.mu.Lock()
+		var limit string
+		switch {
+		case g.closed:
+			g.mu.Unlock()
+			return abi.ErrDenied
+		case t.taken >= g.config.TenantConnectionsMax:
+			limit = limitTenantConnections
+		case g.taken >= g.config.ConnectionsMax:
+			limit = limitConnections
+		default:
+			t.taken++
+			g.taken++
+			g.metrics.connections.Set(float64(g.taken))
+			g.work.Add(1)
+			g.mu.Unlock()
+			return nil
+		}
+		transports := make([]*http.Transport, 0, len(g.tenants))
+		for _, other := range g.tenants {
+			transports = append(transports, other.transport)
+		}
+		g.mu.Unlock()
+		if last {
+			return g.metrics.hit(limit, abi.ErrOpen)
+		}
+		for _, tr := range transports {
+			tr.CloseIdleConnections()
+		}
+	}
+	return nil
+}
+
+func (t *tenant) giveBackLocked() {
+	t.taken--
+	t.gate.taken--
+	t.gate.metrics.connections.Set(float64(t.gate.taken))
+}
+
+// dial connects to the first address of a host that answers, of those that guests may
+// reach.
+func (t *tenant) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	g := t.gate
+	if err := t.take(); err != nil {
+		return nil, err
+	}
+	defer g.work.Done()
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	made, err := g.connect(ctx, address)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil && g.closed {
+		err = errors.Join(abi.ErrDenied, made.Close())
+	}
+	if err != nil {
+		t.giveBackLocked()
+		return nil, err
+	}
+	c := &conn{Conn: made, tenant: t}
+	g.conns[c] = struct{}{}
+	return c, nil
+}
+
+// connect looks a host up and connects to it. What is dialled is an address that was
+// checked, and it is checked again when the socket is about to connect.
+func (g *Gate) connect(ctx context.Context, address string) (net.Conn, error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", abi.ErrRequest, err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", abi.ErrRequest, err)
+	}
+	addrs, err := g.resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	d := g.dialer()
+	var failure error
+	for _, addr := range addrs {
+		to := netip.AddrPortFrom(addr.Unmap(), uint16(port))
+		if err := g.check(to); err != nil {
+			failure = errors.Join(failure, err)
+			continue
+		}
+		made, err := d.DialContext(ctx, "tcp", to.String())
+		if err == nil {
+			return made, nil
+		}
+		// One that could be reached says more than one that must not be.
+		var code abi.Code
+		if !errors.As(err, &code) {
+			err = fmt.Errorf("%w: %w", abi.ErrConnect, err)
+		}
+		failure = errors.Join(err, failure)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failure
+}
+
+// dialer checks the address of each socket that is about to connect.
+func (g *Gate) dialer() *net.Dialer {
+	return &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("%w: %w", abi.ErrAddress, err)
+		}
+		return g.check(to)
+	}}
+}
+
+// resolve returns the addresses of a host, which may be one.
+func (g *Gate) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}, nil
+	}
+	// The dot keeps the machine's own domain from being tried.
+	addrs, err := g.config.Resolver.LookupNetIP(ctx, "ip", host+".")
+	if err != nil || len(addrs) == 0 {
+		return nil, fmt.Errorf("%w: %w", abi.ErrResolve, errors.Join(err, ctx.Err()))
+	}
+	return addrs, nil
+}
