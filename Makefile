@@ -10,7 +10,7 @@ BIN      := bin/dugnad
 LDFLAGS  := -s -w -X github.com/dugnad/dugnad/node/cli.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=.ci/tools/go.mod
 SOURCES  := node runtime p2p ledger loadtest examples
-EXAMPLES := hello wordcount reduce primes spin
+EXAMPLES := hello wordcount reduce primes spin fetch
 # A module of its own, with Wasmtime in it, for make bench-meter. Only some of
 # its packages can be built without a C compiler.
 METERBENCH       := runtime/meter/bench

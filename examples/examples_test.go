@@ -42,7 +42,7 @@ func build() error {
 	if err := goBuild(nil, "dugnad", "../node/cmd/dugnad"); err != nil {
 		return err
 	}
-	for _, name := range []string{"hello", "wordcount", "reduce", "primes", "spin"} {
+	for _, name := range []string{"hello", "wordcount", "reduce", "primes", "spin", "fetch"} {
 		if err := goBuild([]string{"GOOS=wasip1", "GOARCH=wasm"}, name+".wasm", "./"+name); err != nil {
 			return err
 		}

@@ -53,6 +53,7 @@ const (
 	CodeQuotaEgress
 	CodeNodeKey
 	CodeSignature
+	CodeCapability
 
 	codes
 )
@@ -96,6 +97,7 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeRunPast:           {"run_past", "this time, or a later one, was decided about before"},
 	CodeRunOverlap:        {"run_overlap", "an earlier job of the order has not ended: give it less to do, run it less often, or let runs overlap"},
 	CodeRunLimit:          {"run_limit", "too many earlier jobs of the order have not ended: see what they wait for"},
+	CodeCapability:        {"capability", "ask the grid's admin to allow it with dugnad tenant allow, or do without"},
 	CodeRunEarly:          {"run_early", "the last job on this node ended a moment ago: wait"},
 	CodePreempted:         {"preempted", "these tasks gave way, or were told to, less than a minute ago: take others"},
 	CodeQuotaDay:          {"quota_fuel_per_day", "wait until the day ends, in UTC, ask for less fuel or fewer tasks, or raise the quota"},

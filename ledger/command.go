@@ -101,6 +101,8 @@ type CreateTenant struct {
 	Weight  uint32
 	BandMax uint8
 	Quota   Quota
+	// Capabilities are what its jobs may ask for beyond computing.
+	Capabilities Capabilities
 }
 
 // SetQuota changes what a tenant may hold. What it holds already stays.

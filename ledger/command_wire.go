@@ -10,8 +10,9 @@ func (c *CreateTenant) fields(w *wire) {
 	w.u32(&c.Weight)
 	w.u8(&c.BandMax)
 	c.Quota.fields(w)
-	if w.since(3, c.Quota.hasLater()) {
+	if w.since(3, c.Quota.hasLater() || c.Capabilities != 0) {
 		c.Quota.later(w)
+		w.u32((*uint32)(&c.Capabilities))
 	}
 }
 

@@ -122,7 +122,7 @@ func goldenRecords() map[string]fielder {
 		"pending_v3": &Pending{Job: id("job"), Tasks: Tasks(10, 12), Cause: CausePreempted, Preempted: 20e9, For: 3},
 		"event_v3":   &Event{Number: 7, At: 20e9, Kind: EventNotice, First: 10, Count: 2, Node: "n1", Epoch: 5, Cause: CausePreempted, Until: 30e9, Band: 3},
 		"node_v3":    &Node{ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Until: 601e9, Key: [32]byte{1, 31: 2}},
-		"tenant_v3":  &Tenant{ID: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3(), Stored: 7, Rate: 8},
+		"tenant_v3":  &Tenant{ID: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3(), Stored: 7, Rate: 8, Capabilities: CapabilityHTTP},
 		"job_v3":     &Job{ID: id("job"), Tenant: "acme", Count: 1, Tasks: Tally{TaskSucceeded: 1}, Usage: Usage{1, 2, 3, 4}, Stored: 5, Day: 20454, Today: Usage{6, 7, 8, 9}},
 		"account_v3": &Account{Usage: Usage{1, 2, 3, 4}, Receipts: Usage{5, 6, 7, 8}, Forgotten: Usage{9, 10, 11, 12}, Modules: 13},
 		"charges":    &charges{Usage{1, 2, 3, 4}},

@@ -56,6 +56,9 @@ func (c *CreateOrder) apply(s *session) Result {
 	case spec.Band > t.BandMax:
 		return over(CodeBandCeiling, "band", uint64(spec.Band), uint64(t.BandMax))
 	}
+	if r := t.permit(spec); r.Code != CodeOK {
+		return r
+	}
 	// What no quota can ever let through is told now; what it holds may change.
 	if r := (&Tenant{}).admit(spec.Count, spec.FuelMax); r.Code != CodeOK {
 		return r

@@ -46,6 +46,8 @@ type Tenant struct {
 	Stored uint64
 	// Rate is the fuel per second of its leases that were granted under a quota of that.
 	Rate uint64
+	// Capabilities are what its jobs may ask for beyond computing.
+	Capabilities Capabilities
 }
 
 // Label is a property that a node declares.

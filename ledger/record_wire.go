@@ -60,10 +60,11 @@ func (t *Tenant) fields(w *wire) {
 	t.Leased.fields(w)
 	w.u64(&t.Queued)
 	w.u32(&t.Jobs)
-	if w.since(3, t.Quota.hasLater() || t.Stored|t.Rate != 0) {
+	if w.since(3, t.Quota.hasLater() || t.Stored|t.Rate != 0 || t.Capabilities != 0) {
 		t.Quota.later(w)
 		w.u64(&t.Stored)
 		w.u64(&t.Rate)
+		w.u32((*uint32)(&t.Capabilities))
 	}
 }
 

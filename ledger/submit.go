@@ -16,6 +16,9 @@ func (c *Submit) apply(s *session) Result {
 	case spec.Band > t.BandMax:
 		return over(CodeBandCeiling, "band", uint64(spec.Band), uint64(t.BandMax))
 	}
+	if r := t.permit(spec); r.Code != CodeOK {
+		return r
+	}
 	if r := t.admit(spec.Count, spec.FuelMax); r.Code != CodeOK {
 		return r
 	}

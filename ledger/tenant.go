@@ -9,7 +9,7 @@ func (c *CreateTenant) apply(s *session) Result {
 	if s.tenant(c.Tenant) != nil {
 		return refuse(CodeTenantExists, string(c.Tenant))
 	}
-	s.tenants.put(c.Tenant, &heldTenant{Tenant: Tenant{ID: c.Tenant, Weight: c.Weight, BandMax: c.BandMax, Quota: c.Quota}})
+	s.tenants.put(c.Tenant, &heldTenant{Tenant: Tenant{ID: c.Tenant, Weight: c.Weight, BandMax: c.BandMax, Quota: c.Quota, Capabilities: c.Capabilities}})
 	return Result{}
 }
 
@@ -21,7 +21,7 @@ func (c *SetQuota) apply(s *session) Result {
 	if t == nil {
 		return refuse(CodeTenantUnknown, string(c.Tenant))
 	}
-	t.Weight, t.BandMax, t.Quota = c.Weight, c.BandMax, c.Quota
+	t.Weight, t.BandMax, t.Quota, t.Capabilities = c.Weight, c.BandMax, c.Quota, c.Capabilities
 	return Result{}
 }
 
@@ -33,6 +33,8 @@ func (c *CreateTenant) check() Result {
 		return outside("weight", uint64(c.Weight), 1, WeightMax)
 	case c.BandMax > BandTop:
 		return outside("band_max", uint64(c.BandMax), 0, BandTop)
+	case c.Capabilities&^capabilitiesAll != 0:
+		return outside("capabilities", uint64(c.Capabilities), 0, uint64(capabilitiesAll))
 	}
 	return Result{}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"github.com/dugnad/dugnad/node/executor"
 	"github.com/dugnad/dugnad/node/httpd"
 	"github.com/dugnad/dugnad/node/keeper"
+	"github.com/dugnad/dugnad/node/outbound"
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
 	"github.com/dugnad/dugnad/node/span"
@@ -98,6 +100,11 @@ type Config struct {
 	// TraceEndpoint is the URL to which what becomes of jobs is posted, as OTLP; empty
 	// is nowhere.
 	TraceEndpoint string
+	// AllowHTTP lets guests of tenants that may make HTTP requests do so, as far as
+	// Outbound says. Of Outbound the node itself fills in Avoid, Consent, Note and
+	// Registerer.
+	AllowHTTP bool
+	Outbound  outbound.Config
 
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
@@ -111,7 +118,7 @@ type Config struct {
 
 // Default returns the configuration of a node on dir.
 func Default(dir string) Config {
-	return Config{Dir: dir, Host: p2p.Default()}
+	return Config{Dir: dir, Host: p2p.Default(), Outbound: outbound.Default()}
 }
 
 // Node is a running node.
@@ -128,6 +135,10 @@ type Node struct {
 	book      *book.Book
 	publisher *capacity.Publisher
 	pool      *pool.Pool
+	// outbound makes the requests of guests.
+	outbound *outbound.Gate
+	// apiPort is where the API is answered, once it is, besides the operator's socket.
+	apiPort atomic.Pointer[netip.AddrPort]
 	// keeper is nil until it is there: other members may ask before.
 	keeper   atomic.Pointer[keeper.Keeper]
 	executor *executor.Executor
@@ -182,7 +193,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	}
 	for _, open := range []func(ctx context.Context) error{
 		n.lock, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
-		n.openKeeper, n.openPool, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
+		n.openKeeper, n.openPool, n.openOutbound, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -228,6 +239,7 @@ func (n *Node) Close() error {
 		if n.pool != nil {
 			errs = append(errs, n.pool.Close())
 		}
+		errs = append(errs, n.outbound.Close())
 		if k := n.keeper.Load(); k != nil {
 			errs = append(errs, k.Close())
 		}

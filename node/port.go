@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 
 	"github.com/dugnad/dugnad/node/certificate"
@@ -29,8 +30,13 @@ func (n *Node) openPort(ctx context.Context) error {
 		return err
 	}
 	n.config.alter(&c)
-	n.httpd, err = httpd.Open(ctx, c)
-	return err
+	if n.httpd, err = httpd.Open(ctx, c); err != nil {
+		return err
+	}
+	if at, err := netip.ParseAddrPort(n.httpd.Addr()); err == nil {
+		n.apiPort.Store(&at)
+	}
+	return nil
 }
 
 // certificate returns the operator's certificate, or the node's own where there must

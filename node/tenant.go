@@ -35,6 +35,10 @@ func (n *Node) FoundToken(ctx context.Context, f control.Founding) ([]byte, erro
 	case f.Tenant == "":
 		return nil, fmt.Errorf("make a tenant: %w", errTenantName)
 	}
+	capabilities, err := capabilitiesOf(f.Allow)
+	if err != nil {
+		return nil, fmt.Errorf("make a tenant: %w", err)
+	}
 	until := time.Time{}
 	if f.Until != nil {
 		until = *f.Until
@@ -49,14 +53,14 @@ func (n *Node) FoundToken(ctx context.Context, f control.Founding) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := n.makeTenant(ctx, ledger.TenantID(f.Tenant), f.Existing); err != nil {
+	if err := n.makeTenant(ctx, ledger.TenantID(f.Tenant), f.Existing, capabilities); err != nil {
 		return nil, fmt.Errorf("make tenant %q: %w", f.Tenant, err)
 	}
 	return chain.Encode(), nil
 }
 
 // makeTenant makes a tenant that is to be new, or looks for one that is to exist.
-func (n *Node) makeTenant(ctx context.Context, id ledger.TenantID, existing bool) error {
+func (n *Node) makeTenant(ctx context.Context, id ledger.TenantID, existing bool, capabilities ledger.Capabilities) error {
 	ctx, cancel := context.WithTimeout(ctx, tenantTimeout)
 	defer cancel()
 	if existing {
@@ -71,7 +75,7 @@ func (n *Node) makeTenant(ctx context.Context, id ledger.TenantID, existing bool
 	}
 	q := api.DefaultQuota()
 	return n.tell(ctx, &ledger.CreateTenant{
-		Tenant: id, Weight: q.Weight, BandMax: q.BandMax, Quota: ledger.Quota{QueuedTasks: q.QueuedTasks, Jobs: q.Jobs},
+		Tenant: id, Weight: q.Weight, BandMax: q.BandMax, Quota: ledger.Quota{QueuedTasks: q.QueuedTasks, Jobs: q.Jobs}, Capabilities: capabilities,
 	}, map[ledger.Code]error{
 		ledger.CodeTenantExists: errTenantExists, ledger.CodeInvalid: errTenantName,
 	})

@@ -66,7 +66,7 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	c := executor.Default()
 	c.Node, c.Dir = n.self(), filepath.Join(n.config.Dir, "tasks")
 	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
-	c.Orphans, c.Spans = n.pool, n.spans
+	c.Orphans, c.Spans, c.Outbound = n.pool, n.spans, n.outboundFor
 	c.Sign, c.Costs = n.host.Sign, meter.Version
 	c.SmallBytesMax = keeper.SmallBytesMax
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
@@ -241,6 +241,6 @@ func (n *Node) registration() *ledger.RegisterNode {
 		Capacity: ledger.Resources{
 			MemoryBytes: o.MemoryBytes, FuelRate: n.rate.Load(), Slots: o.Slots, ScratchBytes: o.MemoryBytes / scratchPart,
 		},
-		Labels: labels, Features: features, Key: n.host.PublicKey(),
+		Labels: labels, Features: n.features(), Key: n.host.PublicKey(),
 	}
 }

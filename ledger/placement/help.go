@@ -23,6 +23,8 @@ func (c Count) String() string {
 		return text("node is ", "nodes are ") + c.Detail
 	case c.Code == CodeStale:
 		return text("node has made no recent offer", "nodes have made no recent offer")
+	case c.Code == CodeFeature && c.Detail == ledger.FeatureHTTP:
+		return text("node's operator does not allow outbound HTTP", "nodes' operators do not allow outbound HTTP")
 	case c.Code == CodeFeature:
 		return text("node lacks the feature ", "nodes lack the feature ") + c.Detail
 	case c.Code == CodeLabel:
@@ -92,6 +94,8 @@ func (c Count) help() string {
 	switch {
 	case c.Code == CodeState:
 		return "resume or bring back nodes that are " + c.Detail
+	case c.Code == CodeFeature && c.Detail == ledger.FeatureHTTP:
+		return "ask an operator to start a node with --allow-http"
 	case c.Code == CodeFeature:
 		return "do without the feature " + c.Detail
 	case c.Code == CodeLabel:

@@ -165,6 +165,7 @@ type Result struct {
 	WallSeconds float64  `json:"wall_seconds"`
 	StdoutBytes int64    `json:"stdout_bytes"`
 	StderrBytes int64    `json:"stderr_bytes"`
+	EgressBytes uint64   `json:"egress_bytes,omitempty" doc:"Bytes of HTTP requests and of the answers"`
 	// Object is the object that has it.
 	Object string `json:"object"`
 }

@@ -79,7 +79,7 @@ var statuses = map[Code]int{
 	CodeUncertain: http.StatusGatewayTimeout, CodeNoRoom: http.StatusInsufficientStorage, CodeNotHeld: http.StatusNotFound,
 	CodeStopping: http.StatusServiceUnavailable, CodeInternal: http.StatusInternalServerError, CodeNotAccepted: http.StatusServiceUnavailable,
 	CodeHeaderTooLarge: http.StatusRequestHeaderFieldsTooLarge, CodeTooOften: http.StatusTooManyRequests, CodeTooSlow: http.StatusRequestTimeout,
-	"tenant_unknown": http.StatusForbidden, CodeModuleUnknown: http.StatusNotFound, "job_unknown": http.StatusNotFound,
+	"tenant_unknown": http.StatusForbidden, "capability": http.StatusForbidden, CodeModuleUnknown: http.StatusNotFound, "job_unknown": http.StatusNotFound,
 	"node_unknown": http.StatusNotFound, "module_used": http.StatusConflict, "job_exists": http.StatusConflict, CodeJobState: http.StatusConflict,
 	"quota_fuel": http.StatusTooManyRequests, "quota_memory": http.StatusTooManyRequests,
 	"quota_fuel_per_day": http.StatusTooManyRequests, "quota_fuel_rate": http.StatusTooManyRequests,

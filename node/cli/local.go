@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dugnad/dugnad/node/outbound"
 	"github.com/dugnad/dugnad/runtime/lint"
 	"github.com/dugnad/dugnad/runtime/task"
 	"github.com/dugnad/dugnad/runtime/worker"
@@ -22,6 +23,8 @@ const workerSpareBytes = 1 << 30
 type local struct {
 	cache  *worker.Cache
 	config worker.Config
+	// outbound is nil when no task may ask for it.
+	outbound *outbound.Gate
 	// compilers is how many functions are compiled at the same time.
 	compilers int
 	module    []byte
@@ -51,6 +54,12 @@ func openLocal(ctx context.Context, cfg runnerConfig) (runner, error) {
 	config.MemoryBytes = max(config.MemoryBytes, uint64(cfg.Parallel)*cfg.MemoryBytes+workerSpareBytes)
 	ctx, cancel := context.WithCancel(ctx)
 	l := &local{cache: cache, config: config, compilers: cacheConfig.CompileWorkers, opened: make(chan struct{}), giveUp: cancel}
+	if len(cfg.Outbound.Ports) > 0 {
+		if l.outbound, err = outbound.Open(ctx, cfg.Outbound); err != nil {
+			cancel()
+			return nil, errors.Join(err, cache.Close())
+		}
+	}
 	go func() {
 		defer close(l.opened)
 		l.worker, l.openErr = worker.Open(ctx, config)
@@ -79,7 +88,11 @@ func (l *local) Run(ctx context.Context, spec task.Spec, s streams) task.Outcome
 	if err != nil {
 		return task.Outcome{Kind: task.WorkerLost, Message: fmt.Sprintf("starting another worker process: %v", err)}
 	}
-	return w.Run(ctx, image, spec, worker.Streams{Stdin: s.In, Stdout: s.Out, Stderr: s.Err, Interactive: s.Interactive})
+	given := worker.Streams{Stdin: s.In, Stdout: s.Out, Stderr: s.Err, Interactive: s.Interactive}
+	if spec.HTTP != nil {
+		given.Outbound = l.outbound.For(outbound.Attempt{HTTP: *spec.HTTP})
+	}
+	return w.Run(ctx, image, spec, given)
 }
 
 // current returns the worker, a new one when the last has died, so that one
@@ -109,9 +122,9 @@ func (l *local) Close() error {
 	l.giveUp()
 	<-l.opened
 	if l.worker == nil {
-		return l.cache.Close()
+		return errors.Join(l.outbound.Close(), l.cache.Close())
 	}
-	return errors.Join(l.worker.Close(), l.cache.Close())
+	return errors.Join(l.worker.Close(), l.outbound.Close(), l.cache.Close())
 }
 
 // refusalError makes a *refusedError of an error that blames the module.

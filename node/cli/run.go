@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dugnad/dugnad/node/jobspec"
+	"github.com/dugnad/dugnad/node/outbound"
 	"github.com/dugnad/dugnad/runtime/lint"
 	"github.com/dugnad/dugnad/runtime/task"
 )
@@ -45,6 +46,9 @@ type runFlags struct {
 	// grid says whether the grid runs the tasks, where says who is asked.
 	grid  string
 	where gridFlags
+	// outbound says which HTTP requests the guest may make, hosts to whom.
+	outbound outboundFlags
+	hosts    []string
 }
 
 // job is what one dugnad run has to do, checked.
@@ -64,6 +68,8 @@ type job struct {
 	dataDir  string
 	// sha256 names the module; it is set when json is and the module was read.
 	sha256 string
+	// outbound is what the guest may reach when it runs here; it is set when spec.HTTP is.
+	outbound outbound.Config
 	// id is that of the job on the grid, if it runs there.
 	id string
 }
@@ -157,6 +163,8 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fs.BoolVar(&f.realClock, "real-clock", false, "* give the guest this machine's clock")
 	fs.BoolVar(&f.realRandom, "real-random", false, "* give the guest this machine's randomness")
 	fs.Uint64Var(&f.seed, "seed", 0, "* choose stream `N` of deterministic randomness")
+	f.outbound.register(fs, "* let the guest make HTTP requests; on the grid, tenant and node have to agree")
+	fs.StringSliceVar(&f.hosts, "http-host", nil, "`host` that the guest may reach with --allow-http, *.NAME for all below one; can be repeated (default any of the public internet)")
 	fs.BoolVar(&f.json, "json", false, "* print one JSON object per attempt, with outcome, usage and output")
 	choiceFlag(cmd, &f.grid, "grid", "* `WHEN` to run on the grid: auto, never or always; auto is when a node runs here and stdin is no dialogue", []string{gridAuto, gridNever, gridAlways})
 	f.where.register(fs)
@@ -196,6 +204,14 @@ func (a *app) newJob(f *runFlags, args []string) (*job, error) {
 		return nil, err
 	}
 	if j.spec.Inputs, err = guestInputs(f.inputs); err != nil {
+		return nil, err
+	}
+	if f.outbound.allow {
+		j.spec.HTTP = &task.HTTP{Hosts: f.hosts}
+	} else if len(f.hosts) > 0 {
+		return nil, usageError("--http-host narrows --allow-http, which is not given")
+	}
+	if j.outbound, err = f.outbound.config(); err != nil {
 		return nil, err
 	}
 	if err := j.spec.Validate(); err != nil {
@@ -283,7 +299,7 @@ func (a *app) runJob(ctx context.Context, j *job) (err error) {
 	// The worker process starts up while the module is read and prepared.
 	r, err := a.open(ctx, runnerConfig{
 		DataDir: j.dataDir, Parallel: j.parallel,
-		MemoryBytes: j.spec.Limits.MemoryBytes, ReadOnly: j.readOnly(),
+		MemoryBytes: j.spec.Limits.MemoryBytes, ReadOnly: j.readOnly(), Outbound: j.outbound,
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
 	"github.com/dugnad/dugnad/node/jobspec"
+	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/lint"
 	"github.com/dugnad/dugnad/runtime/task"
 )
@@ -121,6 +122,9 @@ func (a *app) gridJob(ctx context.Context, j *job, c *client.Client, module jobs
 		Stack: jobspec.Size(l.StackBytes), OpenFiles: l.OpenFiles,
 	}
 	spec.RealClock, spec.RealRandom, spec.Seed = j.spec.RealClock, j.spec.RealRandom, j.spec.Seed
+	if h := j.spec.HTTP; h != nil {
+		spec.Capabilities, spec.HTTP.Hosts = []string{abi.CapabilityHTTP}, h.Hosts
+	}
 	spec.Retry.Attempts = 1 // As here, where an attempt that failed has failed.
 	for _, in := range j.spec.Inputs {
 		info, err := os.Stat(in.Path)
@@ -249,7 +253,7 @@ func outcomeOf(k *api.Task, l task.Limits) task.Outcome {
 		Kind: task.Kind(r.Kind), ExitCode: r.ExitCode, Message: printable(r.Message),
 		Usage: task.Usage{
 			Fuel: r.Fuel, MemoryPeakBytes: r.MemoryBytes, WallTime: time.Duration(r.WallSeconds * float64(time.Second)),
-			OutputBytes: uint64(r.StdoutBytes + r.StderrBytes),
+			OutputBytes: uint64(r.StdoutBytes + r.StderrBytes), EgressBytes: r.EgressBytes,
 		},
 	}
 	if r.Trap != "" {

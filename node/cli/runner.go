@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/dugnad/dugnad/node/outbound"
 	"github.com/dugnad/dugnad/runtime/task"
 )
 
@@ -27,6 +28,8 @@ type runnerConfig struct {
 	MemoryBytes uint64
 	// ReadOnly are absolute paths that guests may read: the inputs.
 	ReadOnly []string
+	// Outbound is what guests may reach whose tasks ask for it.
+	Outbound outbound.Config
 }
 
 // runner runs attempts at one module.

@@ -50,6 +50,7 @@ type upFlags struct {
 	apiCert, apiKey string
 	apiCORS         []string
 	apiRate         float64
+	outbound        outboundFlags
 	stopTimeout     time.Duration
 	trace           bool
 	traceEndpoint   string
@@ -93,6 +94,7 @@ func (a *app) upCommand() *cobra.Command {
 	fs.StringSliceVar(&f.apiCORS, "api-cors", nil, "* `origin` of web pages that may use the API, such as https://example.org, can be repeated")
 	fs.Float64Var(&f.apiRate, "api-rate", 0, "* requests per second that a client of the API may make (default 200, without a bound on this machine)")
 	fs.Lookup("api-rate").DefValue = ""
+	f.outbound.register(fs, "* let guests of tenants that may make HTTP requests do so")
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
 	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
 	fs.BoolVar(&f.trace, "trace", false, "* send what becomes of jobs to an OpenTelemetry collector: that of OTEL_EXPORTER_OTLP_ENDPOINT, or "+traceEndpoint)
@@ -145,6 +147,10 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	if err := f.checkAPI(); err != nil {
 		return node.Config{}, err
 	}
+	if config.Outbound, err = f.outbound.config(); err != nil {
+		return node.Config{}, err
+	}
+	config.AllowHTTP = f.outbound.allow
 	config.APIListen, config.APINames, config.APIToken = f.apiListen, f.apiNames, f.apiAuth == apiAuthToken
 	config.APITLS, config.APICert, config.APIKey = f.apiTLS, f.apiCert, f.apiKey
 	config.APIOrigins, config.APIRate = f.apiCORS, f.apiRate

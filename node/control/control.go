@@ -129,8 +129,17 @@ type Founding struct {
 	Until *time.Time `json:"until,omitempty"`
 	// Existing asks for another token of a tenant that there is.
 	Existing bool `json:"existing,omitempty"`
+	// Allow are the names of capabilities that a new tenant gets.
+	Allow []string `json:"allow,omitempty"`
 	// Chain is the answer: no secret.
 	Chain []byte `json:"chain,omitempty"`
+}
+
+// Allowance says which capabilities a tenant has, by name; it replaces those that it
+// had.
+type Allowance struct {
+	Tenant       string   `json:"tenant"`
+	Capabilities []string `json:"capabilities"`
 }
 
 // Revocation names the delegation that is taken back.
@@ -187,6 +196,8 @@ type Node interface {
 	FoundToken(ctx context.Context, f Founding) (chain []byte, err error)
 	// Revoke takes back a delegation.
 	Revoke(ctx context.Context, r Revocation) error
+	// Allow gives a tenant capabilities.
+	Allow(ctx context.Context, a Allowance) error
 	// DialBack asks another member what it sees of this node.
 	DialBack(ctx context.Context) (DialBack, error)
 	PutObject(ctx context.Context, r io.Reader) (Object, error)
@@ -247,6 +258,7 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, noted *a
 	mux.HandleFunc("POST /expulsions", s.expel)
 	mux.HandleFunc("POST /tokens", s.foundToken)
 	mux.HandleFunc("POST /revocations", s.revoke)
+	mux.HandleFunc("POST /allowances", s.allow)
 	mux.HandleFunc("POST /checkups", s.checkup)
 	mux.HandleFunc("POST /dialbacks", s.dialBack)
 	mux.HandleFunc("POST /objects", s.putObject)
@@ -333,6 +345,14 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 		err = s.node.Revoke(r.Context(), v)
 	}
 	s.answer(w, v, err)
+}
+
+func (s *Server) allow(w http.ResponseWriter, r *http.Request) {
+	a, err := read[Allowance](w, r)
+	if err == nil {
+		err = s.node.Allow(r.Context(), a)
+	}
+	s.answer(w, a, err)
 }
 
 func (s *Server) dialBack(w http.ResponseWriter, r *http.Request) {

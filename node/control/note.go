@@ -14,6 +14,7 @@ var operations = map[string]string{
 	"POST /expulsions":   "expel",
 	"POST /tokens":       "create-token",
 	"POST /revocations":  "revoke-token",
+	"POST /allowances":   "allow-tenant",
 	"POST /objects":      "put-object",
 	"POST /dialbacks":    "",
 	"GET /ledger/backup": "backup",

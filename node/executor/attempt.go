@@ -146,7 +146,7 @@ func (end *ended) usage() ledger.Usage {
 	if hi < uint64(time.Second) {
 		seconds, _ = bits.Div64(hi, lo, uint64(time.Second))
 	}
-	return ledger.Usage{Fuel: u.Fuel, MemoryByteSeconds: seconds, WallNanos: wall}
+	return ledger.Usage{Fuel: u.Fuel, MemoryByteSeconds: seconds, WallNanos: wall, EgressBytes: u.EgressBytes}
 }
 
 // output is a stream of a task's output. It takes nothing until something is

@@ -116,6 +116,9 @@ type Config struct {
 	// of the table by which its sandbox counts fuel. Nil leaves reports unsigned.
 	Sign  func(message []byte) ([]byte, error)
 	Costs uint32
+	// Outbound returns who makes the HTTP requests of an attempt whose job asks for
+	// them; nil refuses them. May be nil.
+	Outbound func(spec *ledger.JobSpec, job ledger.JobID, index uint32, asks task.HTTP) worker.Outbound
 	// Holders may name members that have a module, an input or a result. May be nil.
 	Holders func(h content.Hash) []p2p.NodeID
 	// Now is this machine's clock, by which leases are renewed; nil is time.Now.

@@ -88,7 +88,11 @@ func (s *series) add(index uint32) bool {
 		out: output{e: l.e, max: spec.Limits.OutputBytes}, errs: output{e: l.e, max: spec.Limits.OutputBytes},
 	}
 	s.given = append(s.given, given)
-	s.tasks = append(s.tasks, worker.Task{Spec: spec, Key: l.key(index), Notice: l.notice, Streams: worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}})
+	streams := worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}
+	if out := l.e.config.Outbound; out != nil && spec.HTTP != nil {
+		streams.Outbound = out(&j.spec, j.id, index, *spec.HTTP)
+	}
+	s.tasks = append(s.tasks, worker.Task{Spec: spec, Key: l.key(index), Notice: l.notice, Streams: streams})
 	return true
 }
 

@@ -226,7 +226,7 @@ func translateResult(r *shelf.Result) *api.Result {
 	out := &api.Result{
 		Node: r.Node, Kind: string(o.Kind), ExitCode: o.ExitCode, Message: o.Message,
 		Fuel: o.Usage.Fuel, MemoryBytes: o.Usage.MemoryPeakBytes, WallSeconds: o.Usage.WallTime.Seconds(),
-		StdoutBytes: r.StdoutBytes, StderrBytes: r.StderrBytes, Object: "sha256:" + r.Object.String(),
+		StdoutBytes: r.StdoutBytes, StderrBytes: r.StderrBytes, EgressBytes: o.Usage.EgressBytes, Object: "sha256:" + r.Object.String(),
 	}
 	if o.Trap != nil {
 		out.Trap = string(o.Trap.Kind)

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -145,6 +146,18 @@ type quotaSet struct {
 
 func (s *server) setQuota(ctx context.Context, in *quotaSet) (*answer[api.Tenant], error) {
 	c := ledger.SetQuota(command(in.Tenant, in.Body))
+	// What its jobs may ask for beyond computing is no quota, and stays.
+	_, err := s.read(ctx, At{Consistent: true}, func(tx ledger.Tx) error {
+		t, err := ledger.FindTenant(tx, c.Tenant)
+		c.Capabilities = t.Capabilities
+		if errors.Is(err, ledger.ErrNotFound) {
+			return nil // The ledger says so.
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	index, err := s.do(ctx, &c)
 	if err != nil {
 		return nil, err

@@ -203,5 +203,9 @@ var helps = map[string]string{
 
 // Reason translates a reason.
 func Reason(r ledger.Reason) api.Reason {
-	return api.Reason{What: r.What, Detail: r.Detail, Nodes: r.Nodes, Need: r.Need, Have: r.Have, Help: helps[r.What]}
+	help := helps[r.What]
+	if r.What == "feature" && r.Detail == ledger.FeatureHTTP {
+		help = "the operator does not allow outbound HTTP: ask one to start a node with --allow-http"
+	}
+	return api.Reason{What: r.What, Detail: r.Detail, Nodes: r.Nodes, Need: r.Need, Have: r.Have, Help: help}
 }

@@ -55,8 +55,12 @@ var docs = map[string]string{
 	"deadlines.queue": "The longest wait for the first placement.",
 	"deadlines.total": "The longest time from submitting to the end of the job.",
 
-	"constraints":          "What a node must be like; all must be met.",
-	"constraints.labels":   "Labels of the node: zone: oslo, zone: \"!oslo\" for any other, zone: \"!\" for none at all; a list of such values; or a list of zone=oslo, zone!=oslo, !zone.",
+	"constraints":        "What a node must be like; all must be met.",
+	"constraints.labels": "Labels of the node: zone: oslo, zone: \"!oslo\" for any other, zone: \"!\" for none at all; a list of such values; or a list of zone=oslo, zone!=oslo, !zone.",
+	"capabilities":       "What tasks may do beyond computing: http lets them make HTTP requests. The tenant needs it, and only nodes whose operators allow it are taken.",
+	"http":               "Which of the HTTP requests that are allowed at all the tasks may make.",
+	"http.hosts":         "The hosts: names, *.NAME for every name below one, addresses. Left out, any host of the public internet.",
+
 	"constraints.features": "What the node's runtime must offer.",
 
 	"after":           "Jobs that must have ended before this one is queued: a list of ids, or jobs with a condition. Jobs whose outputs are read need not be named.",

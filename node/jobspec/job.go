@@ -35,6 +35,9 @@ type Job struct {
 	Retry       Retry       `json:"retry"`
 	Deadlines   Deadlines   `json:"deadlines,omitzero"`
 	Constraints Constraints `json:"constraints,omitzero"`
+	// Capabilities are what tasks may do beyond computing, by the names of package abi.
+	Capabilities []string `json:"capabilities,omitempty"`
+	HTTP         HTTP     `json:"http,omitzero"`
 	// Spread is the label over whose values tasks are spread, or "operator".
 	Spread string `json:"spread,omitempty"`
 	After  After  `json:"after,omitzero"`
@@ -129,6 +132,12 @@ type Deadlines struct {
 type Constraints struct {
 	Labels   Labels   `json:"labels,omitempty"`
 	Features []string `json:"features,omitempty"`
+}
+
+// HTTP narrows the requests of a job with the capability http.
+type HTTP struct {
+	// Hosts are those of task.HTTP.
+	Hosts []string `json:"hosts,omitempty"`
 }
 
 // After names jobs that must have ended before this one is queued.

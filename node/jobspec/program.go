@@ -45,6 +45,8 @@ type Program struct {
 	// Traceparent is the header of W3C Trace Context that the job was submitted with, by
 	// which nodes that trace know the trace that it belongs to; empty is one of its own.
 	Traceparent string
+	// HTTP is that of task.Spec.
+	HTTP *task.HTTP
 }
 
 // Source is an object of the content store, or what a job has put out.
@@ -81,7 +83,7 @@ func (p *Program) Task(job ledger.JobID, index, count, attempt uint32) task.Spec
 	fill := strings.NewReplacer("{job}", own[0].value, "{index}", own[1].value, "{count}", own[2].value, "{attempt}", own[3].value)
 	s := task.Spec{
 		Args: make([]string, 1, len(p.Args)+1), Env: make([]string, 0, len(p.Env)+len(own)), Limits: p.Limits,
-		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed,
+		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, HTTP: p.HTTP,
 	}
 	s.Args[0] = p.Name
 	if p.Name == "" {

@@ -187,6 +187,8 @@ func TestBadPrograms(t *testing.T) {
 		`{"version":2,"stdin":{"job":"7","stream":"stdout"}}`:                                   ErrProgram,
 		`{"version":2,"stdin":{"object":` + object + `,"stream":"stdout"}}`:                     ErrProgram,
 		`{"version":2,"stdin":{"job":"` + job + `","stream":"stdout","object":` + object + `}}`: ErrProgram,
+		`{"version":2,"http":{}}`:                                                               ErrProgram,
+		`{"version":3,"http":{"hosts":["http://a"]}}`:                                           ErrProgram,
 		`{"version":1,"args":["` + strings.Repeat("x", ledger.PayloadBytesMax) + `"]}`:          ErrProgram,
 	} {
 		if _, err := DecodeProgram([]byte(text)); !errors.Is(err, want) {

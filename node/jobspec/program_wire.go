@@ -17,7 +17,7 @@ import (
 // programVersion is the version of an encoded Program. A new field needs a new
 // one: a node that does not know it would run something else. A program that
 // does without what later versions brought, the outputs of jobs in version 2 and the
-// trace in version 3, is written as an earlier one, which older nodes run too.
+// trace and HTTP requests in version 3, is written as an earlier one, which older nodes run too.
 const (
 	programVersion  = 3
 	programVersion2 = 2
@@ -50,6 +50,7 @@ type programWire struct {
 	Seed       uint64      `json:"seed,omitempty"`
 	RetryOn    []string    `json:"retry_on,omitempty"`
 	Trace      string      `json:"traceparent,omitempty"`
+	HTTP       *task.HTTP  `json:"http,omitempty"`
 }
 
 type sourceWire struct {
@@ -130,7 +131,7 @@ func (p *Program) objects() error {
 
 // version returns the first version that can say what the program says.
 func (p *Program) version() int {
-	if p.Traceparent != "" {
+	if p.Traceparent != "" || p.HTTP != nil {
 		return programVersion
 	}
 	if slices.ContainsFunc(p.sources(), func(s *Source) bool { return s.Job != ledger.JobID{} }) {
@@ -146,7 +147,7 @@ func (p *Program) encode() ([]byte, error) {
 	}
 	w := programWire{
 		Version: p.version(), Name: p.Name, Args: p.Args, Env: p.Env, Limits: p.Limits,
-		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, RetryOn: p.RetryOn, Trace: p.Traceparent,
+		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, RetryOn: p.RetryOn, Trace: p.Traceparent, HTTP: p.HTTP,
 	}
 	if p.Stdin != nil {
 		s := p.Stdin.wire()
@@ -195,7 +196,7 @@ func DecodeProgram(b []byte) (*Program, error) {
 	}
 	p := &Program{
 		Name: w.Name, Args: w.Args, Env: w.Env, Limits: w.Limits,
-		RealClock: w.RealClock, RealRandom: w.RealRandom, Seed: w.Seed, RetryOn: w.RetryOn, Traceparent: w.Trace,
+		RealClock: w.RealClock, RealRandom: w.RealRandom, Seed: w.Seed, RetryOn: w.RetryOn, Traceparent: w.Trace, HTTP: w.HTTP,
 	}
 	if err := p.read(&w); err != nil {
 		return nil, err
@@ -231,7 +232,7 @@ func (p *Program) read(w *programWire) error {
 
 // check reports the first thing that no node could run.
 func (p *Program) check() error {
-	spec := task.Spec{Args: append([]string{p.Name}, p.Args...), Env: p.Env, Limits: p.Limits}
+	spec := task.Spec{Args: append([]string{p.Name}, p.Args...), Env: p.Env, Limits: p.Limits, HTTP: p.HTTP}
 	for _, in := range p.Inputs {
 		spec.Inputs = append(spec.Inputs, task.Input{Name: in.Name})
 	}

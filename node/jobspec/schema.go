@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/runtime/abi"
+	"github.com/dugnad/dugnad/runtime/task"
 )
 
 // Schema returns the JSON Schema (2020-12) of a job file, for editors and for
@@ -90,6 +92,10 @@ func typeSchema(t reflect.Type, path string, standard any) map[string]any {
 		return s
 	case "constraints.features":
 		return listOf(pattern("."), ledger.FeaturesMax)
+	case "capabilities":
+		return listOf(map[string]any{"enum": []string{abi.CapabilityHTTP}}, 1)
+	case "http.hosts":
+		return listOf(pattern("."), task.HTTPHostsMax)
 	case "retry.on":
 		return listOf(map[string]any{"anyOf": []any{map[string]any{"enum": RetryOutcomes()}, pattern(retryOnPattern)}}, RetryOnMax)
 	}

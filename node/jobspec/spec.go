@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/runtime/abi"
+	"github.com/dugnad/dugnad/runtime/task"
 )
 
 // tenantBytesMax bounds a ledger.TenantID.
@@ -40,10 +42,20 @@ func (j *Job) Spec(tenant ledger.TenantID) (ledger.JobSpec, error) {
 			BackoffNanos: int64(j.Retry.Backoff), BackoffMaxNanos: int64(j.Retry.BackoffMax),
 		},
 		QueueNanos: int64(j.Deadlines.Queue), TotalNanos: int64(j.Deadlines.Total), LossGraceNanos: int64(j.Retry.LossGrace),
-		Constraints: slices.Clone(j.Constraints.Labels), Features: slices.Clone(j.Constraints.Features), SpreadLabel: j.Spread,
+		Constraints: slices.Clone(j.Constraints.Labels), Features: j.features(), SpreadLabel: j.Spread,
 		After: j.dependencies(), AfterAny: j.After.Condition == Finished, AfterOne: j.After.Condition == Any,
 		RetentionNanos: j.retention(), SparesMax: j.spares(), Payload: payload,
 	}, nil
+}
+
+// features are what the node's runtime must offer: what the job says, and what its
+// capabilities need.
+func (j *Job) features() []string {
+	list := slices.Clone(j.Constraints.Features)
+	if slices.Contains(j.Capabilities, abi.CapabilityHTTP) && !slices.Contains(list, ledger.FeatureHTTP) {
+		list = append(list, ledger.FeatureHTTP)
+	}
+	return list
 }
 
 // retention returns JobSpec.RetentionNanos. The ledger is not told its own
@@ -78,6 +90,9 @@ func (j *Job) program() *Program {
 	p := &Program{
 		Name: j.Name, Args: slices.Clone(j.Args), Limits: j.Limits.Task(),
 		RealClock: j.RealClock, RealRandom: j.RealRandom, Seed: j.Seed, RetryOn: slices.Clone(j.Retry.On),
+	}
+	if slices.Contains(j.Capabilities, abi.CapabilityHTTP) {
+		p.HTTP = &task.HTTP{Hosts: slices.Clone(j.HTTP.Hosts)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Env)) {
 		p.Env = append(p.Env, name+"="+j.Env[name])

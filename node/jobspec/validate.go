@@ -13,6 +13,8 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/calendar"
 	"github.com/dugnad/dugnad/node/quantity"
+	"github.com/dugnad/dugnad/runtime/abi"
+	"github.com/dugnad/dugnad/runtime/task"
 )
 
 // checker collects mistakes by field.
@@ -191,8 +193,35 @@ func (j *Job) checkPlace(c *checker) {
 	for i, f := range j.Constraints.Features {
 		c.words(fmt.Sprintf("constraints.features[%d]", i), "feature", f, ledger.TextBytesMax)
 	}
+	j.checkCapabilities(c)
 	if j.Spread != "" {
 		c.words("spread", "label", j.Spread, ledger.TextBytesMax)
+	}
+}
+
+func (j *Job) checkCapabilities(c *checker) {
+	http := false
+	for i, name := range j.Capabilities {
+		field := fmt.Sprintf("capabilities[%d]", i)
+		switch {
+		case name != abi.CapabilityHTTP:
+			c.add(field, quote(name)+" is no capability", "write "+abi.CapabilityHTTP+", or remove it")
+		case http:
+			c.add(field, quote(name)+" is given twice", "remove one")
+		}
+		http = http || name == abi.CapabilityHTTP
+	}
+	if len(j.HTTP.Hosts) > 0 && !http {
+		c.add("http", "belongs to a job with the capability http", "write capabilities: [http], or remove it")
+	}
+	if n := len(j.HTTP.Hosts); n > task.HTTPHostsMax {
+		c.add("http.hosts", fmt.Sprintf("has %d hosts, at most %d", n, task.HTTPHostsMax), "name a parent, such as *.example.org")
+		return
+	}
+	for i, host := range j.HTTP.Hosts {
+		if (&task.HTTP{Hosts: []string{host}}).Validate() != nil {
+			c.add(fmt.Sprintf("http.hosts[%d]", i), quote(host)+" is no host", "write a name such as api.example.org, *.example.org or an address, without scheme and port")
+		}
 	}
 }
 

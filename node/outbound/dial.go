@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/dugnad/dugnad/runtime/abi"
 )
@@ -47,41 +48,59 @@ func (c *conn) Close() error {
 	return c.err
 }
 
-// take takes room for a connection.
-func (t *tenant) take() error {
-	g := t.gate
-	for _, last := range []bool{false, true} {
-		g.mu.Lock()
-		var limit string
-		switch {
-		case g.closed:
-			g.mu.Unlock()
-			return abi.ErrDenied
-		case t.taken >= g.config.TenantConnectionsMax:
-			limit = limitTenantConnections
-		case g.taken >= g.config.ConnectionsMax:
-			limit = limitConnections
-		default:
-			t.taken++
-			g.taken++
-			g.metrics.connections.Set(float64(g.taken))
-			g.work.Add(1)
-			g.mu.Unlock()
-			return nil
+// take takes room for a connection. Where there is none it closes those that wait for
+// another request, and looks again for a moment: one may have ended just now.
+func (t *tenant) take(ctx context.Context) error {
+	ticker := time.NewTicker(takeWait / takeTries)
+	defer ticker.Stop()
+	for try := 1; ; try++ {
+		limit, err := t.takeNow()
+		if limit == "" {
+			return err
 		}
-		transports := make([]*http.Transport, 0, len(g.tenants))
-		for _, other := range g.tenants {
-			transports = append(transports, other.transport)
+		if try > takeTries {
+			return t.gate.metrics.hit(limit, abi.ErrOpen)
 		}
-		g.mu.Unlock()
-		if last {
-			return g.metrics.hit(limit, abi.ErrOpen)
-		}
-		for _, tr := range transports {
-			tr.CloseIdleConnections()
+		t.gate.closeIdle()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return nil
+}
+
+// takeNow takes room if there is some, or says which limit is reached.
+func (t *tenant) takeNow() (limit string, err error) {
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return "", abi.ErrDenied
+	case t.taken >= g.config.TenantConnectionsMax:
+		return limitTenantConnections, nil
+	case g.taken >= g.config.ConnectionsMax:
+		return limitConnections, nil
+	}
+	t.taken++
+	g.taken++
+	g.metrics.connections.Set(float64(g.taken))
+	g.work.Add(1)
+	return "", nil
+}
+
+// closeIdle closes the connections that wait for another request.
+func (g *Gate) closeIdle() {
+	g.mu.Lock()
+	transports := make([]*http.Transport, 0, len(g.tenants))
+	for _, t := range g.tenants {
+		transports = append(transports, t.transport)
+	}
+	g.mu.Unlock()
+	for _, t := range transports {
+		t.CloseIdleConnections()
+	}
 }
 
 func (t *tenant) giveBackLocked() {
@@ -94,13 +113,13 @@ func (t *tenant) giveBackLocked() {
 // reach.
 func (t *tenant) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	g := t.gate
-	if err := t.take(); err != nil {
-		return nil, err
-	}
-	defer g.work.Done()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
+	if err := t.take(ctx); err != nil {
+		return nil, err
+	}
+	defer g.work.Done()
 	made, err := g.connect(ctx, address)
 	g.mu.Lock()
 	defer g.mu.Unlock()

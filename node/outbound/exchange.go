@@ -134,7 +134,7 @@ func hostField(p *parsed) string {
 // too many.
 func (x *exchange) move(count *atomic.Uint64, n int, most uint64, limit string) error {
 	g := x.attempt.gate
-	g.metrics.bytes.WithLabelValues(limit[:strings.IndexByte(limit, '-')]).Add(float64(n))
+	g.metrics.bytes.WithLabelValues(limit[:strings.IndexByte(limit, '_')]).Add(float64(n))
 	err := x.tenant.move(n)
 	switch {
 	case count.Add(uint64(n)) > most:

@@ -10,13 +10,13 @@ import (
 // The limits' names in the metric.
 const (
 	limitConnections       = "connections"
-	limitTenantConnections = "tenant-connections"
-	limitRate              = "requests-per-second"
-	limitRequestBytes      = "request-bytes"
-	limitResponseBytes     = "response-bytes"
-	limitAttemptBytes      = "attempt-bytes"
-	limitTenantBytes       = "tenant-bytes"
-	limitHead              = "head-bytes"
+	limitTenantConnections = "tenant_connections"
+	limitRate              = "requests_per_second"
+	limitRequestBytes      = "request_bytes"
+	limitResponseBytes     = "response_bytes"
+	limitAttemptBytes      = "attempt_bytes"
+	limitTenantBytes       = "tenant_bytes"
+	limitHead              = "head_bytes"
 )
 
 type metrics struct {

@@ -46,6 +46,9 @@ const (
 	RequestTimeout = 10 * time.Minute
 	// connectTimeout bounds looking up a name, connecting, and TLS, each for itself.
 	connectTimeout = 15 * time.Second
+	// takeWait is how long a connection waits for room, takeTries how often it looks.
+	takeWait  = 500 * time.Millisecond
+	takeTries = 10
 	// idleTimeout is how long a connection waits for another request.
 	idleTimeout = 15 * time.Second
 	// tenantsMax bounds the tenants that are remembered without a request.
@@ -85,8 +88,10 @@ type Config struct {
 	// Avoid lists what this node and its peers listen at, which is refused in any case;
 	// an unspecified address stands for all of this machine. May be nil.
 	Avoid func() []netip.AddrPort
-	// Consent is asked before each request whether a tenant may make it; nil allows all.
-	Consent func(tenant string) bool
+	// Consent is asked before each request whether a tenant may make it: it returns nil,
+	// or abi.ErrDenied, or abi.ErrBytes of one that has exchanged all that its quota has
+	// for today. Nil allows all.
+	Consent func(tenant string) error
 	// Note receives each request that has ended; nil discards it. It must not block.
 	Note func(Record)
 	// Resolver is that of Go without cgo when it is nil.
@@ -195,17 +200,11 @@ func (g *Gate) Close() error {
 	for c := range g.conns {
 		open = append(open, c)
 	}
-	var transports []*http.Transport
-	for _, t := range g.tenants {
-		transports = append(transports, t.transport)
-	}
 	g.mu.Unlock()
 	for _, c := range open {
 		_ = c.Close()
 	}
-	for _, t := range transports {
-		t.CloseIdleConnections()
-	}
+	g.closeIdle()
 	g.work.Wait()
 	return nil
 }
@@ -228,8 +227,12 @@ func (g *Gate) For(a Attempt) worker.Outbound {
 
 // enter counts a request of a tenant, or refuses it.
 func (g *Gate) enter(name string) (*tenant, error) {
-	if c := g.config.Consent; c != nil && !c(name) {
-		return nil, abi.ErrDenied
+	if c := g.config.Consent; c != nil {
+		if err := c(name); errors.Is(err, abi.ErrBytes) {
+			return nil, g.metrics.hit(limitTenantBytes, abi.ErrBytes)
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
