@@ -32,6 +32,7 @@ type cacheCheck struct {
 // openings.
 func TestCache(t *testing.T) {
 	sequential(t)
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := mkdirTemp()
 		if err != nil {

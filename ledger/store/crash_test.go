@@ -97,11 +97,12 @@ func child(dir string) error {
 // TestKill kills a process after so many writes, at a moment that differs, and expects every acknowledged log
 // entry, and a state that is that of exactly the applied index.
 func TestKill(t *testing.T) {
-	rounds := 12
+	t.Parallel()
+	rounds := 8
 	if testing.Short() {
 		rounds = 4
 	}
-	dir := t.TempDir()
+	dir := tempDir(t)
 	var m model
 	replayed := 0
 	for round := range rounds {

@@ -15,7 +15,7 @@ import (
 // its configuration.
 func filled(t testing.TB) Config {
 	t.Helper()
-	c := testConfig(t.TempDir())
+	c := testConfig(tempDir(t))
 	s := openTest(t, c)
 	for i := uint64(1); i <= 100; i++ {
 		if err := errors.Join(s.Raft().StoreLog(entry(i, 1)), s.Update(i, apply(i))); err != nil {
@@ -155,7 +155,7 @@ func TestDamageWhileOpen(t *testing.T) {
 func TestDamagedLog(t *testing.T) {
 	sequential(t)
 	const count = 50
-	c := testConfig(t.TempDir())
+	c := testConfig(tempDir(t))
 	s := openTest(t, c)
 	for i := uint64(1); i <= count; i++ {
 		if err := s.Raft().StoreLogs(entries(2*i-1, 2*i, 1)); err != nil {
@@ -172,7 +172,7 @@ func TestDamagedLog(t *testing.T) {
 	}
 	wal = wal[:ends[count]+4096]
 	for at := walHead; at < ends[count]; at += 13 {
-		damaged := testConfig(t.TempDir())
+		damaged := testConfig(tempDir(t))
 		dir := filepath.Join(damaged.Dir, "raft")
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 // its own, and expects named errors and a store that goes on once there is room.
 func TestDiskFull(t *testing.T) {
 	sequential(t)
+	t.Parallel()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+t.TempDir(), childVariable+"_FULL=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{

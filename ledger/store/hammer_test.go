@@ -14,7 +14,8 @@ import (
 
 // TestHammer writes, syncs, reads, snapshots, compacts and restores at once.
 func TestHammer(t *testing.T) {
-	c := testConfig(t.TempDir())
+	t.Parallel()
+	c := testConfig(tempDir(t))
 	c.SyncLog = false
 	c.MaintainInterval = 1 // as often as possible
 	c.VerifyInterval = 1

@@ -3,12 +3,14 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -18,7 +20,30 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 )
 
-func mkdirTemp() (string, error) { return os.MkdirTemp("", "store") }
+// tempRoot is where tests make folders that need not survive a machine: memory, where
+// there is a file system of it with room, because what such tests cost else is mostly
+// waiting for a disk to sync what nobody will read; or the system's temporary folder.
+var tempRoot = sync.OnceValue(func() string {
+	const memory, room = "/dev/shm", 2 << 30
+	var fs unix.Statfs_t
+	if err := unix.Statfs(memory, &fs); err != nil || fs.Type != unix.TMPFS_MAGIC || int64(fs.Bavail)*fs.Bsize < room {
+		return ""
+	}
+	return memory
+})
+
+func mkdirTemp() (string, error) { return os.MkdirTemp(tempRoot(), "store") }
+
+// tempDir is t.TempDir below tempRoot.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := mkdirTemp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeAll(dir) })
+	return dir
+}
 
 func removeAll(dir string) { _ = os.RemoveAll(dir) }
 
@@ -89,10 +114,19 @@ func readSparse(t testing.TB, path string) []byte {
 // writeSparse writes a file with a hole for the zeros at its end.
 func writeSparse(t testing.TB, path string, b []byte) {
 	t.Helper()
-	content := bytes.TrimRight(b, "\x00")
-	if err := errors.Join(os.WriteFile(path, content, 0o600), os.Truncate(path, int64(len(b)))); err != nil {
+	if err := errors.Join(os.WriteFile(path, withoutZeros(b), 0o600), os.Truncate(path, int64(len(b)))); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// withoutZeros returns b without the zeros at its end, or with fewer than a page of
+// them: logs end with many megabytes of zeros, which are looked at a page at a time.
+func withoutZeros(b []byte) []byte {
+	var zeros [4096]byte
+	for len(b) >= len(zeros) && bytes.Equal(b[len(b)-len(zeros):], zeros[:]) {
+		b = b[:len(b)-len(zeros)]
+	}
+	return b
 }
 
 // change is a toy state machine: what it writes at an index depends on the index
@@ -113,9 +147,7 @@ func change(index uint64, set func(key, value []byte) error, del func(key []byte
 			err = del(key)
 		} else {
 			value := make([]byte, size)
-			for i := range value {
-				value[i] = byte(r.Uint32())
-			}
+			fill(value, r)
 			err = set(key, value)
 		}
 		if err != nil {
@@ -123,6 +155,15 @@ func change(index uint64, set func(key, value []byte) error, del func(key []byte
 		}
 	}
 	return set([]byte("index"), []byte{byte(index >> 24), byte(index >> 16), byte(index >> 8), byte(index)})
+}
+
+// fill makes a value of random bytes.
+func fill(value []byte, r *rand.Rand) {
+	var word [8]byte
+	for len(value) > 0 {
+		binary.LittleEndian.PutUint64(word[:], r.Uint64())
+		value = value[copy(value, word[:]):]
+	}
 }
 
 // apply makes the change of an index. Before its first writes and after them it

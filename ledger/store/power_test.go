@@ -18,8 +18,9 @@ import (
 // first update that was damaged.
 func TestPowerLoss(t *testing.T) {
 	sequential(t)
+	t.Parallel()
 	const indices = 90
-	c := testConfig(t.TempDir())
+	c := testConfig(tempDir(t))
 	s := openTest(t, c)
 	for i := uint64(1); i <= indices; i++ {
 		if err := s.Update(i, apply(i)); err != nil {
@@ -77,7 +78,7 @@ func TestPowerLoss(t *testing.T) {
 				if second != nil && want == indices/2 {
 					want = indices
 				}
-				damaged := testConfig(t.TempDir())
+				damaged := testConfig(tempDir(t))
 				copyStore(t, c.Dir, damaged.Dir)
 				path := one(t, damaged, "state/1/*.mem")
 				writeSparse(t, path, first)
@@ -94,7 +95,8 @@ func TestPowerLoss(t *testing.T) {
 // an update that took several of Badger's transactions.
 func TestPowerLossParts(t *testing.T) {
 	sequential(t)
-	c := testConfig(t.TempDir())
+	t.Parallel()
+	c := testConfig(tempDir(t))
 	s := openTest(t, c)
 	large := func(tx ledger.Tx) error {
 		for i := range 40 {
@@ -126,7 +128,7 @@ func TestPowerLossParts(t *testing.T) {
 			case i == 0:
 				want, keys = 0, 0
 			}
-			damaged := testConfig(t.TempDir())
+			damaged := testConfig(tempDir(t))
 			copyStore(t, c.Dir, damaged.Dir)
 			first, second := bytes.Clone(wal), append(slices.Clone(wal[:walHead]), wal[end:]...)
 			clear(first[end-lost:])

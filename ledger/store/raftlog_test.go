@@ -65,6 +65,7 @@ func TestLogCodec(t *testing.T) {
 // TestRaftLogModel compares random operations with raft's own store in memory.
 func TestRaftLogModel(t *testing.T) {
 	sequential(t)
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) { checkRaftLog(t) })
 }
 
@@ -257,14 +258,15 @@ func TestInterruptedDeletion(t *testing.T) {
 // and expects the disk to hold a bounded multiple of what is left.
 func TestRaftLogStaysSmall(t *testing.T) {
 	if testing.Short() {
-		t.Skip("writes 240 MB")
+		t.Skip("writes 250 MB")
 	}
-	c := testConfig(t.TempDir())
+	t.Parallel()
+	c := testConfig(tempDir(t))
 	c.SyncLog = false
 	s := openTest(t, c)
 	r := s.Raft()
-	data := bytes.Repeat([]byte("x"), 200)
-	const total, step, keep = 1_000_000, 1000, 10_000
+	data := bytes.Repeat([]byte("x"), 1000)
+	const total, step, keep = 250_000, 1000, 10_000
 	var most int64
 	var k keeper
 	for at := uint64(1); at < total; at += step {

@@ -57,7 +57,7 @@ func (p *platter) image(keep func() bool) Config {
 			later[name] = b
 		}
 	}
-	c := testConfig(p.t.TempDir())
+	c := testConfig(tempDir(p.t))
 	to := filepath.Join(c.Dir, "state", "1")
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		p.t.Fatal(err)
@@ -90,10 +90,11 @@ func (p *platter) image(keep func() bool) Config {
 // within one table in memory, the others go on to a second one.
 func TestSync(t *testing.T) {
 	sequential(t)
+	t.Parallel()
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 4))
-			s := openTest(t, testConfig(t.TempDir()))
+			s := openTest(t, testConfig(tempDir(t)))
 			p := &platter{t: t, dir: s.generation.dir, logs: map[string][]byte{}}
 			s.syncFile = p.sync
 			synced := 1 + r.Uint64N(90)
@@ -133,7 +134,7 @@ func TestSync(t *testing.T) {
 // TestSyncOrder expects every log to be synced, also the full ones whose table is
 // not there yet, and then the names.
 func TestSyncOrder(t *testing.T) {
-	s := openTest(t, testConfig(t.TempDir()))
+	s := openTest(t, testConfig(tempDir(t)))
 	dir := s.generation.dir
 	for _, name := range []string{"00000.mem", "00099.mem"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("full"), 0o600); err != nil {
@@ -156,7 +157,7 @@ func TestSyncOrder(t *testing.T) {
 // TestSyncFails expects a fault: the system may have dropped what it could not
 // write, and says so only once.
 func TestSyncFails(t *testing.T) {
-	c := testConfig(t.TempDir())
+	c := testConfig(tempDir(t))
 	s := openTest(t, c)
 	if err := errors.Join(s.Sync(), s.Update(1, set("k", "v"))); err != nil {
 		t.Fatal(err)
