@@ -185,35 +185,59 @@ func (b *browser) axe(t *testing.T, script, where string) {
 	}
 }
 
-// TestBrowser opens one grid and one browser for all that is looked at and done.
+// browsers is how many look at the grid at the same time.
+const browsers = 2
+
+// TestBrowser opens one grid for all that is looked at and done. What changes nothing
+// that others look at goes on side by side.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	b := openBrowser(t)
+	free := make(chan *browser, browsers)
+	for range browsers {
+		free <- openBrowser(t)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	g := openGrid(ctx, t)
-	b.url = g.url
-	t.Run("pages", func(t *testing.T) { testPages(t, b, g) })
-	t.Run("keys", func(t *testing.T) { testKeys(t, b) })
-	t.Run("million", func(t *testing.T) { testMillion(t, b, g) })
-	t.Run("live", func(t *testing.T) { testLive(t, b, g) })
-	t.Run("submit", func(t *testing.T) { testSubmit(t, b) })
-	t.Run("lost", func(t *testing.T) { testLost(t, b) })
-}
-
-// testPages looks at every page as people do who see well or badly, by day at a desk
-// and by night on a phone.
-func testPages(t *testing.T, b *browser, g *grid) {
 	script, err := os.ReadFile("testdata/axe.min.js")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages := []struct{ name, path, shows string }{
+	with := func(f func(*testing.T, *browser)) func(*testing.T) {
+		return func(t *testing.T) {
+			t.Parallel()
+			b := <-free
+			defer func() { free <- b }()
+			b.url = g.url
+			b.window(t, desk, "light")
+			f(t, b)
+			b.clean(t)
+		}
+	}
+	t.Run("look", func(t *testing.T) {
+		for _, p := range pages(g) {
+			t.Run(p.name, with(func(t *testing.T, b *browser) { testPage(t, b, p, string(script)) }))
+		}
+		t.Run("keys", with(testKeys))
+		t.Run("million", with(func(t *testing.T, b *browser) { testMillion(t, b, g) }))
+		t.Run("lost", with(testLost))
+	})
+	t.Run("change", func(t *testing.T) {
+		t.Run("live", with(func(t *testing.T, b *browser) { testLive(t, b, g) }))
+		t.Run("submit", with(testSubmit))
+	})
+}
+
+// page is one to look at, and what is true once it shows all.
+type page struct{ name, path, shows string }
+
+func pages(g *grid) []page {
+	return []page{
 		{"grid", "/", `document.querySelectorAll(".nodes li").length === 2 && document.querySelector(".area .line").getAttribute("d").includes("L")`},
 		{"jobs", "/jobs", `document.querySelectorAll("tbody tr").length === 5`},
 		{"array", "/jobs/" + g.array, `document.querySelector("canvas").height > 0 && document.querySelector("pre")?.innerText.includes("hello")`},
 		{"failed", "/jobs/" + g.failed, `document.querySelector(".why.failed")`},
-		{"million", "/jobs/" + g.waiting, `document.querySelector(".reasons") && document.querySelector(".map-words").innerText.includes("a cell is")`},
+		{"waiting", "/jobs/" + g.waiting, `document.querySelector(".reasons") && document.querySelector(".map-words").innerText.includes("a cell is")`},
 		{"hostile", "/jobs/" + g.hostile, `document.querySelector("pre")?.innerText.includes("\\x1b[31mred") && document.querySelector("h1").innerText.includes("<script>window.pwned=1</script>‹202e›gpj")`},
 		{"running", "/jobs/" + g.running, `document.querySelector(".timeline")`},
 		{"node", "/nodes/" + g.node, `document.querySelectorAll("tbody tr").length > 0 && document.querySelector(".area .line").getAttribute("d").includes("L")`},
@@ -222,29 +246,28 @@ func testPages(t *testing.T, b *browser, g *grid) {
 		{"tenant", "/tenant", `document.querySelector(".columns")`},
 		{"submit", "/submit?module=" + g.module, `document.querySelector(".outlook")`},
 	}
-	for _, p := range pages {
-		b.window(t, desk, "light")
-		b.visit(t, p.path)
-		b.until(t, p.shows)
-		if markup := eval[int](t, b, `document.querySelectorAll("main img, main script, pre *").length`); markup > 0 {
-			t.Errorf("%s: %d elements come from the grid", p.name, markup)
-		}
-		for _, w := range []struct {
-			size  size
-			theme string
-		}{{desk, "light"}, {phone, "dark"}} {
-			name := p.name + "-" + w.theme + "-" + w.size.name
-			b.window(t, w.size, w.theme)
-			if width := eval[int64](t, b, `document.scrollingElement.scrollWidth`); width > w.size.width {
-				t.Errorf("%s: is %d wide", name, width)
-			}
-			b.picture(t, name)
-			b.axe(t, string(script), name)
-		}
+}
+
+// testPage looks at a page as people do who see well or badly, by day at a desk and by
+// night on a phone.
+func testPage(t *testing.T, b *browser, p page, axe string) {
+	b.visit(t, p.path)
+	b.until(t, p.shows)
+	if markup := eval[int](t, b, `document.querySelectorAll("main img, main script, pre *").length`); markup > 0 {
+		t.Errorf("%d elements come from the grid", markup)
 	}
-	b.window(t, desk, "dark")
-	b.picture(t, "submit-dark-desk")
-	b.clean(t)
+	for _, w := range []struct {
+		size  size
+		theme string
+	}{{desk, "light"}, {phone, "dark"}} {
+		name := p.name + "-" + w.theme + "-" + w.size.name
+		b.window(t, w.size, w.theme)
+		if width := eval[int64](t, b, `document.scrollingElement.scrollWidth`); width > w.size.width {
+			t.Errorf("%s: is %d wide", name, width)
+		}
+		b.picture(t, name)
+		b.axe(t, axe, name)
+	}
 }
 
 // clean checks that nothing from the grid became a part of a page, and that no page
