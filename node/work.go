@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -111,7 +112,7 @@ func (n *Node) openScheduler(ctx context.Context) error {
 func (n *Node) openAPI(ctx context.Context) error {
 	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
-		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken,
+		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken, Page: n.page,
 		Audit: n.audit, Spans: n.spans, Log: n.log, Registerer: n.registry,
 	}
 	n.config.alter(&c)
@@ -142,6 +143,17 @@ func withUI(api http.Handler) http.Handler {
 	mux.Handle("GET /{$}", ui)
 	mux.Handle("GET "+web.Path, ui)
 	return mux
+}
+
+// page returns where this node shows its pages to browsers on its machine; empty
+// when it has no port for them.
+func (n *Node) page() string {
+	text, _ := n.APIURL()
+	at, err := url.Parse(text)
+	if err != nil || at.Host == "" {
+		return ""
+	}
+	return (&url.URL{Scheme: at.Scheme, Host: at.Host, Path: web.Path}).String()
 }
 
 // API returns the API's handler.

@@ -61,6 +61,15 @@ const (
 	CodeHostUnknown Code = "host_unknown"
 	// CodeCrossOrigin: a web page has sent the request, whose origin is not listed.
 	CodeCrossOrigin Code = "cross_origin"
+	// CodeSessionCode: the code of a browser's session was used, is over, or another
+	// node's.
+	CodeSessionCode Code = "session_code"
+	// CodeSessionOver: the browser's session has ended.
+	CodeSessionOver Code = "session_over"
+	// CodeSessionsFull: there are as many sessions as a tenant, or a node, may have.
+	CodeSessionsFull Code = "sessions_full"
+	// CodeSessionPlain: a session is not begun over plain HTTP through a network.
+	CodeSessionPlain Code = "session_plain"
 )
 
 // Codes of the ledger on which a client decides something.
@@ -90,6 +99,7 @@ var statuses = map[Code]int{
 	CodeTokenRevoked: http.StatusUnauthorized, CodeTokenOtherGrid: http.StatusUnauthorized, CodeTokenOtherCall: http.StatusUnauthorized,
 	CodeTokenReplayed: http.StatusUnauthorized, CodeTokenNarrower: http.StatusForbidden, CodeOperatorOnly: http.StatusForbidden,
 	CodeHostUnknown: http.StatusMisdirectedRequest, CodeCrossOrigin: http.StatusForbidden,
+	CodeSessionCode: http.StatusForbidden, CodeSessionOver: http.StatusUnauthorized, CodeSessionsFull: http.StatusTooManyRequests, CodeSessionPlain: http.StatusForbidden,
 	CodeIsOrder: http.StatusConflict, "order_unknown": http.StatusNotFound, "order_exists": http.StatusConflict, CodeOrderState: http.StatusConflict,
 }
 

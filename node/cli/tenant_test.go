@@ -30,6 +30,9 @@ type guarded struct {
 	hosts []string
 	// said is all that was printed where no token belongs.
 	said bytes.Buffer
+	// cookie is a browser's session, secret what else is to be nowhere.
+	cookie *http.Cookie
+	secret []string
 }
 
 func newGuarded(t *testing.T, nodes int) *guarded {
@@ -118,7 +121,12 @@ func TestTenants(t *testing.T) {
 	g.apart(ctx, job, acme, zeta)
 	g.narrower(acme, zeta)
 	g.refuses(ctx, acme)
-	g.revokes(ctx, acme)
+	lent := g.make(acme, "token", "--only", "run")
+	g.browser(ctx, lent)
+	g.revokes(ctx, acme, lent)
+	if code := g.page(ctx, 1, http.MethodGet, "/v1/jobs", ""); code != string(api.CodeTokenRevoked) {
+		t.Errorf("the session of a token that was revoked: %q", code)
+	}
 	g.nowhere(acme, zeta)
 }
 
@@ -314,9 +322,8 @@ func (g *guarded) until(ctx context.Context, at int, token string, code api.Code
 
 // revokes: a token that was taken back, and one that was made of it, are refused by
 // every node; the one that it was made of goes on.
-func (g *guarded) revokes(ctx context.Context, acme string) {
+func (g *guarded) revokes(ctx context.Context, acme, lent string) {
 	g.Helper()
-	lent := g.make(acme, "token", "--only", "run")
 	further := g.make(lent, "token", "--only", "run")
 	for at := range g.nodes {
 		if e := g.run(further, at, "job", "ls"); e.code != 0 {
@@ -352,7 +359,7 @@ func (g *guarded) revokes(ctx context.Context, acme string) {
 // arguments of a process.
 func (g *guarded) nowhere(tokens ...string) {
 	g.Helper()
-	var secrets []string
+	secrets := g.secret
 	for _, token := range tokens {
 		raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, warrant.Prefix))
 		if err != nil {

@@ -25,13 +25,12 @@ import (
 //
 // Without a token, who comes through the operator's socket is the operator, and who
 // comes to a port on loopback from this machine is the default tenant; all others need
-// a token, which is good wherever it is shown. A port at all addresses of the machine
+// a token, which is good wherever it is shown, or a browser's session. A port at all addresses of the machine
 // wants one at loopback, too: what is in front of it is not for the node to know.
 type gate struct {
 	*server
 	next     http.Handler
 	verifier *warrant.Verifier
-	limits   *prometheus.CounterVec
 }
 
 // limitProofs is the limit of proofs that are remembered, in the metric.
@@ -40,7 +39,7 @@ const limitProofs = "proofs"
 func newGate(s *server, next http.Handler) (*gate, error) {
 	g := &gate{server: s, next: next, verifier: warrant.NewVerifier(s.Roots, time.Now())}
 	var err error
-	if g.limits, err = turnstile.Limits(s.Registerer); err != nil {
+	if s.limits, err = turnstile.Limits(s.Registerer); err != nil {
 		return nil, err
 	}
 	for _, m := range []struct {
@@ -56,6 +55,10 @@ func newGate(s *server, next http.Handler) (*gate, error) {
 			return float64(m.count(g.verifier.Stats()))
 		}), &err)
 	}
+	var open prometheus.GaugeFunc
+	metric.Register(s.Registerer, &open, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dugnad_api_sessions", Help: "Sessions of browsers, with those that have not begun and those that are over and not forgotten.",
+	}, func() float64 { return float64(s.login.sessions.count()) }), &err)
 	return g, err
 }
 
@@ -63,6 +66,7 @@ func newGate(s *server, next http.Handler) (*gate, error) {
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := g.find(r)
 	if err != nil {
+		g.forget(w, r, err)
 		g.refuse(w, r, err)
 		return
 	}
@@ -73,11 +77,17 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *gate) find(r *http.Request) (*asker, error) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	where := placeOf(local)
+	if r.Method == http.MethodPost && r.URL.Path == beginPath {
+		return g.newcomer(r, where)
+	}
 	if proofs := r.Header.Values("Authorization"); len(proofs) > 0 {
 		return g.holder(r, where, proofs)
 	}
 	if where.socket {
 		return &asker{Tenant: g.Tenant, Command: warrant.All, Operator: true}, nil
+	}
+	if cookie, err := r.Cookie(g.login.cookie); err == nil {
+		return g.visitor(r, where, cookie.Value)
 	}
 	if !where.at.Addr().IsLoopback() || !fromHere(r) || g.TokenAlways || exposed(r.Context()) || passedOn(r) {
 		return nil, api.NewProblem(api.CodeUnauthorized, "this listener wants a token", helpToken)
@@ -105,7 +115,7 @@ func (g *gate) holder(r *http.Request, where place, proofs []string) (*asker, er
 		}
 		return nil, tokenProblem(err)
 	}
-	a := &asker{Tenant: ledger.TenantID(grant.Tenant), Command: grant.Command, Modules: grant.Modules, IDs: grant.IDs, Until: grant.Until}
+	a := &asker{Tenant: ledger.TenantID(grant.Tenant), Command: grant.Command, Modules: grant.Modules, IDs: grant.IDs, Until: grant.Until, grant: &grant}
 	if _, err = g.Ledger.View(a.live); err != nil {
 		return nil, problem(err)
 	}

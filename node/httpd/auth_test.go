@@ -31,7 +31,7 @@ func TestPermits(t *testing.T) {
 				continue
 			}
 			seen[o] = true
-			if p, ok := permits[o]; !ok || p.operator == (len(p.commands) > 0) {
+			if p, ok := permits[o]; !ok || p.operator == (len(p.commands) > 0 || p.anybody) {
 				t.Errorf("%s of %s: nothing says who may", o, path)
 			}
 		}

@@ -23,6 +23,9 @@ type server struct {
 	log *slog.Logger
 	// refusals counts those who were not let in, or may not do what they ask for.
 	refusals *prometheus.CounterVec
+	// limits counts what a limit of the interface has refused.
+	limits *prometheus.CounterVec
+	login  *login
 	// inspecting has an entry for each module that is being inspected.
 	inspecting chan struct{}
 	// short remembers which tenants are being refused.
@@ -33,7 +36,7 @@ type server struct {
 // /metrics. It finds out who asks by the address at which the request has arrived, and
 // by the token.
 func Handler(config Config) (http.Handler, error) {
-	s := &server{Config: config, log: config.Log, inspecting: make(chan struct{}, inspectionsMax)}
+	s := &server{Config: config, log: config.Log, login: newLogin(config.Self), inspecting: make(chan struct{}, inspectionsMax)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -81,6 +84,7 @@ func (s *server) register(mux *http.ServeMux) *huma.OpenAPI {
 	s.nodes(a)
 	s.objects(a)
 	s.tenants(a)
+	s.logins(a)
 	return a.OpenAPI()
 }
 

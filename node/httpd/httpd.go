@@ -85,6 +85,9 @@ type Config struct {
 	// Names are hosts, in small letters, by which this node is asked beside the addresses
 	// that it listens at; one with a port is for that port only.
 	Names []string
+	// Page returns where this node shows its pages to browsers, empty when nowhere; nil is
+	// not known.
+	Page func() string
 	// TokenAlways wants a token at loopback addresses, too.
 	TokenAlways bool
 	// Spans is told of jobs that were accepted; nil is nobody.

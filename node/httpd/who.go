@@ -29,6 +29,9 @@ type asker struct {
 	// without one.
 	IDs   [][32]byte
 	Until time.Time
+	// grant is what a token gives, nil without one; session is a browser's.
+	grant   *warrant.Grant
+	session *session
 }
 
 type askerKey struct{}
@@ -63,6 +66,9 @@ func (a *asker) module(id ledger.ModuleID) error {
 // live returns a problem when the asker's token was revoked, or is over by now. Streams
 // look again with each part.
 func (a *asker) live(tx ledger.Tx) error {
+	if a.session != nil && !a.session.lasts(time.Now()) {
+		return sessionOver()
+	}
 	if !a.Until.IsZero() && time.Now().After(a.Until) {
 		return api.NewProblem(api.CodeTokenExpired, "the token was good until "+a.Until.UTC().Format(time.RFC3339), helpExpired)
 	}
@@ -80,7 +86,7 @@ func (a *asker) live(tx ledger.Tx) error {
 
 const (
 	helpExpired = "ask whoever gave it to you for another one, and look at this machine's clock"
-	helpToken   = "set DUGNAD_TOKEN or --token-file to a tenant's token, which dugnad tenant create makes on the founder's node"
+	helpToken   = "set DUGNAD_TOKEN or --token-file to a tenant's token, which dugnad tenant create makes on the founder's node; for a browser type dugnad web"
 )
 
 // tokenProblems gives the errors of package warrant their codes; the first that fits
@@ -114,9 +120,10 @@ func tokenProblem(err error) *api.Problem {
 	return api.NewProblem(api.CodeTokenInvalid, "the token is refused", "use the token as it was given to you")
 }
 
-// permit says who may do an operation: an operator alone, or who holds one of the
-// commands.
+// permit says who may do an operation: anybody, an operator alone, or who holds one of
+// the commands.
 type permit struct {
+	anybody  bool
 	operator bool
 	commands []string
 }
@@ -126,6 +133,7 @@ var (
 	mayRun    = permit{commands: []string{warrant.Run}}
 	mayChange = permit{commands: []string{warrant.All}}
 	mayRule   = permit{operator: true}
+	mayBegin  = permit{anybody: true}
 )
 
 // permits has every operation of the interface. Whoever adds one says here who may.
@@ -135,6 +143,7 @@ var permits = map[string]permit{
 	"list-tasks": mayRead, "map-tasks": mayRead, "show-task": mayRead, "get-output": mayRead, "get-outputs": mayRead, "get-object": mayRead,
 	"list-orders": mayRead, "show-order": mayRead, "explain-order": mayRead,
 	"list-modules": mayRead, "show-module": mayRead, "inspect-module": mayRead,
+	"open-session": mayRead, "begin-session": mayBegin, "show-session": mayRead, "end-session": mayRead,
 	"list-nodes": mayRead, "show-node": mayRead, "list-leases": mayRead,
 	"end-order": mayChange, "pause-order": mayChange, "resume-order": mayChange,
 	// A tenant sees itself, and what bounds it is the operator's.
@@ -159,7 +168,7 @@ func (s *server) permitted(c huma.Context, next func(huma.Context)) {
 func refused(a *asker, operation string) *api.Problem {
 	p, known := permits[operation]
 	switch {
-	case a.Operator, a.any(p.commands):
+	case p.anybody, a.Operator, a.any(p.commands):
 		return nil
 	case p.operator, !known:
 		return api.NewProblem(api.CodeOperatorOnly, "only the node's operator may do this", "ask through the socket in the node's folder, on its machine: leave out --api and the token")

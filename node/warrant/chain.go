@@ -102,7 +102,6 @@ func (r *reader) sized(limit int) []byte {
 // opened is a chain whose signatures are good, and which holds together.
 type opened struct {
 	grant Grant
-	admin []byte
 	links []*delegation.Token
 	ids   []cid.Cid
 }
@@ -135,7 +134,7 @@ func (c Chain) open(accept func(root [32]byte) error) (*opened, error) {
 	if len(c.links) == 0 || len(c.links) > LinksMax {
 		return nil, fmt.Errorf("open chain: %w: it has %d delegations", ErrMalformed, len(c.links))
 	}
-	o := &opened{grant: Grant{Admin: len(c.admin) > 0}, admin: c.admin}
+	o := &opened{grant: Grant{Admin: len(c.admin) > 0, admin: c.admin}}
 	for i, b := range c.links {
 		if err := o.add(b); err != nil {
 			return nil, fmt.Errorf("open chain: delegation %d: %w", i+1, err)

@@ -231,6 +231,8 @@ type Grant struct {
 	// admin.
 	Root  [32]byte
 	Admin bool
+	// admin proves that the root is an admin's key.
+	admin []byte
 }
 
 // Allows reports whether a command is within the grant.

@@ -112,7 +112,7 @@ func (v *Verifier) Verify(text string, call Call, now time.Time) (Grant, error) 
 	was, known := v.reads.get(sum)
 	v.mu.Unlock()
 	if known && reads(call) && was.host == strings.ToLower(call.Host) && !now.After(was.until) {
-		return was.opened.grant, v.still(was.opened, now)
+		return was.opened.grant, v.Still(&was.opened.grant, now)
 	}
 	p, err := parseProof(text)
 	if err != nil {
@@ -135,12 +135,13 @@ func (v *Verifier) Verify(text string, call Call, now time.Time) (Grant, error) 
 	return o.grant, nil
 }
 
-// still returns an error when a chain that was good is not any more.
-func (v *Verifier) still(o *opened, now time.Time) error {
-	if err := v.roots.accept(o.grant.Root, o.admin, now); err != nil {
+// Still returns an error when a grant of Verify is not good any more. Whether its
+// delegations were revoked is for the caller to look up, as it is there.
+func (v *Verifier) Still(g *Grant, now time.Time) error {
+	if err := v.roots.accept(g.Root, g.admin, now); err != nil {
 		return err
 	}
-	return o.grant.at(now)
+	return g.at(now)
 }
 
 // open returns the chain, verified now or before.
@@ -150,7 +151,7 @@ func (v *Verifier) open(encoded []byte, now time.Time) (*opened, error) {
 	o, known := v.chains.get(sum)
 	v.mu.Unlock()
 	if known {
-		return o, v.still(o, now)
+		return o, v.Still(&o.grant, now)
 	}
 	c, err := DecodeChain(encoded)
 	if err != nil {

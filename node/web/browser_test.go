@@ -120,7 +120,15 @@ func (b *browser) until(t *testing.T, expression string) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	const look = `new Promise((done) => { const look = () => (%s) ? done(true) : setTimeout(look, 20); look(); })`
-	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(look, expression), chromedp.EvalAwaitPromise)); err != nil {
+	for {
+		_, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(look, expression), chromedp.EvalAwaitPromise))
+		if err == nil {
+			return
+		}
+		// A page that is loaded anew meanwhile is looked at anew.
+		if ctx.Err() == nil && strings.Contains(err.Error(), "navigated") {
+			continue
+		}
 		t.Fatalf("%s: %v; the page says %q", expression, err, eval[string](t, b, `document.activeElement.value + " in " + document.body.innerText.slice(0, 500)`))
 	}
 }
@@ -128,7 +136,13 @@ func (b *browser) until(t *testing.T, expression string) {
 // visit opens a page anew and waits until it shows something.
 func (b *browser) visit(t *testing.T, page string) {
 	t.Helper()
-	b.do(t, chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"/ui/#"+page))
+	b.open(t, b.url+"/ui/#"+page)
+}
+
+// open is visit of any address.
+func (b *browser) open(t *testing.T, address string) {
+	t.Helper()
+	b.do(t, chromedp.Navigate("about:blank"), chromedp.Navigate(address))
 	b.until(t, `document.querySelector("main[data-ready]")`)
 }
 
@@ -221,6 +235,7 @@ func TestBrowser(t *testing.T) {
 		t.Run("keys", with(testKeys))
 		t.Run("million", with(func(t *testing.T, b *browser) { testMillion(t, b, g) }))
 		t.Run("lost", with(testLost))
+		t.Run("login", with(func(t *testing.T, b *browser) { testLogin(t, b, g, string(script)) }))
 	})
 	t.Run("change", func(t *testing.T) {
 		t.Run("live", with(func(t *testing.T, b *browser) { testLive(t, b, g) }))
@@ -252,6 +267,12 @@ func pages(g *grid) []page {
 // night on a phone.
 func testPage(t *testing.T, b *browser, p page, axe string) {
 	b.visit(t, p.path)
+	b.look(t, p, axe)
+}
+
+// look waits until a page shows all, and looks at it.
+func (b *browser) look(t *testing.T, p page, axe string) {
+	t.Helper()
 	b.until(t, p.shows)
 	if markup := eval[int](t, b, `document.querySelectorAll("main img, main script, pre *").length`); markup > 0 {
 		t.Errorf("%d elements come from the grid", markup)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -40,7 +41,10 @@ const (
 // grid is what the browser looks at: two nodes, and jobs in every state that lasts.
 type grid struct {
 	url, module string
-	client      *client.Client
+	// locked is the address of the node that wants tokens, operator asks it as its operator.
+	locked   string
+	operator *client.Client
+	client   *client.Client
 	// node is the one that works on running.
 	node string
 	// hostile, array, failed, waiting and running are jobs.
@@ -49,7 +53,7 @@ type grid struct {
 
 func openGrid(ctx context.Context, t *testing.T) *grid {
 	t.Helper()
-	first := openNode(ctx, t, "gard", nil)
+	first, _ := openNode(ctx, t, "gard", nil)
 	text, err := first.Invite(ctx, control.Invitation{Role: "worker", Seconds: 3600, Uses: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -58,27 +62,42 @@ func openGrid(ctx context.Context, t *testing.T) *grid {
 	if err != nil {
 		t.Fatal(err)
 	}
-	openNode(ctx, t, "<b>naust</b>", invitation)
+	second, dir := openNode(ctx, t, "<b>naust</b>", invitation)
 	g := &grid{}
 	g.url, _ = first.APIURL()
-	if g.client, err = client.Open(client.Config{URL: g.url}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(g.client.Close)
+	g.locked, _ = second.APIURL()
+	g.client = openClient(t, client.Config{URL: g.url})
+	g.operator = openClient(t, client.Config{URL: "http://node", Dial: func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, dir) }})
 	g.fill(ctx, t)
 	return g
 }
 
-func openNode(ctx context.Context, t *testing.T, name string, invitation *p2p.Invitation) *node.Node {
+func openClient(t *testing.T, config client.Config) *client.Client {
 	t.Helper()
-	c := node.Default(filepath.Join(t.TempDir(), "node"))
+	c, err := client.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// openNode returns a node and its folder. One with an invitation wants tokens.
+func openNode(ctx context.Context, t *testing.T, name string, invitation *p2p.Invitation) (n *node.Node, dir string) {
+	t.Helper()
+	// Not in the test's folder, whose name is too long for a socket's.
+	dir, err := os.MkdirTemp("", "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	c := node.Default(dir)
 	c.Host.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
 	c.Host.AllowLoopback, c.Host.MDNS, c.Host.PortMap = true, false, false
 	c.Host.Name, c.Found, c.Invitation = name, invitation == nil, invitation
 	c.Offer = capacity.Offer{Slots: 4, MemoryBytes: 2 << 30, Labels: []capacity.Label{{Key: "zone", Value: "oslo"}}}
-	c.APIListen = "127.0.0.1:0"
-	n, err := node.Open(ctx, c)
-	if err != nil {
+	c.APIListen, c.APIToken = "127.0.0.1:0", invitation != nil
+	if n, err = node.Open(ctx, c); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -86,7 +105,7 @@ func openNode(ctx context.Context, t *testing.T, name string, invitation *p2p.In
 			t.Error(err)
 		}
 	})
-	return n
+	return n, dir
 }
 
 // fill gives the grid its jobs, and waits until each is in the state that is wanted: a
@@ -165,7 +184,7 @@ func TestRoot(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	n := openNode(ctx, t, "gard", nil)
+	n, _ := openNode(ctx, t, "gard", nil)
 	url, _ := n.APIURL()
 	for _, path := range []string{"/", "/ui", "/ui/", "/v1/nodes", "/openapi.json"} {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)

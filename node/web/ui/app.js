@@ -6,6 +6,7 @@ import { modulePage, modulesPage } from './module.js';
 import { nodePage } from './node.js';
 import { overviewPage } from './overview.js';
 import { button, link, told } from './parts.js';
+import { begin, locked, mark, tell } from './session.js';
 import { submitPage } from './submit.js';
 import { tenantPage } from './tenant.js';
 
@@ -84,7 +85,8 @@ function run(open, parameters, query) {
       refresh();
       return;
     }
-    const wait = failed ? againMillis : page.every;
+    // Whoever is not let in now has to do something first.
+    const wait = failed?.status === 401 ? 0 : failed ? againMillis : page.every;
     if (wait) timer = setTimeout(wake, wait);
   };
   // A page that nobody looks at asks for nothing.
@@ -107,8 +109,14 @@ function run(open, parameters, query) {
 
 // say tells what is wrong: above a page that was there before, else in its place.
 function say(failed, before) {
-  trouble.hidden = !failed || !before;
+  trouble.hidden = !failed || !before || failed.status === 401;
   if (!failed) return;
+  if (failed.status === 401) {
+    render(main, locked(failed));
+    document.title = 'Log in · Dugnad';
+    main.setAttribute('data-ready', '');
+    return;
+  }
   const lost = failed.status === undefined;
   const text = lost ? 'This node does not answer. Trying again …' : told(failed);
   trouble.replaceChildren(text);
@@ -175,8 +183,15 @@ document.getElementById('skip').onclick = (e) => {
   main.focus();
 };
 addEventListener('hashchange', () => {
+  if (location.hash.startsWith(mark)) {
+    location.reload();
+    return;
+  }
   show();
   main.focus({ preventScroll: true });
   scrollTo(0, 0);
 });
-show();
+const refusal = await begin();
+if (refusal) say(refusal, false);
+else show();
+tell(document.getElementById('who'));
