@@ -258,6 +258,8 @@ func pages(g *grid) []page {
 		{"node", "/nodes/" + g.node, `document.querySelectorAll("tbody tr").length > 0 && document.querySelector(".area .line").getAttribute("d").includes("L")`},
 		{"modules", "/modules", `document.querySelectorAll("tbody tr").length === 4`},
 		{"module", "/modules/" + g.module, `document.querySelector(".sizes")`},
+		{"orders", "/orders", `document.querySelectorAll("tbody tr").length === 1 && document.querySelector("tbody").innerText.includes("<script>")`},
+		{"order", "/orders/" + g.order, `document.querySelector(".lead") && document.querySelector("h1").innerText.includes("<script>window.pwned=1</script>‹202e›gpj")`},
 		{"tenant", "/tenant", `document.querySelector(".columns")`},
 		{"submit", "/submit?module=" + g.module, `document.querySelector(".outlook")`},
 	}

@@ -49,6 +49,8 @@ type grid struct {
 	node string
 	// hostile, array, failed, waiting and running are jobs.
 	hostile, array, failed, waiting, running string
+	// order is a standing one.
+	order string
 }
 
 func openGrid(ctx context.Context, t *testing.T) *grid {
@@ -122,6 +124,7 @@ func (g *grid) fill(ctx context.Context, t *testing.T) {
 	g.array = g.submit(ctx, t, `{"module": %q, "name": "render-frames", "count": 300}`, hello)
 	g.failed = g.submit(ctx, t, `{"module": %q, "name": "thumbnails", "count": 3, "retry": {"attempts": 2, "backoff": "1ms", "on": ["exit"]}}`, g.push(ctx, t, "exit1"))
 	g.waiting = g.submit(ctx, t, `{"module": %q, "name": "a-million", "count": 1000000, "constraints": {"labels": {"zone": "bergen"}}}`, hello)
+	g.order = g.submit(ctx, t, `{"kind": "cron", "module": %q, "name": %q, "schedule": "30 4 29 2 *"}`, hello, hostileName)
 	for _, id := range []string{g.hostile, g.array, g.failed} {
 		if _, err := g.client.Wait(ctx, id, client.Fresh{}); err != nil {
 			t.Fatal(err)

@@ -68,6 +68,10 @@ func testLive(t *testing.T, b *browser, g *grid) {
 	b.until(t, `document.querySelector("button.danger")`)
 	b.do(t, chromedp.Click(chromedp.CSS("button.danger")), chromedp.Click(chromedp.CSS("dialog button.primary")))
 	b.until(t, `!document.querySelector("dialog").open && document.querySelector("h1 .st-killed")`)
+	b.visit(t, "/orders/"+g.order)
+	b.until(t, `document.querySelector("h1 .st-active")`)
+	b.do(t, chromedp.Click(chromedp.CSS(".head .buttons button")), chromedp.Click(chromedp.CSS("dialog button.primary")))
+	b.until(t, `!document.querySelector("dialog").open && document.querySelector("h1 .st-paused")`)
 }
 
 // testSubmit brings a module and submits a job with it; what is no module, and a form

@@ -4,6 +4,7 @@ import { listPage } from './jobs.js';
 import { jobPage } from './job.js';
 import { modulePage, modulesPage } from './module.js';
 import { nodePage } from './node.js';
+import { orderPage, ordersPage } from './order.js';
 import { overviewPage } from './overview.js';
 import { button, link, told } from './parts.js';
 import { begin, locked, mark, tell } from './session.js';
@@ -15,6 +16,8 @@ const routes = [
   [/^\/?$/, 'overview', overviewPage],
   [/^\/jobs$/, 'jobs', listPage],
   [/^\/jobs\/([0-9a-f]{32})$/, 'jobs', jobPage],
+  [/^\/orders$/, 'jobs', ordersPage],
+  [/^\/orders\/([0-9a-f]{32})$/, 'jobs', orderPage],
   [/^\/nodes\/([^/]+)$/, 'overview', nodePage],
   [/^\/modules$/, 'modules', modulesPage],
   [/^\/modules\/([^/]+)$/, 'modules', modulePage],
@@ -144,7 +147,7 @@ function ask(title, text, yes, act) {
 }
 
 const keys = [
-  ['o', 'the grid', () => go('/')], ['j', 'jobs', () => go('/jobs')], ['m', 'modules', () => go('/modules')],
+  ['o', 'the grid', () => go('/')], ['j', 'jobs', () => go('/jobs')], ['r', 'standing orders', () => go('/orders')], ['m', 'modules', () => go('/modules')],
   ['t', 'tenant', () => go('/tenant')], ['s', 'submit a job', () => go('/submit')],
   ['/', 'to the filter', () => main.querySelector('[type=search]')?.focus()], ['?', 'this list', help],
 ];

@@ -51,7 +51,7 @@ export function listPage({ query, refresh, draw }) {
   page.view = ({ jobs, more }) => {
     const found = jobs.filter(matches);
     return h('div', {},
-      h('h1', {}, 'Jobs'),
+      h('div', { class: 'head' }, h('h1', {}, 'Jobs'), link('#/orders', 'Standing orders', 'button')),
       h('form', { class: 'filter', role: 'search', onsubmit: (e) => e.preventDefault() },
         h('input', { type: 'search', 'aria-label': 'Filter by name, id or module', placeholder: 'Name, id or module', oninput: type }),
         choices('State', states, state, choose)),

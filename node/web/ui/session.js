@@ -2,7 +2,7 @@
 // in, and what to do when nobody is.
 import { get, post, remove } from './api.js';
 import { h } from './dom.js';
-import { button, card, told } from './parts.js';
+import { button, card } from './parts.js';
 
 export const mark = '#session=';
 
@@ -48,10 +48,10 @@ async function leave() {
 export function locked(problem) {
   return h('div', { key: 'locked' },
     h('h1', {}, 'Log in'),
-    h('p', { role: 'status' }, told({ message: problem.message })),
+    h('p', { role: 'status' }, problem.code === 'unauthorized' ? 'This node shows itself to those who have a token.' : problem.message),
     card('how', 'How to be let in',
       h('p', {}, 'On a machine that has your token, type'),
-      h('pre', { tabindex: 0 }, `dugnad web --api ${location.origin}`),
+      h('pre', { class: 'command', tabindex: 0 }, `dugnad web --api ${location.origin}`),
       h('p', {}, 'and open the address that it prints, within a minute. The token stays where it is: this browser gets a session, which ends after 12 hours, when the token is over or revoked, or when you log out.'),
       h('p', { class: 'muted' }, 'Whoever operates this node types ', h('code', {}, 'dugnad web'), ' on its machine.'),
       h('div', { class: 'buttons' }, button('Try again', () => location.reload()))));
