@@ -27,6 +27,8 @@ func Check(tx Tx) (err error) {
 	c.each([]byte{tableAccount}, c.account)
 	c.charges()
 	c.each([]byte{tableRevocation}, c.revocation)
+	c.each([]byte{tableSecret}, c.secret)
+	c.each([]byte{tableCustodian}, c.custodian)
 	c.tables()
 	return nil
 }

@@ -34,6 +34,8 @@ func rich(d *driver) {
 	d.do(&ledger.Report{Node: "n2", Leases: []ledger.LeaseReport{{Epoch: 3, Runs: []ledger.Run{{First: 0, Count: 1, State: ledger.TaskSucceeded}}}}})
 	charged(d)
 	d.do(&ledger.Revoke{ID: [32]byte{1}, Until: d.now + 60*second})
+	d.do(&ledger.PutSecret{Tenant: "acme", Name: "TOKEN", ID: [16]byte{1}, Keys: []ledger.SecretKey{{Node: "n1", Sealed: []byte("key")}}, Value: []byte("sealed")})
+	d.do(&ledger.PutCustodian{Node: "n1", Card: []byte("card")})
 	d.do(&ledger.NoteReasons{Notes: []ledger.Note{{Job: jobNumber(2), Reasons: []ledger.Reason{{What: "memory"}}}}})
 	d.index++
 	client := ledger.Encode(ledger.Envelope{Client: [16]byte{1}, Seq: 1, Now: d.now, Body: &ledger.Tick{}})
@@ -90,7 +92,7 @@ func TestCheckFinds(t *testing.T) {
 	standing(d)
 	d.check()
 	// Records that stand for themselves: nothing says that there must be one.
-	alone := map[byte]bool{'B': true, 'R': true, 'O': true, 'b': true}
+	alone := map[byte]bool{'B': true, 'R': true, 'O': true, 'b': true, 'u': true}
 	var keys [][]byte
 	tables := map[byte]bool{}
 	_ = d.Scan(nil, nil, func(key, _ []byte) bool {
@@ -98,7 +100,7 @@ func TestCheckFinds(t *testing.T) {
 		tables[key[0]] = true
 		return true
 	})
-	for _, table := range []byte("mtnMJSBPLCOERAcQTlKDosbkjidvua") {
+	for _, table := range []byte("mtnMJSBPLCOERAcQTlKDosbkjidvuayYU") {
 		if !tables[table] {
 			t.Errorf("the state has no key in table %q", table)
 		}

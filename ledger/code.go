@@ -54,6 +54,8 @@ const (
 	CodeNodeKey
 	CodeSignature
 	CodeCapability
+	CodeSecretUnknown
+	CodeQuotaSecrets
 
 	codes
 )
@@ -106,6 +108,8 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeQuotaEgress:       {"quota_egress_per_day", "wait until the day ends, in UTC, or raise the quota"},
 	CodeNodeKey:           {"node_key", "the node is known with another key: remove it first, if it is another one"},
 	CodeSignature:         {"signature", "the report is not signed by the key that its node is known with"},
+	CodeSecretUnknown:     {"secret_unknown", "name a secret that the tenant has, or set it first"},
+	CodeQuotaSecrets:      {"quota_secrets", "remove secrets that are not needed any more"},
 }
 
 // String returns the code's stable name.

@@ -35,10 +35,12 @@ const (
 	kindSetOrderState
 	kindFire
 	kindRevoke
+	kindPutSecret
+	kindDropSecret
+	kindWrapSecret
+	kindPutCustodian
+	kindPreempt
 )
-
-// Numbers between are those of others.
-const kindPreempt = 32
 
 // newCommand returns an empty command of the kind, or nil.
 func newCommand(kind uint8) Command {
@@ -91,6 +93,14 @@ func newCommand(kind uint8) Command {
 		return &Revoke{}
 	case kindPreempt:
 		return &Preempt{}
+	case kindPutSecret:
+		return &PutSecret{}
+	case kindDropSecret:
+		return &DropSecret{}
+	case kindWrapSecret:
+		return &WrapSecret{}
+	case kindPutCustodian:
+		return &PutCustodian{}
 	}
 	return nil
 }

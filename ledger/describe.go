@@ -101,6 +101,12 @@ func describeKey(key []byte) (what string, record fielder) {
 		return fmt.Sprintf("%s day %d", job("charges of"), number(rest[16:])), &charges{}
 	case tableModuleDay:
 		return fmt.Sprintf("charges of %s day %d module %s", name, number(behind[:4]), ModuleID(behind[4:])), &charges{}
+	case tableSecret:
+		return fmt.Sprintf("secret of %s %s", name, behind), &Secret{}
+	case tableSecretValue:
+		return fmt.Sprintf("sealed value of %s %s", name, behind), nil
+	case tableCustodian:
+		return fmt.Sprintf("custodian %s", rest), &Custodian{}
 	}
 	return fmt.Sprintf("unknown key %x", key), nil
 }

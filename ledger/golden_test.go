@@ -52,6 +52,13 @@ func goldenQuota3() Quota {
 	return Quota{FuelTotal: 1e15, MemoryBytes: 1 << 40, QueuedTasks: 1e7, Jobs: 1000, FuelPerDay: 1e14, FuelRate: 1e9, StoredBytes: 1 << 30, EgressPerDay: 1 << 20}
 }
 
+// goldenSpec3 has what version 3 brought.
+func goldenSpec3() JobSpec {
+	spec := goldenSpec2()
+	spec.Secrets = []SecretName{"API_KEY", "TOKEN"}
+	return spec
+}
+
 func goldenCommands() map[string]Command {
 	quota := Quota{FuelTotal: 1e15, MemoryBytes: 1 << 40, QueuedTasks: 1e7, Jobs: 1000}
 	spec := goldenSpec()
@@ -64,6 +71,8 @@ func goldenCommands() map[string]Command {
 	run3.Usage.EgressBytes, run3.StoredBytes = 400, 500
 	spec2 := goldenSpec2()
 	spec2.Payload = spec.Payload
+	spec3 := goldenSpec3()
+	spec3.Payload = spec.Payload
 	return map[string]Command{
 		"submit_v2":         &Submit{Job: id("job"), Spec: spec2},
 		"place_v2":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9, Spare: true}, {Job: id("job"), Start: 11, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9}}},
@@ -101,12 +110,17 @@ func goldenCommands() map[string]Command {
 		"create_order":    &CreateOrder{Order: OrderID(id("order")), Name: "nightly", Kind: OrderCron, Schedule: "30 4 * * *", Zone: "Europe/Oslo", Overlap: OverlapQueue, CatchUp: CatchUpAll, Spec: spec},
 		"set_order_state": &SetOrderState{Order: OrderID(id("order")), State: OrderPaused},
 		"fire":            &Fire{Firings: []Firing{{Order: OrderID(id("order")), At: 5e9, Late: true, Missed: 300}, {Order: OrderID(id("daemon")), Node: "n1"}}},
+		"put_secret":      &PutSecret{Tenant: "acme", Name: "API_KEY", ID: [16]byte{1, 15: 2}, Nodes: []NodeID{"n1"}, Keys: []SecretKey{{"n2", []byte{3}}}, Value: []byte{4, 5}},
+		"drop_secret":     &DropSecret{Tenant: "acme", Name: "API_KEY"},
+		"wrap_secret":     &WrapSecret{Tenant: "acme", Name: "API_KEY", ID: [16]byte{1, 15: 2}, Keys: []SecretKey{{"n2", []byte{3}}, {"n3", []byte{6}}}},
+		"put_custodian":   &PutCustodian{Node: "n2", Card: []byte{7}},
+		"submit_v3":       &Submit{Job: id("job"), Spec: spec3},
 		"revoke":          &Revoke{ID: [32]byte{1, 31: 2}, Until: 5e9},
 	}
 }
 
 func goldenRecords() map[string]fielder {
-	spec, spec2 := goldenSpec(), goldenSpec2()
+	spec, spec2, spec3 := goldenSpec(), goldenSpec2(), goldenSpec3()
 	return map[string]fielder{
 		"spec_v2": &spec2,
 		"job_v2":  &Job{ID: id("job"), Tenant: "acme", State: JobActive, Count: 45, Tasks: Tally{TaskRunning: 45}, Leases: 8, Fresh: 45, Spares: 3},
@@ -164,6 +178,9 @@ func goldenRecords() map[string]fielder {
 			Runs: []OrderRun{{At: 13, Code: CodeRunOverlap}, {At: 14, Job: id("job"), State: JobFailed, Ended: 15}},
 		},
 		"seat":       &Seat{Order: OrderID(id("order")), Node: "n1", Job: id("job"), Open: true, Began: 1, Number: 2, Failures: 3, NotBefore: 4},
+		"spec_v3":    &spec3,
+		"secret":     &Secret{Tenant: "acme", Name: "API_KEY", ID: [16]byte{1, 15: 2}, Version: 3, Created: 4, Changed: 5, Nodes: []NodeID{"n1"}, Keys: []SecretKey{{"n2", []byte{3}}}},
+		"custodian":  &Custodian{Node: "n2", Card: []byte{7}},
 		"revocation": &Revocation{At: 1e9, Until: 5e9},
 
 		"maker":  &maker{Order: OrderID(id("order")), Node: "n1"},
@@ -285,6 +302,15 @@ func TestStableNumbers(t *testing.T) {
 		{"FeaturesMax", FeaturesMax},
 		{"AfterMax", AfterMax},
 		{"SparesLimit", SparesLimit},
+		{"SecretsMax", SecretsMax},
+		{"SecretBytesMax", SecretBytesMax},
+		{"SecretNameBytesMax", SecretNameBytesMax},
+		{"SecretNodesMax", SecretNodesMax},
+		{"JobSecretsMax", JobSecretsMax},
+		{"CustodiansMax", CustodiansMax},
+		{"SecretKeyBytesMax", SecretKeyBytesMax},
+		{"CardsMax", CardsMax},
+		{"CardBytesMax", CardBytesMax},
 		{"AttemptsMax", AttemptsMax},
 		{"LabelsMax", LabelsMax},
 		{"HoldersMax", HoldersMax},

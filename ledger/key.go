@@ -42,8 +42,11 @@ const (
 
 	tableRevocation = 'v' // delegation               → Revocation
 
-	tableJobDay    = 'u' // job day                   → charges
-	tableModuleDay = 'a' // tenant 0 day module       → charges
+	tableJobDay      = 'u' // job day                   → charges
+	tableModuleDay   = 'a' // tenant 0 day module       → charges
+	tableSecret      = 'y' // tenant 0 name             → Secret
+	tableSecretValue = 'Y' // tenant 0 name             → its value, sealed, as it is
+	tableCustodian   = 'U' // node                      → Custodian
 )
 
 // The kinds of timer, with what their keys end with.
@@ -97,6 +100,14 @@ func prefixSpare(j JobID) []byte     { return newKey(tableSpare).raw(j[:]) }
 func prefixDependent(j JobID) []byte { return newKey(tableDependent).raw(j[:]) }
 
 func keyRevocation(id [32]byte) []byte { return newKey(tableRevocation).raw(id[:]) }
+
+func prefixSecret(t TenantID) []byte            { return keyName(newKey(tableSecret), t) }
+func keyCustodian(n NodeID) []byte              { return newKey(tableCustodian).raw([]byte(n)) }
+func keySecret(t TenantID, n SecretName) []byte { return append(prefixSecret(t), n...) }
+
+func keySecretValue(t TenantID, n SecretName) []byte {
+	return append(keyName(newKey(tableSecretValue), t), n...)
+}
 
 func keyOrder(o OrderID) []byte        { return newKey(tableOrder).raw(o[:]) }
 func keyOrderSpec(o OrderID) []byte    { return newKey(tableOrderSpec).raw(o[:]) }
@@ -281,3 +292,10 @@ func SeatPrefix() []byte { return []byte{tableSeat} }
 // RevocationPrefix is what the keys of all revocations begin with: to be watched by
 // whoever serves somebody for long.
 func RevocationPrefix() []byte { return []byte{tableRevocation} }
+
+// SecretPrefix is what the keys of all secrets begin with, CustodianPrefix those of all
+// custodians: to be watched by custodians.
+func SecretPrefix() []byte { return []byte{tableSecret} }
+
+// CustodianPrefix is what the keys of all custodians begin with.
+func CustodianPrefix() []byte { return []byte{tableCustodian} }

@@ -62,6 +62,22 @@ const (
 	// DetailBytesMax bounds Reason.Detail: a label, a value and what is between.
 	DetailBytesMax = 3 * TextBytesMax
 
+	// SecretsMax bounds the secrets of a tenant, SecretBytesMax the sealed value of one,
+	// SecretNameBytesMax its name, SecretNodesMax the nodes that it is for. JobSecretsMax
+	// bounds the secrets that a job names.
+	SecretsMax         = 64
+	SecretBytesMax     = 64<<10 + 64
+	SecretNameBytesMax = 64
+	SecretNodesMax     = 64
+	JobSecretsMax      = 16
+	// CustodiansMax bounds the custodians that can open one secret, SecretKeyBytesMax
+	// what is sealed to each. CardsMax bounds those that the ledger knows, CardBytesMax
+	// what it keeps of one.
+	CustodiansMax     = 8
+	SecretKeyBytesMax = 2 << 10
+	CardsMax          = 64
+	CardBytesMax      = 4 << 10
+
 	// tickScan is the number of timers that one Tick looks at, tickTimers how many
 	// of them it lets fire, and errandSteps the number of ranges, leases, jobs or
 	// records that one command touches beside what it names. What is left is done

@@ -191,6 +191,9 @@ type JobSpec struct {
 	// SparesMax is how many of its tasks may have a second attempt at the same
 	// time, at most SparesLimit.
 	SparesMax uint32
+	// Secrets are the tenant's secrets that tasks are given, in ascending order: at most
+	// JobSecretsMax.
+	Secrets []SecretName
 	// Payload is the rest of the specification, which the ledger only keeps:
 	// at most PayloadBytesMax.
 	Payload []byte

@@ -66,6 +66,9 @@ func (c *CreateOrder) apply(s *session) Result {
 	if n := len(s.keys(prefixTenantOrder(spec.Tenant, false), OrdersMax)); n >= OrdersMax {
 		return over(CodeQuotaOrders, "orders", uint64(n)+1, OrdersMax)
 	}
+	if r := s.secrets(spec); r.Code != CodeOK {
+		return r
+	}
 	if !s.refer(spec.Module, 1) {
 		return refuse(CodeModuleUnknown, spec.Module.String())
 	}

@@ -92,6 +92,8 @@ func (w *world) command() ledger.Command {
 		return c
 	case 30:
 		return &ledger.Revoke{ID: [32]byte{byte(w.n(0, 3, "delegation"))}, Until: max(0, w.now+second*ledger.Time(w.n(-1, 60, "until"))*ledger.Time(w.n(0, 3, "bounded")))}
+	case 31:
+		return w.secret()
 	case 20, 21:
 		return w.report()
 	case 22, 23:
@@ -105,6 +107,21 @@ func (w *world) command() ledger.Command {
 	default:
 		return &ledger.Tick{}
 	}
+}
+
+// secret is one of the commands about secrets.
+func (w *world) secret() ledger.Command {
+	tenant, name := w.tenant(), rapid.SampledFrom([]ledger.SecretName{"A", "B", "9"}).Draw(w.t, "secret")
+	id, keys := [16]byte{byte(w.n(0, 2, "value"))}, []ledger.SecretKey{{Node: w.node(), Sealed: []byte("key")}}
+	switch w.n(0, 5, "about secrets") {
+	case 0:
+		return &ledger.DropSecret{Tenant: tenant, Name: name}
+	case 1:
+		return &ledger.WrapSecret{Tenant: tenant, Name: name, ID: id, Keys: keys}
+	case 2:
+		return &ledger.PutCustodian{Node: w.node(), Card: make([]byte, w.n(0, 1, "card"))}
+	}
+	return &ledger.PutSecret{Tenant: tenant, Name: name, ID: id, Keys: keys, Value: []byte("sealed")}
 }
 
 // release hands back leases, or parts of them, some of which are not theirs.
@@ -222,6 +239,9 @@ func (w *world) spec() ledger.JobSpec {
 	}
 	if w.n(0, 3, "constrained") == 0 {
 		spec.Constraints = []ledger.Constraint{{Label: "zone", Value: "a"}}
+	}
+	if w.n(0, 5, "secret") == 0 {
+		spec.Secrets = []ledger.SecretName{"A"}
 	}
 	if w.n(0, 3, "payload") == 0 {
 		spec.Payload = []byte("payload")

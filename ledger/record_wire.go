@@ -247,4 +247,7 @@ func (s *JobSpec) fields(w *wire) {
 		w.i64(&s.RetentionNanos)
 		w.u32(&s.SparesMax)
 	}
+	if w.since(3, len(s.Secrets) > 0) {
+		list(w, &s.Secrets, func(n *SecretName) { text(w, n) })
+	}
 }

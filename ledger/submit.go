@@ -25,6 +25,9 @@ func (c *Submit) apply(s *session) Result {
 	if r := s.admitToday(t, spec); r.Code != CodeOK {
 		return r
 	}
+	if r := s.secrets(spec); r.Code != CodeOK {
+		return r
+	}
 	waits, r := s.dependencies(spec)
 	if r.Code != CodeOK {
 		return r
@@ -153,6 +156,9 @@ func (s *JobSpec) checkLists() Result {
 		if !validText(f) {
 			return refuse(CodeInvalid, "feature "+clip(f))
 		}
+	}
+	if r := s.checkSecrets(); r.Code != CodeOK {
+		return r
 	}
 	if s.AfterAny && s.AfterOne {
 		return refuse(CodeInvalid, "after")

@@ -66,6 +66,14 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 		return a.fire(parts)
 	case "preempt":
 		return &ledger.Preempt{Job: a.job(a.word(0)), Leases: a.leaseNames()}
+	case "secret":
+		return a.secret()
+	case "secret-drop":
+		return &ledger.DropSecret{Tenant: ledger.TenantID(a.word(0)), Name: ledger.SecretName(a.word(1))}
+	case "secret-wrap":
+		return &ledger.WrapSecret{Tenant: ledger.TenantID(a.word(0)), Name: ledger.SecretName(a.word(1)), ID: a.secretID(), Keys: a.secretKeys()}
+	case "custodian":
+		return &ledger.PutCustodian{Node: ledger.NodeID(a.word(0)), Card: []byte(a.text("card"))}
 	case "revoke":
 		c := &ledger.Revoke{ID: a.module(a.word(0))}
 		if a.text("until") != "" {
@@ -81,6 +89,26 @@ func (a *arguments) cause() ledger.Cause {
 		return ledger.CauseNone
 	}
 	return named[ledger.Cause](a, a.text("cause"))
+}
+
+func (a *arguments) secret() ledger.Command {
+	c := &ledger.PutSecret{
+		Tenant: ledger.TenantID(a.word(0)), Name: ledger.SecretName(a.word(1)), ID: a.secretID(), Keys: a.secretKeys(), Value: []byte(a.text("value")),
+	}
+	for _, n := range a.values["node"] {
+		c.Nodes = append(c.Nodes, ledger.NodeID(n))
+	}
+	return c
+}
+
+func (a *arguments) secretID() [16]byte { return [16]byte{15: byte(a.u64("id", 1))} }
+
+// secretKeys are those of custodians, each with its own name for a key.
+func (a *arguments) secretKeys() (keys []ledger.SecretKey) {
+	for _, n := range a.values["key"] {
+		keys = append(keys, ledger.SecretKey{Node: ledger.NodeID(n), Sealed: []byte(n)})
+	}
+	return keys
 }
 
 func (a *arguments) tenant() ledger.CreateTenant {
@@ -121,6 +149,9 @@ func (a *arguments) spec() ledger.JobSpec {
 		QueueNanos: a.nanos("queue"), TotalNanos: a.nanos("total"), LossGraceNanos: a.nanos("grace"),
 		Features: a.values["feature"], AfterAny: a.text("after-any") == "true", AfterOne: a.text("after-one") == "true",
 		RetentionNanos: a.nanos("retention"), SparesMax: a.u32("spares", 0),
+	}
+	for _, s := range a.values["secret"] {
+		spec.Secrets = append(spec.Secrets, ledger.SecretName(s))
 	}
 	for _, s := range a.values["need"] {
 		label, value, _ := strings.Cut(s, ":")
