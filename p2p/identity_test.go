@@ -137,3 +137,27 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+// TestDerive: what is derived for a purpose is the same each time, and another one for
+// another purpose or key.
+func TestDerive(t *testing.T) {
+	hosts := make([]*Host, 2)
+	for i := range hosts {
+		key, err := NewKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hosts[i] = &Host{key: key}
+	}
+	derive := func(h *Host, purpose string) [32]byte {
+		out, err := h.Derive(purpose)
+		if err != nil || out == [32]byte{} {
+			t.Fatalf("%x, %v", out, err)
+		}
+		return out
+	}
+	one := derive(hosts[0], "one")
+	if one != derive(hosts[0], "one") || one == derive(hosts[0], "two") || one == derive(hosts[1], "one") {
+		t.Error("what is derived does not follow from key and purpose alone")
+	}
+}
