@@ -92,7 +92,7 @@ func TestCheckFinds(t *testing.T) {
 	standing(d)
 	d.check()
 	// Records that stand for themselves: nothing says that there must be one.
-	alone := map[byte]bool{'B': true, 'R': true, 'O': true, 'b': true, 'u': true}
+	alone := map[byte]bool{'B': true, 'R': true, 'O': true, 'b': true, 'U': true}
 	var keys [][]byte
 	tables := map[byte]bool{}
 	_ = d.Scan(nil, nil, func(key, _ []byte) bool {

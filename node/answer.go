@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/custodian"
 	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -83,7 +84,8 @@ func (n *Node) openControl(ctx context.Context) error {
 
 // methods are what this node answers to other members.
 func (n *Node) methods() []rpc.Method {
-	return append(keeper.Methods(n.keeper.Load), n.explainHere(), n.clockHere(), rpc.Method{
+	methods := append(keeper.Methods(n.keeper.Load), custodian.Methods(n.custodian.Load)...)
+	return append(methods, n.explainHere(), n.clockHere(), rpc.Method{
 		Name: versionMethod, Allow: p2p.RoleClient, RequestBytesMax: 0, ResponseBytesMax: 1 << 10,
 		Handler: func(context.Context, rpc.Request) ([]byte, error) { return []byte(n.config.Version), nil },
 	})

@@ -112,6 +112,10 @@ func importRules() []importRule {
 			reason: "whether a token is good follows from the grid's key alone, also for a client that links nothing else",
 		},
 		{
+			from: "node/secret", only: []string{std, "ledger", "p2p"},
+			reason: "a client seals secrets without a node, so sealing moves and keeps nothing",
+		},
+		{
 			from: "node/web", only: []string{std},
 			reason: "the interface for browsers sees what any client sees: the API",
 		},

@@ -23,6 +23,7 @@ import (
 	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/book"
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/custodian"
 	"github.com/dugnad/dugnad/node/executor"
 	"github.com/dugnad/dugnad/node/httpd"
 	"github.com/dugnad/dugnad/node/keeper"
@@ -142,9 +143,11 @@ type Node struct {
 	// keeper is nil until it is there: other members may ask before.
 	keeper   atomic.Pointer[keeper.Keeper]
 	executor *executor.Executor
-	api      http.Handler
-	httpd    *httpd.Server
-	control  *control.Server
+	// custodian is nil until it is there, too.
+	custodian atomic.Pointer[custodian.Custodian]
+	api       http.Handler
+	httpd     *httpd.Server
+	control   *control.Server
 	// apiScheme, apiPin and apiFingerprint are how clients know httpd: see APIURL.
 	apiScheme, apiPin, apiFingerprint string
 	// scheduler is nil until it is there: other members may ask before.
@@ -193,7 +196,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	}
 	for _, open := range []func(ctx context.Context) error{
 		n.lock, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
-		n.openKeeper, n.openPool, n.openOutbound, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
+		n.openKeeper, n.openCustodian, n.openPool, n.openOutbound, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -240,6 +243,9 @@ func (n *Node) Close() error {
 			errs = append(errs, n.pool.Close())
 		}
 		errs = append(errs, n.outbound.Close())
+		if c := n.custodian.Load(); c != nil {
+			errs = append(errs, c.Close())
+		}
 		if k := n.keeper.Load(); k != nil {
 			errs = append(errs, k.Close())
 		}

@@ -76,6 +76,8 @@ const (
 const (
 	// CodeModuleUnknown: the module was not pushed, or is forgotten.
 	CodeModuleUnknown Code = "module_unknown"
+	// CodeSecretUnknown: the tenant has no secret of the name.
+	CodeSecretUnknown Code = "secret_unknown"
 	// CodeJobState and CodeOrderState: what has ended, or is ending, cannot do this.
 	CodeJobState   Code = "job_state"
 	CodeOrderState Code = "order_state"
@@ -95,6 +97,7 @@ var statuses = map[Code]int{
 	"quota_stored_bytes": http.StatusTooManyRequests, "quota_egress_per_day": http.StatusTooManyRequests,
 	"tenant_exists": http.StatusConflict,
 	"quota_queued":  http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests, "quota_orders": http.StatusTooManyRequests,
+	"quota_secrets": http.StatusTooManyRequests, CodeSecretUnknown: http.StatusNotFound,
 	CodeUnauthorized: http.StatusUnauthorized, CodeTokenInvalid: http.StatusUnauthorized, CodeTokenExpired: http.StatusUnauthorized,
 	CodeTokenRevoked: http.StatusUnauthorized, CodeTokenOtherGrid: http.StatusUnauthorized, CodeTokenOtherCall: http.StatusUnauthorized,
 	CodeTokenReplayed: http.StatusUnauthorized, CodeTokenNarrower: http.StatusForbidden, CodeOperatorOnly: http.StatusForbidden,

@@ -114,7 +114,7 @@ func (a *app) root() *cobra.Command {
 	fs.StringVar(&a.config, "config", "", "configuration `file` (default ~/.config/dugnad/config.yaml)")
 	setting(fs, "data-dir")
 	root.AddCommand(
-		a.runCommand(), a.jobCommand(), a.moduleCommand(), a.gridNodeCommand(), a.tenantCommand(), a.webCommand(), a.upCommand(), a.devCommand(), a.inviteCommand(), a.statusCommand(), a.topCommand(), a.expelCommand(), a.objectCommand(), a.backupCommand(), a.restoreCommand(), a.ledgerCommand(), a.auditCommand(), a.observeCommand(), a.doctorCommand(), a.versionCommand(),
+		a.runCommand(), a.jobCommand(), a.moduleCommand(), a.gridNodeCommand(), a.tenantCommand(), a.secretCommand(), a.webCommand(), a.upCommand(), a.devCommand(), a.inviteCommand(), a.statusCommand(), a.topCommand(), a.expelCommand(), a.objectCommand(), a.backupCommand(), a.restoreCommand(), a.ledgerCommand(), a.auditCommand(), a.observeCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -102,6 +102,8 @@ func (f gridFlags) dial(ctx context.Context, environ []string) (net.Conn, error)
 type grid struct {
 	*app
 	client *client.Client
+	// tokenFile names a file with the token; empty is none, or that of the environment.
+	tokenFile string
 	// json asks for JSON instead of text.
 	json bool
 	now  func() time.Time
@@ -133,7 +135,7 @@ func (a *app) gridCommand(cmd *cobra.Command, do func(ctx context.Context, g *gr
 			return err
 		}
 		defer c.Close()
-		g := &grid{app: a, client: c, json: asJSON, now: time.Now}
+		g := &grid{app: a, client: c, tokenFile: where.tokenFile, json: asJSON, now: time.Now}
 		return explainGrid(do(cmd.Context(), g, args), where, a.Environ)
 	}
 	fs := cmd.Flags()

@@ -454,3 +454,34 @@ func (c *Client) PutObject(ctx context.Context, object io.Reader) (api.Object, e
 func (c *Client) Object(ctx context.Context, id string) (io.ReadCloser, error) {
 	return c.bytes(ctx, "/objects/"+url.PathEscape(id), nil)
 }
+
+// Secrets lists the tenant's secrets, without their values.
+func (c *Client) Secrets(ctx context.Context) (api.Secrets, error) {
+	return read[api.Secrets](ctx, c, "/secrets", nil)
+}
+
+// Custodians lists the nodes that secrets are sealed to.
+func (c *Client) Custodians(ctx context.Context) (api.Custodians, error) {
+	return read[api.Custodians](ctx, c, "/custodians", nil)
+}
+
+// PutSecret keeps a secret that was sealed. To do it again with the same id changes
+// nothing.
+func (c *Client) PutSecret(ctx context.Context, name string, s api.SealedSecret) (api.Secret, error) {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return api.Secret{}, err
+	}
+	h := http.Header{"Content-Type": {"application/json"}}
+	return repeat(ctx, c, func() (api.Secret, error) {
+		return call[api.Secret](ctx, c, http.MethodPut, "/secrets/"+url.PathEscape(name), nil, h, bytes.NewReader(body))
+	})
+}
+
+// DropSecret forgets a secret.
+func (c *Client) DropSecret(ctx context.Context, name string) error {
+	_, err := settle(ctx, c, api.CodeSecretUnknown, func() (struct{}, error) {
+		return call[struct{}](ctx, c, http.MethodDelete, "/secrets/"+url.PathEscape(name), nil, nil, nil)
+	}, func() (struct{}, bool) { return struct{}{}, true })
+	return err
+}

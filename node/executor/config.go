@@ -109,6 +109,8 @@ type Config struct {
 	Orphans Orphans
 	// Copies may be nil: results are on this node only, then.
 	Copies Copies
+	// Secrets may be nil: tasks that are to have secrets are left to other nodes, then.
+	Secrets Secrets
 	// Accept may refuse a lease: it returns CauseNone to take it, or one of the
 	// causes of ledger.RefuseLease. It must not block. Nil takes all.
 	Accept func(l ledger.Lease, spec ledger.JobSpec) ledger.Cause

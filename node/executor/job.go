@@ -47,6 +47,8 @@ type job struct {
 	// inputs are the same for all tasks, shares are not.
 	inputs []task.Input
 	shares []share
+	// held are the secrets that its tasks have been given, guarded by Executor.mu.
+	held map[ledger.SecretName]heldSecret
 }
 
 // share is an input of which each task gets its lines.

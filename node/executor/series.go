@@ -38,16 +38,23 @@ func (p *pace) note(n int, took time.Duration) {
 
 // series are tasks of a lease that are run one after the other.
 type series struct {
-	l     *lease
-	tasks []worker.Task
-	ends  []ended
-	given []*given
+	l *lease
+	// environ are variables whose values are secrets.
+	environ []string
+	tasks   []worker.Task
+	ends    []ended
+	given   []*given
 }
 
 // attemptTasks runs tasks that were taken out of the lease.
 func (l *lease) attemptTasks(indexes []uint32) {
+	environ, err := l.secrets()
+	if err != nil {
+		l.withhold(indexes, err)
+		return
+	}
 	s := &series{
-		l: l, tasks: make([]worker.Task, 0, len(indexes)),
+		l: l, environ: environ, tasks: make([]worker.Task, 0, len(indexes)),
 		ends: make([]ended, len(indexes)), given: make([]*given, 0, len(indexes)),
 	}
 	for i, index := range indexes {
@@ -73,7 +80,7 @@ func (s *series) add(index uint32) bool {
 	given, err := j.give(index)
 	switch {
 	case errors.Is(err, ErrInput):
-		l.ended(ended{l: l, index: index, outcome: task.Outcome{Kind: task.Refused, Message: err.Error()}})
+		l.ended(refusedTask(l, index, err))
 		return true
 	case err != nil && len(s.tasks) == 0:
 		l.handBackFor(err)
@@ -81,7 +88,7 @@ func (s *series) add(index uint32) bool {
 	case err != nil:
 		return false
 	}
-	spec.Inputs = given.inputs
+	spec.Inputs, spec.Env = given.inputs, append(spec.Env, s.environ...)
 	end := &s.ends[len(s.tasks)]
 	*end = ended{
 		l: l, index: index,
@@ -94,6 +101,11 @@ func (s *series) add(index uint32) bool {
 	}
 	s.tasks = append(s.tasks, worker.Task{Spec: spec, Key: l.key(index), Notice: l.notice, Streams: streams})
 	return true
+}
+
+// refusedTask is a task that no node can run.
+func refusedTask(l *lease, index uint32, err error) ended {
+	return ended{l: l, index: index, outcome: task.Outcome{Kind: task.Refused, Message: err.Error()}}
 }
 
 // ended takes the outcome of a task. When a series has cost the worker, its tasks
@@ -124,8 +136,11 @@ func (s *series) back(from, to int) {
 // handBackFor hands the lease back because a task cannot be given what it is to.
 func (l *lease) handBackFor(err error) {
 	cause := ledger.CauseModule
-	if errors.Is(err, ErrInputBytes) {
+	switch {
+	case errors.Is(err, ErrInputBytes):
 		cause = ledger.CauseFull
+	case len(l.job.program.Secrets) > 0:
+		cause = ledger.CauseRefused
 	}
 	l.e.log.Warn("lease is handed back", "job", l.job.id, "epoch", l.epoch, "err", err)
 	l.e.mu.Lock()

@@ -82,6 +82,7 @@ func (s *server) register(mux *http.ServeMux) *huma.OpenAPI {
 	s.tasks(a)
 	s.modules(a)
 	s.nodes(a)
+	s.secrets(a)
 	s.objects(a)
 	s.tenants(a)
 	s.logins(a)

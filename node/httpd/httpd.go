@@ -49,6 +49,10 @@ type Objects interface {
 type Grid interface {
 	// Explain plans a job that is not submitted, at the leader.
 	Explain(ctx context.Context, spec ledger.JobSpec) (api.Plan, error)
+	// GridKey is the public key of the grid, and ReadCard says whether a card is that of
+	// a custodian of it.
+	GridKey() [32]byte
+	ReadCard(card []byte) error
 	// Standing returns the leader, the voters and the names of nodes.
 	Standing() Standing
 }

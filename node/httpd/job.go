@@ -152,7 +152,10 @@ func (s *server) spec(ctx context.Context, file []byte) (*jobspec.Job, ledger.Jo
 	if err != nil {
 		return nil, spec, mistakes(err)
 	}
-	return job, spec, s.within(ctx, &spec)
+	if err := s.within(ctx, &spec); err != nil {
+		return nil, spec, err
+	}
+	return job, spec, s.known(ctx, &spec)
 }
 
 // within returns a problem when a token for some modules is not for those of a job:

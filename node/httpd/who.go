@@ -145,6 +145,7 @@ var permits = map[string]permit{
 	"list-modules": mayRead, "show-module": mayRead, "inspect-module": mayRead,
 	"open-session": mayRead, "begin-session": mayBegin, "show-session": mayRead, "end-session": mayRead,
 	"list-nodes": mayRead, "show-node": mayRead, "list-leases": mayRead,
+	"list-secrets": mayRead, "list-custodians": mayRead, "put-secret": mayChange, "drop-secret": mayChange,
 	"end-order": mayChange, "pause-order": mayChange, "resume-order": mayChange,
 	// A tenant sees itself, and what bounds it is the operator's.
 	"list-tenants": mayRead, "show-tenant": mayRead, "get-quota": mayRead, "show-usage": mayRead,

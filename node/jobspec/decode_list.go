@@ -16,7 +16,7 @@ var synonyms = map[string]string{
 	"attempt": "limits.timeout", "band": "priority", "command": "args", "cmd": "args",
 	"cron": "schedule", "cpu": "limits.fuel", "deadline": "deadlines.total", "depends_on": "after",
 	"environment": "env", "files": "inputs", "image": "module", "labels": "constraints.labels", "needs": "after",
-	"parallelism": "count", "replicas": "count", "retries": "retry.attempts", "wasm": "module",
+	"parallelism": "count", "replicas": "count", "retries": "retry.attempts", "secret": "secrets", "wasm": "module",
 }
 
 func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {

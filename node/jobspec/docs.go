@@ -9,6 +9,7 @@ var docs = map[string]string{
 	"count":       "How many tasks: an array of tasks when above 1. {index} in arguments and variables, and DUGNAD_TASK_INDEX, tell a task its number, from 0.",
 	"args":        "Arguments after the program's name. {index}, {count}, {job} and {attempt} stand for the task's own.",
 	"env":         "Variables of the environment. {index}, {count}, {job} and {attempt} in a value stand for the task's own.",
+	"secrets":     "Variables of the environment with the values of the tenant's secrets: VARIABLE: NAME of what dugnad secret set has kept. A task gets the value that is there when its attempt starts.",
 	"real_clock":  "Give tasks the node's clocks instead of one that is the same in every run.",
 	"real_random": "Give tasks the node's randomness instead of a stream that depends on seed alone.",
 	"seed":        "Selects the deterministic random stream.",

@@ -23,6 +23,8 @@ type Job struct {
 	Count uint64            `json:"count"`
 	Args  []string          `json:"args,omitempty"`
 	Env   map[string]string `json:"env,omitempty"`
+	// Secrets has the name of a tenant's secret for each variable.
+	Secrets map[string]string `json:"secrets,omitempty"`
 	// Stdin may be nil, which is empty.
 	Stdin      *File   `json:"stdin,omitempty"`
 	Inputs     []Named `json:"inputs,omitempty"`

@@ -50,7 +50,7 @@ func (b *book) submit(t testing.TB, spec ledger.JobSpec) {
 	t.Helper()
 	binary.BigEndian.PutUint64(b.last[8:], b.index)
 	switch r := b.do(t, &ledger.Submit{Job: b.last, Spec: spec}); r.Code {
-	case ledger.CodeModuleUnknown, ledger.CodeDependencyUnknown:
+	case ledger.CodeModuleUnknown, ledger.CodeDependencyUnknown, ledger.CodeSecretUnknown:
 	default:
 		t.Fatalf("the ledger says %s %+v of %+v", r.Code, r, spec)
 	}

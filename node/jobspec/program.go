@@ -32,6 +32,9 @@ type Program struct {
 	// values, {index}, {count}, {job} and {attempt} stand for the task's own.
 	Args []string
 	Env  []string
+	// Secrets are variables whose values are a tenant's secrets, in order of the
+	// variables. Task leaves them out.
+	Secrets []Secret
 	// Stdin may be nil, which is empty.
 	Stdin  *Source
 	Inputs []Input
@@ -47,6 +50,12 @@ type Program struct {
 	Traceparent string
 	// HTTP is that of task.Spec.
 	HTTP *task.HTTP
+}
+
+// Secret is a variable whose value is a tenant's secret.
+type Secret struct {
+	Variable string
+	Name     ledger.SecretName
 }
 
 // Source is an object of the content store, or what a job has put out.
@@ -70,8 +79,17 @@ type Input struct {
 	Folder bool
 }
 
+// SecretNames lists the secrets that tasks are to have, each once, in order.
+func (p *Program) SecretNames() (names []ledger.SecretName) {
+	for _, s := range p.Secrets {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // Task returns what task index of count is to run, at this attempt, of this job.
-// Inputs and stdin are left to the caller, who has the objects.
+// Inputs, stdin and secrets are left to the caller, who has the objects and the values.
 func (p *Program) Task(job ledger.JobID, index, count, attempt uint32) task.Spec {
 	number := func(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 	own := []struct{ environ, value string }{

@@ -128,6 +128,9 @@ func drawProgram(t *rapid.T) *Program {
 		in.Folder = !in.Lines && in.Job == (ledger.JobID{}) && rapid.Bool().Draw(t, "folder")
 		p.Inputs, p.Env = append(p.Inputs, in), append(p.Env, "V="+text.Draw(t, "value"))
 	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "secrets") {
+		p.Secrets = append(p.Secrets, Secret{fmt.Sprint("S", i), rapid.SampledFrom([]ledger.SecretName{"A", "B_2"}).Draw(t, "secret")})
+	}
 	if rapid.Bool().Draw(t, "stdin") {
 		s := source.Draw(t, "stdin source")
 		p.Stdin = &s
@@ -160,6 +163,9 @@ func TestProgramVersion(t *testing.T) {
 			t.Errorf("%s, %v, want %s", b, err, want)
 		}
 	}
+	if b, err := (&Program{Secrets: []Secret{{"KEY", "API_KEY"}}}).Encode(); err != nil || !strings.Contains(string(b), `"version":3,`) {
+		t.Errorf("secrets: %s, %v, want version 3", b, err)
+	}
 }
 
 func TestBadPrograms(t *testing.T) {
@@ -182,6 +188,11 @@ func TestBadPrograms(t *testing.T) {
 		`{"version":1,"inputs":[{"name":"a"}]}`:                                                 ErrProgram,
 		`{"version":1,"inputs":[{"name":"/","object":` + object + `}]}`:                         ErrProgram,
 		`{"version":1,"stdin":{"job":"` + job + `","stream":"stdout"}}`:                         ErrProgram,
+		`{"version":2,"secrets":{"A":"A"}}`:                                                     ErrProgram,
+		`{"version":3,"secrets":{"A":"1"}}`:                                                     ErrProgram,
+		`{"version":3,"secrets":{"":"A"}}`:                                                      ErrProgram,
+		`{"version":3,"secrets":{"A=":"A"}}`:                                                    ErrProgram,
+		`{"version":3,"env":["A=1"],"secrets":{"A":"A"}}`:                                       ErrProgram,
 		`{"version":2,"stdin":{"job":"` + job + `"}}`:                                           ErrProgram,
 		`{"version":2,"stdin":{"job":"` + job + `","stream":"stdin"}}`:                          ErrProgram,
 		`{"version":2,"stdin":{"job":"7","stream":"stdout"}}`:                                   ErrProgram,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -17,7 +18,7 @@ import (
 // programVersion is the version of an encoded Program. A new field needs a new
 // one: a node that does not know it would run something else. A program that
 // does without what later versions brought, the outputs of jobs in version 2 and the
-// trace and HTTP requests in version 3, is written as an earlier one, which older nodes run too.
+// trace, HTTP requests and secrets in version 3, is written as an earlier one, which older nodes run too.
 const (
 	programVersion  = 3
 	programVersion2 = 2
@@ -38,19 +39,21 @@ var (
 
 // programWire is the encoded form of a Program.
 type programWire struct {
-	Version    int         `json:"version"`
-	Name       string      `json:"name,omitempty"`
-	Args       []string    `json:"args,omitempty"`
-	Env        []string    `json:"env,omitempty"`
-	Stdin      *sourceWire `json:"stdin,omitempty"`
-	Inputs     []inputWire `json:"inputs,omitempty"`
-	Limits     task.Limits `json:"limits"`
-	RealClock  bool        `json:"real_clock,omitempty"`
-	RealRandom bool        `json:"real_random,omitempty"`
-	Seed       uint64      `json:"seed,omitempty"`
-	RetryOn    []string    `json:"retry_on,omitempty"`
-	Trace      string      `json:"traceparent,omitempty"`
-	HTTP       *task.HTTP  `json:"http,omitempty"`
+	Version int      `json:"version"`
+	Name    string   `json:"name,omitempty"`
+	Args    []string `json:"args,omitempty"`
+	Env     []string `json:"env,omitempty"`
+	// Secrets has the name of a secret for each variable.
+	Secrets    map[string]ledger.SecretName `json:"secrets,omitempty"`
+	Stdin      *sourceWire                  `json:"stdin,omitempty"`
+	Inputs     []inputWire                  `json:"inputs,omitempty"`
+	Limits     task.Limits                  `json:"limits"`
+	RealClock  bool                         `json:"real_clock,omitempty"`
+	RealRandom bool                         `json:"real_random,omitempty"`
+	Seed       uint64                       `json:"seed,omitempty"`
+	RetryOn    []string                     `json:"retry_on,omitempty"`
+	Trace      string                       `json:"traceparent,omitempty"`
+	HTTP       *task.HTTP                   `json:"http,omitempty"`
 }
 
 type sourceWire struct {
@@ -131,7 +134,7 @@ func (p *Program) objects() error {
 
 // version returns the first version that can say what the program says.
 func (p *Program) version() int {
-	if p.Traceparent != "" || p.HTTP != nil {
+	if p.Traceparent != "" || p.HTTP != nil || len(p.Secrets) > 0 {
 		return programVersion
 	}
 	if slices.ContainsFunc(p.sources(), func(s *Source) bool { return s.Job != ledger.JobID{} }) {
@@ -148,6 +151,12 @@ func (p *Program) encode() ([]byte, error) {
 	w := programWire{
 		Version: p.version(), Name: p.Name, Args: p.Args, Env: p.Env, Limits: p.Limits,
 		RealClock: p.RealClock, RealRandom: p.RealRandom, Seed: p.Seed, RetryOn: p.RetryOn, Trace: p.Traceparent, HTTP: p.HTTP,
+	}
+	for _, s := range p.Secrets {
+		if w.Secrets == nil {
+			w.Secrets = map[string]ledger.SecretName{}
+		}
+		w.Secrets[s.Variable] = s.Name
 	}
 	if p.Stdin != nil {
 		s := p.Stdin.wire()
@@ -212,6 +221,9 @@ func DecodeProgram(b []byte) (*Program, error) {
 
 // read takes the sources of an encoded program.
 func (p *Program) read(w *programWire) error {
+	for _, variable := range slices.Sorted(maps.Keys(w.Secrets)) {
+		p.Secrets = append(p.Secrets, Secret{variable, w.Secrets[variable]})
+	}
 	if w.Stdin != nil {
 		s, err := w.Stdin.source()
 		if err != nil {
@@ -250,6 +262,9 @@ func (p *Program) check() error {
 			return fmt.Errorf("%w: input %s has a long name, or is a folder with lines or of a job", ErrProgram, quote(in.Name))
 		}
 	}
+	if err := p.checkSecrets(); err != nil {
+		return err
+	}
 	for _, s := range p.sources() {
 		if err := s.check(); err != nil {
 			return err
@@ -264,6 +279,23 @@ func (p *Program) check() error {
 	for _, text := range append(append(spec.Args, spec.Env...), append(inputNames(p.Inputs), p.Traceparent)...) {
 		if !utf8.ValidString(text) {
 			return fmt.Errorf("%w: %s is not UTF-8", ErrProgram, quote(strings.ToValidUTF8(text, "?")))
+		}
+	}
+	return nil
+}
+
+// checkSecrets reports a variable that is none, or is given twice.
+func (p *Program) checkSecrets() error {
+	if len(p.Secrets) > ledger.JobSecretsMax {
+		return fmt.Errorf("%w: %d secrets, at most %d", ErrProgram, len(p.Secrets), ledger.JobSecretsMax)
+	}
+	for i, s := range p.Secrets {
+		given := slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, s.Variable+"=") })
+		if s.Variable == "" || strings.ContainsAny(s.Variable, "=\x00") || given || !utf8.ValidString(s.Variable) || i > 0 && s.Variable <= p.Secrets[i-1].Variable {
+			return fmt.Errorf("%w: variable %s of a secret is none, or is given twice", ErrProgram, quote(s.Variable))
+		}
+		if !ledger.ValidSecretName(s.Name) {
+			return fmt.Errorf("%w: variable %s has no name of a secret", ErrProgram, quote(s.Variable))
 		}
 	}
 	return nil

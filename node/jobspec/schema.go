@@ -51,6 +51,7 @@ const (
 	durationPattern = `^\s*\+?([0-9.]+(ns|us|µs|μs|ms|s|m|h)?)+\s*$`
 	hashPattern     = `^sha256:[0-9a-fA-F]{64}$`
 	jobIDPattern    = `^[0-9a-fA-F]{32}$`
+	secretPattern   = `^[A-Za-z_][A-Za-z0-9_]{0,63}$`
 	retryOnPattern  = `^exit:[1-9][0-9]*$`
 )
 
@@ -90,6 +91,8 @@ func typeSchema(t reflect.Type, path string, standard any) map[string]any {
 			s = map[string]any{"type": "object", "additionalProperties": words()}
 		}
 		return s
+	case "secrets":
+		return map[string]any{"type": "object", "additionalProperties": pattern(secretPattern)}
 	case "constraints.features":
 		return listOf(pattern("."), ledger.FeaturesMax)
 	case "capabilities":

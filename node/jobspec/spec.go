@@ -44,7 +44,7 @@ func (j *Job) Spec(tenant ledger.TenantID) (ledger.JobSpec, error) {
 		QueueNanos: int64(j.Deadlines.Queue), TotalNanos: int64(j.Deadlines.Total), LossGraceNanos: int64(j.Retry.LossGrace),
 		Constraints: slices.Clone(j.Constraints.Labels), Features: j.features(), SpreadLabel: j.Spread,
 		After: j.dependencies(), AfterAny: j.After.Condition == Finished, AfterOne: j.After.Condition == Any,
-		RetentionNanos: j.retention(), SparesMax: j.spares(), Payload: payload,
+		RetentionNanos: j.retention(), SparesMax: j.spares(), Secrets: j.secrets(), Payload: payload,
 	}, nil
 }
 
@@ -75,6 +75,14 @@ func (j *Job) spares() uint32 {
 	return uint32(min(max(j.Count/SparePart, 1), ledger.SparesLimit))
 }
 
+// secrets returns the names of the secrets, each once.
+func (j *Job) secrets() (names []ledger.SecretName) {
+	for _, name := range slices.Sorted(maps.Values(j.Secrets)) {
+		names = append(names, ledger.SecretName(name))
+	}
+	return slices.Compact(names)
+}
+
 // validTenant repeats what the ledger asks of a tenant's name.
 func validTenant(t ledger.TenantID) bool {
 	for i := range len(t) {
@@ -96,6 +104,9 @@ func (j *Job) program() *Program {
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Env)) {
 		p.Env = append(p.Env, name+"="+j.Env[name])
+	}
+	for _, variable := range slices.Sorted(maps.Keys(j.Secrets)) {
+		p.Secrets = append(p.Secrets, Secret{Variable: variable, Name: ledger.SecretName(j.Secrets[variable])})
 	}
 	if j.Stdin != nil {
 		s := j.Stdin.source()

@@ -44,6 +44,7 @@ func (j *Job) check() *checker {
 		c.words("name", "name", j.Name, ledger.TextBytesMax)
 	}
 	j.checkEnvironment(c)
+	j.checkSecrets(c)
 	j.checkInputs(c)
 	j.checkRetry(c)
 	j.checkPlace(c)
@@ -103,6 +104,28 @@ func (j *Job) checkEnvironment(c *checker) {
 			c.add(field, "the name "+quote(name)+" holds =", "write NAME: value")
 		}
 		c.bytes(field, j.Env[name])
+	}
+}
+
+func (j *Job) checkSecrets(c *checker) {
+	names := slices.Sorted(maps.Keys(j.Secrets))
+	if len(names) > ledger.JobSecretsMax {
+		c.add("secrets", fmt.Sprintf("has %d secrets, at most %d", len(names), ledger.JobSecretsMax), "put several into one, as lines or as JSON")
+	}
+	for _, name := range names {
+		field, secret := below("secrets", name), j.Secrets[name]
+		c.words(field, "name", name, ledger.TextBytesMax)
+		c.bytes(field, name)
+		if strings.Contains(name, "=") {
+			c.add(field, "the name "+quote(name)+" holds =", "write VARIABLE: NAME")
+		}
+		if _, both := j.Env[name]; both {
+			c.add(field, "is a variable of env, too", "remove one")
+		}
+		if !ledger.ValidSecretName(ledger.SecretName(secret)) {
+			// Somebody may have written the secret itself.
+			c.add(field, "is not the name of a secret", "write the name under which dugnad secret set has kept it: 1 to 64 of A-Z, a-z, 0-9 and _, no digit first")
+		}
 	}
 }
 

@@ -165,7 +165,8 @@ func (s *Spec) Validate() error {
 	}
 	for _, e := range s.Env {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" || strings.IndexByte(e, 0) >= 0 {
-			return fmt.Errorf("%w: environment %q is not NAME=value", ErrSpec, e)
+			// The value may be a secret.
+			return fmt.Errorf("%w: environment %q is not NAME=value, or holds a zero byte", ErrSpec, name)
 		}
 		total += len(e) + 1
 	}
