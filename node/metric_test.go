@@ -174,7 +174,8 @@ func lintMetrics(t *testing.T, reg *prometheus.Registry, list []observe.Metric) 
 var limitCounters = map[string]string{
 	"node/audit": "dugnad_audit_limit_reached_total", "node/executor": "dugnad_executor_limit_reached_total",
 	"node/httpd": "dugnad_api_limit_reached_total", "node/turnstile": "dugnad_api_limit_reached_total",
-	"node/keeper": "dugnad_keeper_limit_reached_total", "node/pool": "dugnad_pool_limit_reached_total",
+	"node/custodian": "dugnad_custodian_limit_reached_total",
+	"node/keeper":    "dugnad_keeper_limit_reached_total", "node/pool": "dugnad_pool_limit_reached_total",
 	"node/span": "dugnad_span_limit_reached_total", "node/outbound": "dugnad_outbound_limit_reached_total",
 	"p2p": "dugnad_p2p_limit_reached_total", "p2p/rpc": "dugnad_rpc_limit_reached_total",
 	"ledger/replica": "dugnad_replica_limit_reached_total", "runtime/worker": "dugnad_worker_limit_reached_total",

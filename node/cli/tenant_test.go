@@ -405,7 +405,7 @@ func metricsOf(tb testing.TB, n *nodeProcess) []byte {
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
-	if err != nil || !bytes.Contains(b, []byte("dugnad_api_refused_total")) {
+	if err != nil || !bytes.Contains(b, []byte("dugnad_api_chains")) {
 		tb.Errorf("metrics: %s, %v, %.200s", res.Status, err, b)
 	}
 	return b

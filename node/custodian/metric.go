@@ -11,8 +11,8 @@ import (
 
 // metrics are one custodian's; those that share a Registerer share them.
 type metrics struct {
-	given, wrapped, limits prometheus.Counter
-	refused, asked         *prometheus.CounterVec
+	given, wrapped         prometheus.Counter
+	refused, asked, limits *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	vector(&m.refused, "keys_refused_total", "Requests for keys to secrets that this node has refused, by code.", "code")
 	vector(&m.asked, "keys_asked_total", "Keys to secrets that this node has asked for, by what came of it: ok, or a code.", "result")
 	counter(&m.wrapped, "secrets_wrapped_total", "Secrets whose keys this node has sealed to other custodians than before.")
-	counter(&m.limits, "custodians_over_total", "How often there were more custodians than a secret is sealed to.")
+	vector(&m.limits, "limit_reached_total", "How often a limit left something out, by limit.", "limit")
 	return m, err
 }
 

@@ -143,7 +143,7 @@ func (c *Custodian) custodians() (to []secret.Custodian, err error) {
 func (c *Custodian) first(to []secret.Custodian) []secret.Custodian {
 	slices.SortFunc(to, func(a, b secret.Custodian) int { return bytes.Compare([]byte(a.Node), []byte(b.Node)) })
 	if len(to) > ledger.CustodiansMax {
-		c.metrics.limits.Inc()
+		c.metrics.limits.WithLabelValues("custodians").Inc()
 		to = to[:ledger.CustodiansMax]
 	}
 	return to

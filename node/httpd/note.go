@@ -70,7 +70,7 @@ func noteOperation(c huma.Context, next func(huma.Context)) {
 	r := audit.Of(c.Context())
 	attribute(c.Context(), r)
 	r.Operation = c.Operation().OperationID
-	for _, name := range []string{"id", "module", "node", "object", "tenant"} {
+	for _, name := range []string{"id", "module", "node", "object", "tenant", "name"} {
 		if value := c.Param(name); value != "" {
 			r.Object = value
 		}
