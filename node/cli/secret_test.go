@@ -138,7 +138,7 @@ func TestSecret(t *testing.T) {
 	if got := g.output(ctx, acme, g.submit(ctx, acme, "sum", "")); got != sum(next) {
 		t.Errorf("the guest was told a secret of sum %s, want %s", got, sum(next))
 	}
-	held = g.submit(ctx, acme, "hold", "")
+	g.submit(ctx, acme, "hold", "")
 	g.heldBy(ctx, next)
 	// What a node says of its goroutines when it is made to end shows no secret.
 	if err := g.nodes[1].cmd.Process.Signal(syscall.SIGQUIT); err != nil {

@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/secret"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/rpc"
 )
+
+// warnInterval is the least time between two refusals in the log; the metric has all.
+const warnInterval = time.Second
 
 // Methods are what workers may ask of this node. custodian is called for each request:
 // it returns nil while there is none.
@@ -37,11 +42,22 @@ func (c *Custodian) answer(ctx context.Context, r rpc.Request) ([]byte, error) {
 	}
 	if err != nil {
 		c.metrics.refused.WithLabelValues(codeOf(err)).Inc()
-		c.log.Warn("key to a secret is refused", "node", r.From, "tenant", q.tenant, "secret", q.name, "job", q.job, "err", err)
+		c.log.Log(ctx, c.loudness(), "key to a secret is refused", "node", r.From, "tenant", q.tenant, "secret", q.name, "job", q.job, "err", err)
 		return nil, err
 	}
 	c.metrics.given.Inc()
 	return k[:], nil
+}
+
+// loudness is at which level a refusal is logged: once in warnInterval for operators.
+func (c *Custodian) loudness() slog.Level {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.warned) < warnInterval {
+		return slog.LevelDebug
+	}
+	c.warned = time.Now()
+	return slog.LevelWarn
 }
 
 // give returns the key when the node may have it. This node's copy of the ledger may be

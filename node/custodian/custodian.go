@@ -73,8 +73,8 @@ type Config struct {
 	// copy of the ledger.
 	CallTimeout time.Duration
 	// TendInterval is how often it is looked whether keys are sealed to all custodians,
-	// beside each change. TurnInterval is how long a custodian leaves that to each of
-	// those before it.
+	// beside each change. TurnInterval is how long a custodian leaves a secret to each
+	// of those before it that can open it.
 	TendInterval, TurnInterval time.Duration
 }
 
@@ -107,6 +107,11 @@ type Custodian struct {
 	work   sync.WaitGroup
 	// changed says that secrets or custodians have.
 	changed chan struct{}
+
+	// mu guards warned, which is when a refusal was last logged.
+	mu     sync.Mutex
+	warned time.Time
+
 	// since is when this custodian first saw that keys are missing; zero is that none are.
 	since time.Time
 }

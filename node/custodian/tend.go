@@ -83,19 +83,38 @@ func (c *Custodian) tend() (next time.Duration, err error) {
 	if c.since.IsZero() {
 		c.since = time.Now()
 	}
-	// Those before this one do it first, if they are there.
-	turn := slices.IndexFunc(to, func(s secret.Custodian) bool { return s.Node == c.config.Self })
-	if wait := time.Duration(max(turn, 0))*c.config.TurnInterval - time.Since(c.since); wait > 0 {
-		return wait, nil
-	}
+	next = c.config.TendInterval
 	for _, w := range commands {
-		if err := c.do(w); err != nil {
+		if wait := time.Duration(c.turn(w, to))*c.config.TurnInterval - time.Since(c.since); wait > 0 {
+			next = min(next, wait)
+			continue
+		}
+		if err := c.do(&w.WrapSecret); err != nil {
 			return 0, err
 		}
 		c.metrics.wrapped.Inc()
 		c.log.Info("keys of a secret are sealed to other custodians", "tenant", w.Tenant, "secret", w.Name, "custodians", len(w.Keys))
 	}
-	return c.config.TendInterval, nil
+	return next, nil
+}
+
+// turn is how many others can do it: those before this one that have a key already.
+func (c *Custodian) turn(w *wrapping, to []secret.Custodian) (n int) {
+	for _, s := range to {
+		if s.Node >= c.config.Self {
+			break
+		}
+		if slices.Contains(w.had, s.Node) {
+			n++
+		}
+	}
+	return n
+}
+
+// wrapping is a command that seals the keys of a secret, and who had them.
+type wrapping struct {
+	ledger.WrapSecret
+	had []ledger.NodeID
 }
 
 // custodians returns those that keys are sealed to, in order, and sees to it that the
@@ -151,7 +170,7 @@ func (c *Custodian) first(to []secret.Custodian) []secret.Custodian {
 
 // behind returns what seals the keys of those secrets that this custodian can open, and
 // that are not sealed to just the ones that are wanted.
-func (c *Custodian) behind(to []secret.Custodian) (commands []*ledger.WrapSecret, err error) {
+func (c *Custodian) behind(to []secret.Custodian) (commands []*wrapping, err error) {
 	var tenant ledger.TenantID
 	var name ledger.SecretName
 	for {
@@ -176,9 +195,12 @@ func (c *Custodian) behind(to []secret.Custodian) (commands []*ledger.WrapSecret
 
 // wrap returns what seals the key of a secret to the custodians; nil when it is, or
 // cannot be opened here.
-func (c *Custodian) wrap(s *ledger.Secret, to []secret.Custodian) *ledger.WrapSecret {
+func (c *Custodian) wrap(s *ledger.Secret, to []secret.Custodian) *wrapping {
 	var missing []secret.Custodian
-	w := &ledger.WrapSecret{Tenant: s.Tenant, Name: s.Name, ID: s.ID}
+	w := &wrapping{WrapSecret: ledger.WrapSecret{Tenant: s.Tenant, Name: s.Name, ID: s.ID}}
+	for _, k := range s.Keys {
+		w.had = append(w.had, k.Node)
+	}
 	for _, n := range to {
 		i := slices.IndexFunc(s.Keys, func(k ledger.SecretKey) bool { return k.Node == n.Node })
 		if i < 0 {
