@@ -108,6 +108,8 @@ func (n *Node) Status() control.Status {
 	if at := n.host.ExpelledAt(); !at.IsZero() {
 		s.Expelled = &at
 	}
+	given := n.steward.State()
+	s.Withheld, s.PreferencesProblem = given.Withheld, given.Problem
 	if replica.Stalled != nil {
 		s.Ledger.Problem = replica.Stalled.Error()
 	}

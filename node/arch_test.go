@@ -104,6 +104,14 @@ func importRules() []importRule {
 			reason: "the engine can be replaced: one package runs it, one implements its file system interface",
 		},
 		{
+			from: "node/prefs", only: []string{std, "node/jobspec", "node/nearest", "node/quantity", "go.yaml.in/yaml/v3"},
+			reason: "what an operator gives follows from the text, the time and what sensors tell, and nothing else",
+		},
+		{
+			from: "node/steward", never: []string{"node/executor", "node/pool", "ledger", "runtime"},
+			reason: "it decides what is given; those who run tasks are its hands",
+		},
+		{
 			from: "node/calendar", only: []string{std},
 			reason: "when a schedule is due follows from its text and the zone alone, whoever asks",
 		},

@@ -22,9 +22,10 @@ import (
 var errCapability = errors.New("there is no such capability")
 
 // allows reports whether this node's operator lets guests have a capability, which
-// goes by the name of the feature that the node offers then.
+// goes by the name of the feature that the node offers then: the command line has to
+// say so, and the preferences may forbid it.
 func (n *Node) allows(capability string) bool {
-	return capability == ledger.FeatureHTTP && n.config.AllowHTTP
+	return capability == ledger.FeatureHTTP && n.config.AllowHTTP && n.steward.Allows(capability)
 }
 
 // features are what a job may ask of this node.

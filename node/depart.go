@@ -35,6 +35,12 @@ func (n *Node) Depart(ctx context.Context) error {
 	<-n.enrolled
 	var errs []error
 	told, err := n.announceDeparture()
+	if n.steward.State().Withheld != "" {
+		// What is frozen does not end by itself.
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = over
+	}
 	if n.executor != nil {
 		errs = append(errs, err, n.executor.Drain(ctx), n.awaitNoLease())
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
 	"github.com/dugnad/dugnad/node/span"
+	"github.com/dugnad/dugnad/node/steward"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/capacity"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -148,6 +149,13 @@ type Node struct {
 	api       http.Handler
 	httpd     *httpd.Server
 	control   *control.Server
+	steward   *steward.Steward
+	// storeBytes bounds the objects where the operator does not, coreRate is the fuel
+	// per second of one core once it was measured.
+	storeBytes int64
+	coreRate   atomic.Uint64
+	// reoffer has an element when the operator gives more or less.
+	reoffer chan struct{}
 	// apiScheme, apiPin and apiFingerprint are how clients know httpd: see APIURL.
 	apiScheme, apiPin, apiFingerprint string
 	// scheduler is nil until it is there: other members may ask before.
@@ -187,7 +195,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	if config.alter == nil {
 		config.alter = func(any) {}
 	}
-	n := &Node{config: config, log: config.Log, registry: prometheus.NewRegistry(), rated: make(chan struct{}, 1)}
+	n := &Node{config: config, log: config.Log, registry: prometheus.NewRegistry(), rated: make(chan struct{}, 1), reoffer: make(chan struct{}, 1)}
 	n.watching, n.enrolled = make(chan struct{}), make(chan struct{})
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
@@ -195,7 +203,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	for _, open := range []func(ctx context.Context) error{
-		n.lock, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
+		n.lock, n.openSteward, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
 		n.openKeeper, n.openCustodian, n.openPool, n.openOutbound, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
@@ -210,6 +218,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	enrolling, stop := context.WithCancel(running)
 	if n.executor != nil {
 		n.running.Go(func() { n.keepDrain(enrolling) })
+		n.running.Go(func() { n.steward.Run(enrolling, hands{n}) })
 	}
 	n.stopEnrolling = stop
 	n.running.Go(func() {
@@ -340,6 +349,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		c.BytesMax, c.ObjectBytesMax = n.config.DiskBytes, min(c.ObjectBytesMax, n.config.DiskBytes)
 	}
 	n.config.alter(&c)
+	n.storeBytes = c.BytesMax
 	store, err := content.Open(ctx, c)
 	n.store = store
 	return err

@@ -47,7 +47,7 @@ func (n *Node) openPublisher(ctx context.Context) error {
 	if n.host.Membership().Role < p2p.RoleWorker {
 		return nil
 	}
-	return p.SetOffer(n.config.Offer)
+	return p.SetOffer(n.given(n.config.Offer))
 }
 
 // parent is where offers go: up the ledger's tree, whose root is the leader.
@@ -118,12 +118,11 @@ func (n *Node) keepOffer(ctx context.Context) {
 			return
 		case rate := <-rates:
 			k.offer.FuelRate = rate * min(uint64(k.offer.Slots), uint64(runtime.NumCPU()))
+			n.coreRate.Store(rate)
+			n.steward.SetRate(rate)
 			k.said = false
-			n.rate.Store(k.offer.FuelRate)
-			select {
-			case n.rated <- struct{}{}:
-			default:
-			}
+		case <-n.reoffer:
+			k.said = false
 		case <-n.keeping:
 		case <-ticker.C:
 		}
@@ -186,11 +185,18 @@ func (k *offerKeeper) refresh() {
 		k.offer.DiskBytes, k.said = disk, false
 	}
 	if !k.said {
-		if err := n.publisher.SetOffer(k.offer); err != nil {
+		given := n.given(k.offer)
+		if err := n.publisher.SetOffer(given); err != nil {
 			n.log.Error("the offer was not published", "err", err)
 			return
 		}
 		k.said = true
+		if n.rate.Swap(given.FuelRate) != given.FuelRate {
+			select {
+			case n.rated <- struct{}{}:
+			default:
+			}
+		}
 	}
 	if changes := n.store.Changes(); !k.held || changes != k.changes {
 		if err := n.publisher.SetHeld(heldFilter(n.store.List())); err != nil {

@@ -69,7 +69,7 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	c.Ledger, c.Objects, c.Sandbox, c.Copies = n.book, n.store, n.pool, n.keeper.Load()
 	c.Orphans, c.Spans, c.Outbound, c.Secrets = n.pool, n.spans, n.outboundFor, n.custodian.Load()
 	c.Sign, c.Costs = n.host.Sign, meter.Version
-	c.SmallBytesMax = keeper.SmallBytesMax
+	c.SmallBytesMax, c.Accept = keeper.SmallBytesMax, n.accept
 	c.Holders, c.Slots, c.Log, c.Registerer = n.holders, n.config.Offer.Slots, n.log, n.registry
 	n.config.alter(&c)
 	e, err := executor.Open(ctx, c)

@@ -241,6 +241,7 @@ type Node struct {
 	Name     string            `json:"name,omitempty"`
 	State    string            `json:"state" enum:"up,draining,unreachable,gone"`
 	Since    time.Time         `json:"since" doc:"Since when it is in this state"`
+	Withheld string            `json:"withheld,omitempty" doc:"Why its operator lets it give nothing now, as far as the node that answers has heard"`
 	Until    *time.Time        `json:"until,omitempty" doc:"When a node that drains hands back what still runs there"`
 	Self     bool              `json:"self,omitempty" doc:"It is the node that answers"`
 	Leader   bool              `json:"leader,omitempty"`

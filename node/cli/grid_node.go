@@ -17,10 +17,10 @@ import (
 // gridNodeCommand has what is done with the grid's nodes.
 func (a *app) gridNodeCommand() *cobra.Command {
 	list := a.gridCommand(&cobra.Command{Use: "ls", Short: "List the nodes that run tasks"}, listNodes)
-	return group("node", "List the grid's nodes, drain and resume them", list,
+	return group("node", "List the grid's nodes, drain and resume them, and say what this one gives", list,
 		a.nodeLeaf("show", "Show a node", "", (*client.Client).Node),
 		a.drainCommand(),
-		a.nodeLeaf("resume", "Place tasks on a node again", "Ends what dugnad node drain began.", (*client.Client).Resume),
+		a.resumeCommand(), a.pauseCommand(), a.stopCommand(), a.prefsCommand(),
 	)
 }
 
@@ -132,6 +132,7 @@ func (g *grid) printNode(n *api.Node) error {
 	t.fact("name", n.Name)
 	t.fact("state", n.State)
 	t.fact("since", g.when(&n.Since))
+	t.fact("gives", gives(n.Withheld))
 	t.fact("until", g.when(n.Until))
 	t.fact("role", nodeRoles(n))
 	t.fact("slots", fmt.Sprintf("%d of %d reserved", n.Reserved.Slots, n.Capacity.Slots))

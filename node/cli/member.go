@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,6 +128,8 @@ func printStatus(out io.Writer, s control.Status) error {
 			t.row("offer", fmt.Sprintf("%s, %s, %s of memory, %s of disk", plural(uint64(o.Slots), "slot"), fuelRate(o.FuelRate), roundBytes(o.MemoryBytes), roundBytes(o.DiskBytes)))
 		}
 	}
+	t.fact("gives", gives(s.Withheld))
+	t.fact("mistakes", strings.ReplaceAll(s.PreferencesProblem, "\n", "; "))
 	t.row("objects", fmt.Sprintf("%d, %s", s.Objects.Count, roundBytes(uint64(s.Objects.Bytes))))
 	if err := t.flush(); err != nil {
 		return err

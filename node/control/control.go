@@ -57,6 +57,10 @@ type Status struct {
 	Offers  []Offer  `json:"offers"`
 	Objects Objects  `json:"objects"`
 	API     API      `json:"api"`
+	// Withheld says why the node gives nothing now; empty is that it does.
+	// PreferencesProblem is what is wrong with the file of its preferences.
+	Withheld           string `json:"withheld,omitempty"`
+	PreferencesProblem string `json:"preferences_problem,omitempty"`
 	// Expelled is when the grid put the node out, nil for a member.
 	Expelled *time.Time `json:"expelled,omitempty"`
 }
@@ -198,6 +202,12 @@ type Node interface {
 	Revoke(ctx context.Context, r Revocation) error
 	// Allow gives a tenant capabilities.
 	Allow(ctx context.Context, a Allowance) error
+	// Preferences are what the node gives, and why not more.
+	Preferences() Preferences
+	// SetPreferences puts another file of them in the place of the one that there is.
+	SetPreferences(text string) error
+	// Tell lets the node give, pause or stop.
+	Tell(will string) error
 	// DialBack asks another member what it sees of this node.
 	DialBack(ctx context.Context) (DialBack, error)
 	PutObject(ctx context.Context, r io.Reader) (Object, error)
@@ -261,6 +271,9 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, noted *a
 	mux.HandleFunc("POST /allowances", s.allow)
 	mux.HandleFunc("POST /checkups", s.checkup)
 	mux.HandleFunc("POST /dialbacks", s.dialBack)
+	mux.HandleFunc("GET /preferences", s.preferences)
+	mux.HandleFunc("PUT /preferences", s.setPreferences)
+	mux.HandleFunc("PUT /will", s.tell)
 	mux.HandleFunc("POST /objects", s.putObject)
 	mux.HandleFunc("GET /objects/{hash}", s.getObject)
 	mux.HandleFunc("GET /ledger/backup", s.backup)

@@ -41,6 +41,17 @@ func (fake) Activity() (Activity, error) { return Activity{Node: "fake", Slots: 
 
 func (fake) Checkup(context.Context) (Checkup, error) { return Checkup{Version: "fake"}, nil }
 
+func (fake) Preferences() Preferences { return Preferences{File: "fake.yaml", Will: "give"} }
+
+func (fake) SetPreferences(text string) error { return fmt.Errorf("set %q: %w", text, errRefused) }
+
+func (fake) Tell(will string) error {
+	if will != "pause" {
+		return fmt.Errorf("tell %q: %w", will, errRefused)
+	}
+	return nil
+}
+
 func (fake) Invite(_ context.Context, i Invitation) (string, error) {
 	return fmt.Sprintf("%s for %d s, %d times", i.Role, i.Seconds, i.Uses), nil
 }
@@ -148,6 +159,18 @@ func TestCalls(t *testing.T) {
 	}
 	if s, err := c.Status(t.Context()); err != nil || s.Node != "fake" {
 		t.Errorf("status is %+v, %v", s, err)
+	}
+	if p, err := c.Preferences(t.Context()); err != nil || p.File != "fake.yaml" {
+		t.Errorf("preferences are %+v, %v", p, err)
+	}
+	if _, err := c.SetPreferences(t.Context(), "coers: 1"); err == nil || err.Error() != `set "coers: 1": the fake refuses` {
+		t.Errorf("setting preferences: %v", err)
+	}
+	if p, err := c.Tell(t.Context(), "pause"); err != nil || p.Will != "give" {
+		t.Errorf("after a pause: %+v, %v", p, err)
+	}
+	if _, err := c.Tell(t.Context(), "go"); err == nil || err.Error() != `tell "go": the fake refuses` {
+		t.Errorf("telling it to go: %v", err)
 	}
 	asked := Invitation{Role: "worker", Seconds: 60, Uses: 2}
 	if i, err := c.Invite(t.Context(), asked); err != nil || i.Text != "worker for 60 s, 2 times" {

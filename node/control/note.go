@@ -17,6 +17,8 @@ var operations = map[string]string{
 	"POST /allowances":   "allow-tenant",
 	"POST /objects":      "put-object",
 	"POST /dialbacks":    "",
+	"PUT /preferences":   "set-preferences",
+	"PUT /will":          "tell-node",
 	"GET /ledger/backup": "backup",
 }
 

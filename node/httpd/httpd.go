@@ -62,6 +62,8 @@ type Standing struct {
 	Self, Leader ledger.NodeID
 	Voters       map[ledger.NodeID]bool
 	Names        map[ledger.NodeID]string
+	// Withheld says why nodes give nothing.
+	Withheld map[ledger.NodeID]string
 }
 
 // Copies knows the nodes that keep copies of objects.

@@ -90,7 +90,7 @@ func (s *server) setNode(ctx context.Context, q *nodePath, c *ledger.SetNodeStat
 // node translates a node.
 func (st *Standing) node(n *ledger.Node) api.Node {
 	out := api.Node{
-		ID: string(n.ID), Name: st.Names[n.ID], State: n.State.String(), Since: *when(max(n.Changed, 1)), Until: when(n.Until),
+		ID: string(n.ID), Name: st.Names[n.ID], State: n.State.String(), Since: *when(max(n.Changed, 1)), Until: when(n.Until), Withheld: st.Withheld[n.ID],
 		Self: n.ID == st.Self, Leader: n.ID == st.Leader, Voter: st.Voters[n.ID],
 		Capacity: resources(n.Capacity), Reserved: resources(n.Reserved), Leases: n.Leases, Features: n.Features,
 	}

@@ -102,6 +102,16 @@ func document(data []byte) (*yaml.Node, *Error) {
 		}
 	}
 	const help = "write at least module: FILE.wasm"
+	root, err := Mapping(data, "write one job per file", help)
+	if root == nil && err == nil {
+		err = &Error{Message: "the file is empty", Help: help}
+	}
+	return root, err
+}
+
+// Mapping returns the one mapping that a YAML or JSON file holds, nil when the file is
+// empty. The texts say what to do about a second one, and about another value.
+func Mapping(data []byte, one, help string) (*yaml.Node, *Error) {
 	if jsonLike(data) {
 		data = yamlOf(data)
 	}
@@ -110,15 +120,15 @@ func document(data []byte) (*yaml.Node, *Error) {
 	err := files.Decode(&first)
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, &Error{Message: "the file is empty", Help: help}
+		return nil, nil
 	case err != nil:
 		return nil, syntaxError(err)
 	case len(first.Content) != 1:
-		return nil, &Error{Message: "the file is empty", Help: help}
+		return nil, nil
 	}
 	switch err := files.Decode(&second); {
 	case err == nil:
-		return nil, &Error{Line: second.Line, Column: second.Column, Message: "the file holds a second document", Help: "write one job per file"}
+		return nil, &Error{Line: second.Line, Column: second.Column, Message: "the file holds a second document", Help: one}
 	case !errors.Is(err, io.EOF):
 		return nil, syntaxError(err)
 	}

@@ -122,7 +122,9 @@ func (p *Pool) start(c *crew) {
 	defer cancel()
 	if c.worker, c.err = worker.Open(ctx, config); c.err != nil {
 		c.err = fmt.Errorf("start worker of tenant %s: %w", c.tenant, c.err)
+		return
 	}
+	p.governor.hire(c.worker)
 }
 
 // startTimeout bounds the start of a worker process.

@@ -128,8 +128,9 @@ type Pool struct {
 	freed  chan struct{}
 	images map[[sha256.Size]byte]found
 	// adopted are the workers of an earlier process.
-	adopted []*worker.Adopted
-	ending  sync.WaitGroup
+	adopted  []*worker.Adopted
+	governor governor
+	ending   sync.WaitGroup
 }
 
 // found is an image and when it was last seen in the cache.
@@ -154,10 +155,12 @@ func Open(ctx context.Context, config Config) (*Pool, error) {
 	if p.config.Dir, err = filepath.Abs(config.Dir); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
+	p.governor.init()
 	if err := p.open(ctx); err != nil {
 		p.closeAdopted()
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
+	p.ending.Go(p.govern)
 	return p, nil
 }
 
@@ -168,11 +171,15 @@ func (p *Pool) open(ctx context.Context) error {
 	if p.adopted, err = p.adopt(ctx); err != nil {
 		return err
 	}
+	for _, a := range p.adopted {
+		p.governor.hire(a)
+	}
 	if err := p.openInputs(); err != nil {
 		return err
 	}
 	config := &p.config
 	c := worker.DefaultCache()
+	c.CompileNice = compileNice
 	c.Dir, c.Executable, c.Log, c.Registerer = filepath.Join(config.Dir, cacheFolder), config.Executable, config.Log, config.Registerer
 	p.cache, err = worker.OpenCache(ctx, c)
 	return err
@@ -181,6 +188,9 @@ func (p *Pool) open(ctx context.Context) error {
 // Close ends all workers, and with them what they run.
 func (p *Pool) Close() error {
 	p.mu.Lock()
+	if !p.closed {
+		close(p.governor.stop)
+	}
 	p.closed = true
 	for _, c := range p.crews {
 		p.removeLocked(c)

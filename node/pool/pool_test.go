@@ -50,7 +50,7 @@ func open(t *testing.T, change func(*Config)) *Pool {
 	return p
 }
 
-func guest(t *testing.T, name string) []byte {
+func guest(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(guestFile(name))
 	if err != nil {
@@ -59,7 +59,7 @@ func guest(t *testing.T, name string) []byte {
 	return b
 }
 
-func prepare(t *testing.T, p *Pool, name string) Image {
+func prepare(t testing.TB, p *Pool, name string) Image {
 	t.Helper()
 	module := guest(t, name)
 	i, err := p.Prepare(t.Context(), "a", sha256.Sum256(module), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(module)), nil })

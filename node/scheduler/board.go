@@ -29,10 +29,12 @@ type seats struct {
 // seat is what is known of a node beside the ledger.
 type seat struct {
 	// given is what the operator gives, of which leases are not taken off.
-	given                  ledger.Resources
-	diskBytes              uint64
-	wait, busyFor          time.Duration
-	operator               string
+	given         ledger.Resources
+	diskBytes     uint64
+	wait, busyFor time.Duration
+	operator      string
+	// allowed and denied are tenants.
+	allowed, denied        []ledger.TenantID
 	raw                    []byte
 	held                   placement.Filter
 	at                     time.Time
@@ -78,10 +80,15 @@ func (l *lead) read(s *seat, e capacity.Entry) {
 	o := &e.Offer
 	s.given = ledger.Resources{MemoryBytes: o.MemoryBytes, FuelRate: o.FuelRate, Slots: o.Slots}
 	s.diskBytes, s.wait, s.busyFor, s.at = o.DiskBytes, o.Wait, o.BusyFor, e.At
-	s.operator = ""
+	s.operator, s.allowed, s.denied = "", nil, nil
 	for _, label := range o.Labels {
-		if label.Key == placement.SpreadOperator {
+		switch label.Key {
+		case placement.SpreadOperator:
 			s.operator = label.Value
+		case capacity.LabelTenantAllowed:
+			s.allowed = append(s.allowed, ledger.TenantID(label.Value))
+		case capacity.LabelTenantDenied:
+			s.denied = append(s.denied, ledger.TenantID(label.Value))
 		}
 	}
 	if sameBytes(s.raw, e.Held) {
@@ -99,9 +106,9 @@ func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// beats reports whether a seat offers more of something than it did.
+// beats reports whether a seat offers more of something than it did, or to others.
 func (s *seat) beats(was *seat) bool {
-	return !s.given.Fits(was.given) || s.diskBytes > was.diskBytes || !sameBytes(s.raw, was.raw)
+	return !slices.Equal(s.allowed, was.allowed) || !slices.Equal(s.denied, was.denied) || !s.given.Fits(was.given) || s.diskBytes > was.diskBytes || !sameBytes(s.raw, was.raw)
 }
 
 // census notes who has vanished or is back, and proposes to tell.
@@ -196,7 +203,7 @@ func (l *lead) tell(n *placement.Node) {
 		n.Operator = s.operator
 	}
 	n.Offer = placement.Offer{At: l.stamp(s.at), Free: s.free(n.Node), Over: s.over(n.Node), DiskBytes: s.diskBytes, WaitNanos: int64(s.wait)}
-	n.Held = s.held
+	n.Held, n.Allow, n.Deny = s.held, s.allowed, s.denied
 	if s.busyFor > 0 {
 		n.BusyUntil = l.stamp(s.at.Add(s.busyFor))
 	}

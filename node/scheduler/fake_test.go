@@ -254,6 +254,18 @@ func (g *grid) offer(i int, slots uint32) {
 	}
 }
 
+// deny is offer with four slots, for all but some tenants.
+func (g *grid) deny(i int, tenants ...string) {
+	g.offer(i, 4)
+	g.board.mu.Lock()
+	defer g.board.mu.Unlock()
+	e := g.board.offers[p2p.NodeID(nodeID(i))]
+	for _, t := range tenants {
+		e.Offer.Labels = append(e.Offer.Labels, capacity.Label{Key: capacity.LabelTenantDenied, Value: t})
+	}
+	g.board.offers[e.Node] = e
+}
+
 // beats repeats the offers of nodes that are not silent.
 func (g *grid) beats() {
 	g.board.mu.Lock()

@@ -41,6 +41,18 @@ const (
 // Label is a word about a node, such as zone=oslo.
 type Label struct{ Key, Value string }
 
+// Labels that an offer has for what its operator wants.
+const (
+	// LabelTenantAllowed names a tenant that may run there, once for each; where there
+	// is one no others may. LabelTenantDenied names one that may not.
+	LabelTenantAllowed = "tenant-allowed"
+	LabelTenantDenied  = "tenant-denied"
+	// LabelWithheld says in a sentence why nothing is given.
+	LabelWithheld = "withheld"
+	// LabelUntil is when the machine is switched off, in RFC 3339.
+	LabelUntil = "until"
+)
+
 // Offer is what a node can give now, on top of what it runs.
 type Offer struct {
 	// FuelRate is fuel per second, of all slots together.

@@ -189,11 +189,11 @@ type limiter struct {
 // take books n bytes and returns how long to wait before they go, unless that
 // is longer than most.
 func (l *limiter) take(n int, most time.Duration) (time.Duration, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.perSecond == 0 {
 		return 0, true
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	now := time.Now()
 	if l.next.Before(now) {
 		l.next = now
@@ -204,4 +204,11 @@ func (l *limiter) take(n int, most time.Duration) (time.Duration, bool) {
 	}
 	l.next = l.next.Add(time.Duration(float64(n) / float64(l.perSecond) * float64(time.Second)))
 	return wait, true
+}
+
+// set lets another number of bytes go in a second, zero as many as want to.
+func (l *limiter) set(perSecond int64) {
+	l.mu.Lock()
+	l.perSecond = perSecond
+	l.mu.Unlock()
 }

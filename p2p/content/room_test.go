@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 )
 
@@ -47,4 +48,38 @@ func TestRoom(t *testing.T) {
 	}
 	free = s.config.DiskReserveBytes
 	check("on a full disk", 1<<18, 1<<18+1<<10)
+}
+
+// TestSetLimits: with less room idle objects go at once, and what is pinned stays.
+func TestSetLimits(t *testing.T) {
+	c := testConfig(t.TempDir())
+	c.BytesMax = 1 << 20
+	s, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.free = func() (int64, error) { return 1 << 40, nil }
+	h, _, err := s.Put(t.Context(), bytes.NewReader(make([]byte, 1<<17)), "owner")
+	if err == nil {
+		_, _, err = s.Put(t.Context(), bytes.NewReader(make([]byte, 1<<18)), "")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetLimits(1<<18, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if list := s.List(); len(list) != 1 || list[0].Hash != h {
+		t.Errorf("with less room there are %d objects", len(list))
+	}
+	if err := s.SetLimits(1<<10, 0); err != nil || len(s.List()) != 1 {
+		t.Errorf("what is pinned does not stay: %v", err)
+	}
+	if room, err := s.Room(); err != nil || room != 0 {
+		t.Errorf("there is room for %d, %v", room, err)
+	}
+	if _, _, err := s.Put(t.Context(), bytes.NewReader(make([]byte, 1<<17)), ""); !errors.Is(err, ErrFull) {
+		t.Errorf("beyond the limit: %v", err)
+	}
 }

@@ -45,6 +45,8 @@ type Config struct {
 	// LinearBytes bounds the linear memory of all attempts together; 0 means
 	// no bound.
 	LinearBytes uint64
+	// Throttle may be nil. It holds up the guests of all engines that have it.
+	Throttle *Throttle
 	// CompileWorkers is the number of goroutines that compile one module;
 	// 0 means one.
 	CompileWorkers int

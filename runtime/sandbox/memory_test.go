@@ -100,8 +100,8 @@ func TestUnpaidGrowthIsNotMade(t *testing.T) {
 		want  task.Kind
 	}{{300, task.OutOfFuel}, {4100, task.Exited}} {
 		limits := task.Limits{MemoryBytes: 1 << 30, Fuel: meter.InstanceFuel + (c.pages+1)*meter.PageFuel}
-		r := &run{caller: t.Context(), ctx: t.Context(), module: m, spec: &task.Spec{}, limits: limits.WithDefaults()}
-		r.prepare(time.Now(), Streams{})
+		r := &run{caller: t.Context(), ctx: t.Context(), clock: clock{begin: time.Now()}, module: m, spec: &task.Spec{}, limits: limits.WithDefaults()}
+		r.prepare(Streams{})
 		defer r.close()
 		_, err := r.call("_start", nil)
 		if o := r.outcome(err); o.Kind != c.want {
@@ -119,8 +119,8 @@ func TestUnpaidGrowthIsNotMade(t *testing.T) {
 // TestNoMemoryToStart checks that a host without memory is no trap.
 func TestNoMemoryToStart(t *testing.T) {
 	m := load(t, open(t, nil), metered(t, program(loopForever).memory(16384, -1).bytes()))
-	r := &run{caller: t.Context(), ctx: t.Context(), module: m, spec: &task.Spec{}, limits: task.Limits{MemoryBytes: 1 << 31}.WithDefaults()}
-	r.prepare(time.Now(), Streams{})
+	r := &run{caller: t.Context(), ctx: t.Context(), clock: clock{begin: time.Now()}, module: m, spec: &task.Spec{}, limits: task.Limits{MemoryBytes: 1 << 31}.WithDefaults()}
+	r.prepare(Streams{})
 	defer r.close()
 	r.memory.timeUp = func() bool { return true }
 	_, err := r.call("_start", nil)

@@ -53,13 +53,16 @@ type ContextWriter interface {
 // run is one attempt. Only the goroutine that called Run touches it.
 type run struct {
 	// ctx ends at the deadline, or with the caller's context.
-	ctx      context.Context
-	caller   context.Context
-	module   *Module
-	spec     *task.Spec
-	limits   task.Limits
-	book     book
-	pace     pace
+	ctx    context.Context
+	caller context.Context
+	module *Module
+	spec   *task.Spec
+	limits task.Limits
+	book   book
+	pace   pace
+	// throttle may be nil; frozen is what it was frozen for when the attempt began.
+	throttle *Throttle
+	frozen   time.Duration
 	memory   memory
 	cpu      cpuMeter
 	clock    clock
@@ -103,12 +106,15 @@ func (m *Module) RunExport(ctx context.Context, spec task.Spec, streams Streams,
 	if wants := m.plan.wantsHTTP; wants != "" && spec.HTTP == nil {
 		return nil, task.Outcome{Kind: task.Refused, Message: fmt.Sprintf(errCapability, abi.Module, wants, abi.CapabilityHTTP)}
 	}
+	r := &run{caller: ctx, module: m, spec: &spec, limits: spec.Limits.WithDefaults(), throttle: m.engine.config.Throttle}
 	begin := time.Now()
-	r := &run{caller: ctx, module: m, spec: &spec, limits: spec.Limits.WithDefaults()}
-	limited, cancel := context.WithDeadline(ctx, begin.Add(r.limits.Timeout))
+	r.clock, r.frozen = clock{real: spec.RealClock, begin: begin}, r.throttle.Frozen()
+	limited, cancel := r.limit(ctx)
 	defer cancel()
 	r.ctx = limited
-	r.prepare(begin, streams)
+	// A task that is shorter than a portion is held up here alone.
+	r.throttle.wait(r.ctx)
+	r.prepare(streams)
 	defer r.close()
 
 	r.cpu.resume()
@@ -121,14 +127,13 @@ func (m *Module) RunExport(ctx context.Context, spec task.Spec, streams Streams,
 }
 
 // prepare fills in what needs no system call.
-func (r *run) prepare(begin time.Time, streams Streams) {
+func (r *run) prepare(streams Streams) {
 	r.book = newBook(&hostCell{}, r.limits.Fuel, r.module.engine.config.SliceFuel)
 	r.memory = memory{limit: r.limits.MemoryBytes, tables: r.module.plan.tableEntries * TableEntryBytes}
 	r.memory.pool = r.module.engine.pool
 	r.memory.timeUp = func() bool { return r.timeUp() != nil }
 	r.memory.payable = r.payable
 	r.memory.note()
-	r.clock = clock{real: r.spec.RealClock, begin: begin}
 	r.grant()
 	r.random = newRandom(r.spec)
 	r.files = newDescriptors()
@@ -239,7 +244,8 @@ func (r *run) charge(fuel uint64) {
 }
 
 // refill ends a portion of a slice: it books the fuel, looks at budget, deadline
-// and cancellation, lets others run, and grants the next portion.
+// and cancellation, lets others run, rests when the process has used more than its
+// share, and grants the next portion.
 func (r *run) refill() {
 	if r.book.exceeded() {
 		panic(r.outOfFuel())
@@ -250,14 +256,27 @@ func (r *run) refill() {
 	r.check()
 	r.cpu.pause()
 	runtime.Gosched()
+	r.rest()
 	r.grant()
 	r.cpu.resume()
 }
 
+// rest waits while the process has used more than its share, and ends the attempt
+// when its time is up meanwhile. Processor time is not counted.
+func (r *run) rest() {
+	if r.throttle == nil || !r.throttle.bound.Load() {
+		return
+	}
+	r.throttle.wait(r.ctx)
+	if s := r.timeUp(); s != nil {
+		r.cpu.resume()
+		panic(s)
+	}
+}
+
 // grant gives out the next portion, while processor time is not counted.
 func (r *run) grant() {
-	left := r.limits.Timeout - time.Since(r.clock.begin)
-	r.book.grant(r.pace.next(r.book.used(), r.cpu.total, left, r.book.slice))
+	r.book.grant(r.pace.next(r.book.used(), r.cpu.total, r.left(), r.book.slice))
 }
 
 // check ends the attempt when its time is up. The clock is read besides the
@@ -272,7 +291,7 @@ func (r *run) timeUp() *stop {
 	if err := r.caller.Err(); err != nil {
 		return &stop{kind: task.Cancelled, message: "the caller cancelled the task"}
 	}
-	if time.Since(r.clock.begin) >= r.limits.Timeout || r.ctx.Err() != nil {
+	if r.left() <= 0 || r.ctx.Err() != nil {
 		return &stop{
 			kind: task.DeadlineExceeded, limit: "timeout", max: uint64(r.limits.Timeout),
 			message: fmt.Sprintf("the time limit of %s has passed", r.limits.Timeout),

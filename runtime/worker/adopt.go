@@ -310,7 +310,7 @@ func (w *Worker) attach(ctx context.Context, k waiting, t *Task) task.Outcome {
 		still := context.AfterFunc(t.Notice, r.giveNotice)
 		defer still()
 	}
-	overdue := time.AfterFunc(time.Until(k.begun.Add(r.limits.Timeout))+grace, func() { r.overstay(stayedPastDeadline) })
+	overdue := r.overdue(k.begun)
 	defer overdue.Stop()
 	<-r.done
 	r.drain(ctx)

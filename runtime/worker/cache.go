@@ -32,6 +32,9 @@ type CacheConfig struct {
 	CompileMemoryBytes uint64
 	// CompileWorkers is the number of functions that are compiled at once.
 	CompileWorkers int
+	// CompileNice is how much lower the priority of what compiles is than this
+	// process's, from 0 to 19.
+	CompileNice int
 	// CompilesMax bounds the compilations at the same time; more wait.
 	CompilesMax int
 	// CacheBytesMax bounds the size of the cache. The entries that were used
@@ -67,6 +70,8 @@ func (c *CacheConfig) Validate() error {
 		return fmt.Errorf("memory to compile is %d bytes, at least %d", c.CompileMemoryBytes, 256<<20)
 	case c.CompileWorkers < 1 || c.CompileWorkers > 64:
 		return fmt.Errorf("compile workers are %d, from 1 to 64", c.CompileWorkers)
+	case c.CompileNice < 0 || c.CompileNice > niceMax:
+		return fmt.Errorf("nice to compile is %d, from 0 to %d", c.CompileNice, niceMax)
 	case c.CompilesMax < 1 || c.CompilesMax > 64:
 		return fmt.Errorf("compilations at once are %d, from 1 to 64", c.CompilesMax)
 	case c.CacheBytesMax < 1<<20:
@@ -151,6 +156,8 @@ type Cache struct {
 	log     *slog.Logger
 	metrics *metrics
 	slots   chan struct{}
+	// compiling are the processes that compile now.
+	compiling compilers
 
 	mu      sync.Mutex
 	closed  bool

@@ -80,11 +80,12 @@ func confine(ctx context.Context, s setup, socket io.Closer, in *frameReader, ou
 	var eng *sandbox.Engine
 	var opening sync.WaitGroup
 	var openErr error
+	throttle := sandbox.NewThrottle()
 	if s.Mode == modeRun {
 		opening.Go(func() {
 			eng, openErr = openEngine(ctx, engineConfig{
 				codeDir: filepath.Join(s.Dir, codeFolder), sliceFuel: s.SliceFuel,
-				linearBytes: linearBytes(s.Policy.DataBytes),
+				linearBytes: linearBytes(s.Policy.DataBytes), throttle: throttle,
 			})
 		})
 	}
@@ -101,7 +102,7 @@ func confine(ctx context.Context, s setup, socket io.Closer, in *frameReader, ou
 		return func() error { return compileServe(ctx, s, in, out) }, h
 	}
 	sv := &server{
-		dir: s.Dir, in: in, out: out, engine: eng, parts: map[uint32][]byte{},
+		dir: s.Dir, in: in, out: out, engine: eng, throttle: throttle, parts: map[uint32][]byte{},
 		images: map[uint32]*childImage{}, tasks: map[uint32]*childTask{},
 		ended:  endedTasks{tasks: map[uint32]*childTask{}},
 		socket: socket, listener: l, orphanMax: s.OrphanMax, report: report,

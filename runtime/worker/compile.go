@@ -72,11 +72,11 @@ func (c *Cache) runCompiler(ctx context.Context, work string, p prepared) (compi
 	limited, cancel := context.WithTimeoutCause(ctx, c.config.CompileTimeout, ErrCompileTimeout)
 	defer cancel()
 	heap := int64(c.config.CompileMemoryBytes / 4 * 3)
-	proc, err := startProcess(executable, heap, 0, nil)
+	proc, err := startProcess(executable, heap, c.config.CompileNice, nil)
 	if err != nil {
 		return compiled{}, err
 	}
-	defer proc.end()
+	defer c.compiling.end(c.compiling.begin(proc))
 	stop := context.AfterFunc(limited, proc.kill)
 	defer stop()
 	cpuSeconds := uint64((c.config.CompileCPU + time.Second - 1) / time.Second)

@@ -57,7 +57,7 @@ func (e *endedTasks) forget(id uint32) {
 func (t *childTask) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.begun = time.Now()
+	t.begun, t.frozen = time.Now(), t.series.server.throttle.Frozen()
 	return !t.dropped
 }
 

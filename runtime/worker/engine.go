@@ -15,12 +15,14 @@ type engineConfig struct {
 	// compile lets the engine compile; otherwise all code comes from codeDir.
 	compile bool
 	workers int
+	// throttle may be nil.
+	throttle *sandbox.Throttle
 }
 
 func openEngine(ctx context.Context, c engineConfig) (*sandbox.Engine, error) {
 	sc := sandbox.Default()
 	sc.CodeDir, sc.CodeOnly, sc.CompileWorkers = c.codeDir, !c.compile, c.workers
-	sc.LinearBytes = c.linearBytes
+	sc.LinearBytes, sc.Throttle = c.linearBytes, c.throttle
 	if c.sliceFuel != 0 {
 		sc.SliceFuel = c.sliceFuel
 	}

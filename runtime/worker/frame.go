@@ -68,6 +68,7 @@ const (
 	frameAttach                            // P→C, id of a task that is kept: tell what it has put out and how it ended
 	frameAttached                          // C→P, id of a task, JSON attached: before anything else about it
 	frameForget                            // P→C, id of a task that is kept: end it, and keep nothing of it
+	frameShare                             // P→C, u32 share: how much of the processors the tasks may use from now on
 	frameNotice                            // P→C, id of a task: it will be ended soon to make room for others
 	// The payloads of these begin with the number of a request of the task, u32.
 	frameHTTPOpen       // C→P, head of the request
@@ -198,4 +199,12 @@ func decodeCode(b []byte) (abi.Code, error) {
 		return 0, fmt.Errorf("%w: code %d is not known", ErrProtocol, int32(c))
 	}
 	return c, nil
+}
+
+// share reads the payload as a share of the processors.
+func (f frame) share() (uint32, error) {
+	if len(f.payload) != 4 {
+		return 0, fmt.Errorf("%w: share of %d bytes, want 4", ErrProtocol, len(f.payload))
+	}
+	return binary.LittleEndian.Uint32(f.payload), nil
 }

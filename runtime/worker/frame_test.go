@@ -163,3 +163,16 @@ func FuzzFrameReader(f *testing.F) {
 		}
 	})
 }
+
+// TestShareFrame: a share has four bytes.
+func TestShareFrame(t *testing.T) {
+	for n := range 8 {
+		share, err := frame{payload: make([]byte, n)}.share()
+		if (err == nil) != (n == 4) || err != nil && !errors.Is(err, ErrProtocol) || share != 0 {
+			t.Errorf("%d bytes: %d, %v", n, share, err)
+		}
+	}
+	if share, err := (frame{payload: []byte{0x40, 0x42, 0x0f, 0}}).share(); err != nil || share != ShareWhole {
+		t.Errorf("%d, %v", share, err)
+	}
+}

@@ -86,7 +86,7 @@ type adoption struct {
 // kept is the payload of frameKept: a task of an earlier parent.
 type kept struct {
 	Key []byte `json:"key"`
-	// Elapsed is how long ago the task began.
+	// Elapsed is how long ago the task began, without the time that it was frozen.
 	Elapsed time.Duration `json:"elapsed_ns"`
 }
 

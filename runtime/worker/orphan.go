@@ -173,7 +173,8 @@ func (s *server) adopted(conn *net.UnixConn, in *frameReader) {
 	s.socket, s.in = conn, in
 	s.out.turn(conn)
 	for _, t := range s.kept() {
-		s.noteSendError(s.out.sendJSON(frameKept, t.id, kept{Key: t.start.Key, Elapsed: time.Since(t.begun)}))
+		elapsed := max(time.Since(t.begun)-s.throttle.Frozen()+t.frozen, 0)
+		s.noteSendError(s.out.sendJSON(frameKept, t.id, kept{Key: t.start.Key, Elapsed: elapsed}))
 	}
 	s.noteSendError(s.out.sendJSON(frameHello, 0, hello{Version: protocolVersion, Jail: s.report}))
 }

@@ -304,7 +304,7 @@ func (s *series) await(ctx context.Context, back func(from, to int)) {
 			s.tell(i, task.Outcome{Kind: task.Refused, Message: s.refused[i].Error()})
 			continue
 		}
-		overdue := time.AfterFunc(r.limits.Timeout+grace, func() { r.overstay(stayedPastDeadline) })
+		overdue := r.overdue(time.Now())
 		select {
 		case <-r.done:
 		case at := <-s.returned:

@@ -35,6 +35,8 @@ type server struct {
 	in     *frameReader
 	out    *sender
 	engine *sandbox.Engine
+	// throttle holds up all guests.
+	throttle *sandbox.Throttle
 	// parts are pieces of starts, open is the series to which the next start
 	// belongs, or nil; both are the reading goroutine's own.
 	parts map[uint32][]byte
@@ -83,8 +85,10 @@ type childTask struct {
 
 	// mu is held while the outcome is sent, so that each parent gets it once.
 	mu sync.Mutex
-	// begun is when it began, or zero.
-	begun time.Time
+	// begun is when it began, or zero; frozen is for how long its process had been
+	// frozen before.
+	begun  time.Time
+	frozen time.Duration
 	// dropped says that nobody is told of it, away that no parent is: there is none,
 	// or it has not been sent all that the task has put out. attached says that it is
 	// being sent that.
@@ -129,6 +133,12 @@ func (s *server) handle(ctx context.Context, f frame) error {
 		return s.unload(f.id)
 	case frameStart, frameStartMore:
 		return s.start(ctx, f)
+	case frameShare:
+		share, err := f.share()
+		if err == nil {
+			s.throttle.Set(share)
+		}
+		return err
 	}
 	t := s.find(f.id)
 	if t == nil {

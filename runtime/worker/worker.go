@@ -155,6 +155,9 @@ type Worker struct {
 	slots   chan struct{}
 	images  imageTable
 
+	// pace is how much of the processors the tasks may use.
+	pace pace
+
 	mu      sync.Mutex
 	tasks   map[uint32]*run
 	nextID  uint32

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/jobspec"
+	"github.com/dugnad/dugnad/node/steward"
+	"github.com/dugnad/dugnad/p2p/capacity"
+)
+
+// openSteward reads what the operator wants this machine to give.
+func (n *Node) openSteward(context.Context) error {
+	c := steward.Config{Dir: n.config.Dir, Now: n.config.now, Log: n.log, Registerer: n.registry}
+	c.Sensor = steward.NewMachine(func() time.Duration {
+		if n.pool == nil {
+			return 0
+		}
+		return n.pool.CPUTime()
+	})
+	n.config.alter(&c)
+	s, err := steward.Open(c)
+	n.steward = s
+	return err
+}
+
+// hands are a node as its steward moves it.
+type hands struct{ *Node }
+
+// SetShare implements steward.Hands.
+func (h hands) SetShare(cores float64, frozen bool) { h.pool.SetShare(cores, frozen) }
+
+// HandBack implements steward.Hands.
+func (h hands) HandBack() { h.executor.HandBack() }
+
+// HandBackAll implements steward.Hands.
+func (h hands) HandBackAll(context.Context) error {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := h.executor.Drain(over)
+	h.pool.Dismiss()
+	return err
+}
+
+// Resume implements steward.Hands.
+func (h hands) Resume() { h.executor.Resume() }
+
+// SetStore implements steward.Hands.
+func (h hands) SetStore(diskBytes, uploadRate uint64) {
+	bytes := h.storeBytes
+	if diskBytes > 0 {
+		bytes = min(bytes, int64(min(diskBytes, 1<<62)))
+	}
+	if err := h.store.SetLimits(bytes, int64(min(uploadRate, 1<<62))); err != nil {
+		h.log.Warn("objects beyond the limit could not be removed", "err", err)
+	}
+}
+
+// MemoryUsed implements steward.Hands.
+func (h hands) MemoryUsed() uint64 { return h.pool.MemoryUsed() }
+
+// Offer implements steward.Hands. The ledger hears it too when guests may do other
+// things than before.
+func (h hands) Offer() {
+	for _, again := range []chan struct{}{h.reoffer, h.rated} {
+		select {
+		case again <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// accept refuses leases that the operator does not want.
+func (n *Node) accept(l ledger.Lease, spec ledger.JobSpec) ledger.Cause {
+	longest := func() time.Duration {
+		p, err := jobspec.DecodeProgram(spec.Payload)
+		if err != nil {
+			return 0 // It is refused for that.
+		}
+		return p.Limits.WithDefaults().Timeout
+	}
+	if reason := n.steward.Refuses(string(spec.Tenant), longest); reason != "" {
+		n.log.Info("the operator does not want a lease", "epoch", l.Epoch, "job", l.Job, "reason", reason)
+		return ledger.CausePreference
+	}
+	return ledger.CauseNone
+}
+
+// given is what the operator lets this node offer of what it has. o is left as it is.
+func (n *Node) given(o capacity.Offer) capacity.Offer {
+	s := n.steward.State()
+	if cores := n.steward.Cores(); cores >= 0 {
+		o.FuelRate = min(o.FuelRate, uint64(cores*float64(n.coreRate.Load())))
+	}
+	if most := s.Grant.MemoryBytes; most > 0 {
+		o.MemoryBytes = min(o.MemoryBytes, most)
+	}
+	o.Labels = slices.Clone(o.Labels)
+	label := func(key, value string) {
+		value = strings.ToValidUTF8(value[:min(len(value), capacity.WordBytesMax)], "")
+		o.Labels = append(o.Labels, capacity.Label{Key: key, Value: value})
+	}
+	for _, t := range s.Preferences.TenantsAllowed {
+		label(capacity.LabelTenantAllowed, t)
+	}
+	for _, t := range s.Preferences.TenantsDenied {
+		label(capacity.LabelTenantDenied, t)
+	}
+	if !s.Grant.Until.IsZero() {
+		label(capacity.LabelUntil, s.Grant.Until.UTC().Format(time.RFC3339))
+	}
+	if s.Withheld != "" {
+		o.Slots = 0
+		label(capacity.LabelWithheld, s.Withheld)
+	}
+	return o
+}
+
+// Preferences implements control.Node.
+func (n *Node) Preferences() control.Preferences {
+	s := n.steward.State()
+	p := control.Preferences{
+		File: n.steward.Path(), Text: s.Text, Problem: s.Problem, Will: string(s.Will), Withheld: s.Withheld, Since: s.Since,
+		Sensors: s.Sensors, OtherLoad: s.Sensed.OtherLoad, OnBattery: s.Sensed.OnBattery, MemoryBytes: s.Grant.MemoryBytes, Slots: n.Busy(),
+	}
+	if cores := n.steward.Cores(); cores >= 0 {
+		p.Cores = cores
+	}
+	if !s.Grant.Until.IsZero() {
+		p.Until = &s.Grant.Until
+	}
+	return p
+}
+
+// SetPreferences implements control.Node.
+func (n *Node) SetPreferences(text string) error {
+	if err := n.steward.Set([]byte(text)); err != nil {
+		return fmt.Errorf("the preferences stay as they are:\n%w", err)
+	}
+	return nil
+}
+
+// Tell implements control.Node.
+func (n *Node) Tell(will string) error { return n.steward.Tell(steward.Will(will)) }
+
+// withheld says why nodes give nothing, as far as this one has heard.
+func (n *Node) withheld() map[ledger.NodeID]string {
+	out := map[ledger.NodeID]string{}
+	for _, e := range n.publisher.Board().List() {
+		for _, l := range e.Offer.Labels {
+			if l.Key == capacity.LabelWithheld {
+				out[ledger.NodeID(e.Node)] = l.Value
+			}
+		}
+	}
+	if s := n.steward.State(); s.Withheld != "" {
+		out[n.self()] = s.Withheld
+	}
+	return out
+}
