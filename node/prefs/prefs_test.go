@@ -43,7 +43,7 @@ func TestMistakes(t *testing.T) {
 		"hours:\n  monday: 9-17":        `line 2, column 11: hours.monday: "9-17" is not a span such as 18:00-08:00: write a span such as 18:00-08:00, a list of them, always or never`,
 		"hours:\n  monday: [9:00-17:00, 8:60-9:00]": `line 2, column 24: hours.monday: "8:60-9:00" has a time that no clock shows`,
 		"power_off:\n  friday: 24:00-01:00":         `line 2, column 11: power_off.friday: "24:00-01:00" has a time that no clock shows`,
-		"capabilities: [http, htp]":                 "line 1, column 22: capabilities: htp: is not known: did you mean http?",
+		"capabilities: [htp]":                       "line 1, column 16: capabilities: htp: is not known: did you mean http?",
 		"tenants: acme":                             "line 1, column 10: tenants: is no mapping",
 		"tenants: {allow: [Acme]}":                  "line 1, column 19: tenants.allow: Acme is no tenant's name: 1 to 64 of a-z, 0-9 and -",
 		"tenants: {only: [acme]}":                   "line 1, column 11: tenants.only: is not known: there are allow, deny",
