@@ -20,7 +20,7 @@ func TestMakeTargets(t *testing.T) {
 	}
 	makefile := read("Makefile")
 	var helped []string
-	for _, m := range regexp.MustCompile(`(?m)^([a-z-]+):.*## .`).FindAllStringSubmatch(makefile, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^([a-z0-9-]+):.*## .`).FindAllStringSubmatch(makefile, -1) {
 		helped = append(helped, m[1])
 	}
 	phony := regexp.MustCompile(`(?m)^\.PHONY: (.*)$`).FindStringSubmatch(makefile)
@@ -33,7 +33,7 @@ func TestMakeTargets(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"README.md", "CONTRIBUTING.md", ".ci/run"} {
-		for _, m := range regexp.MustCompile("(?m)(?:^|`|step )make ([a-z-]+(?: [a-z-]+)*)").FindAllStringSubmatch(read(path), -1) {
+		for _, m := range regexp.MustCompile("(?m)(?:^|`|step )make ([a-z0-9-]+(?: [a-z0-9-]+)*)").FindAllStringSubmatch(read(path), -1) {
 			for _, target := range strings.Fields(m[1]) {
 				if !slices.Contains(helped, target) {
 					t.Errorf("%s names make %s, which the Makefile does not have", path, target)
