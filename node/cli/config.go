@@ -87,7 +87,7 @@ func configure(cmd *cobra.Command, environ []string) error {
 	}
 	for _, name := range known {
 		f := cmd.Flags().Lookup(name)
-		if f == nil || f.Changed {
+		if f == nil || f.Changed || overruled(cmd, name) {
 			continue
 		}
 		switch {
@@ -101,6 +101,12 @@ func configure(cmd *cobra.Command, environ []string) error {
 		}
 	}
 	return nil
+}
+
+// overruled reports whether a flag of cmd says what the setting would say otherwise:
+// which node is asked.
+func overruled(cmd *cobra.Command, name string) bool {
+	return name == "api" && cmd.Flags().Changed("node-dir")
 }
 
 func applySetting(cmd *cobra.Command, name, value, source string) error {

@@ -107,6 +107,8 @@ func TestListings(t *testing.T) {
 				"12D3Beta   barn  up     2026-03-04T05:06:07Z  0/0    0.0/0.0 MiB  0/s   0       -\n",
 		},
 		{args: "node drain 12D3", code: 125, stderr: "dugnad: 2 nodes are called 12D3: name one by its id, such as 12D3Alpha\n"},
+		// The flag says which node is asked, whatever the environment does.
+		{args: "node ls --node-dir @/none", code: 125, stderr: "dugnad: no node runs on this folder: @/none: start one with dugnad up, or name another with --api\n"},
 		{args: "node show cellar", code: 125, stderr: "dugnad: no node is called cellar: see dugnad node ls\n"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {

@@ -287,6 +287,5 @@ func (g *grid) printUsage(r *api.UsageReport) error {
 
 // byteSeconds shows memory over time.
 func byteSeconds(n uint64) string {
-	const gib = 1 << 30
-	return fmt.Sprintf("%.3g GiB s", float64(n)/gib)
+	return formatBytes(n) + "·s"
 }

@@ -53,8 +53,8 @@ func TestWakes(t *testing.T) {
 		"the quota grows":              {quota(20), spec(1), func(g *grid) { setQuota(g, 30) }, 1},
 		"the quota grows too little":   {quota(20), spec(1), func(g *grid) { setQuota(g, 25) }, 0},
 		"a node comes, quota":          {quota(20), spec(1), func(g *grid) { g.add(1, 4) }, 0},
-		"the tenant is denied no more": {func(g *grid) { g.deny(0, "t"); g.jobs++ }, spec(1), func(g *grid) { g.offer(0, 4) }, 1},
-		"another is denied no more":    {func(g *grid) { g.deny(0, "t", "u"); g.jobs++ }, spec(1), func(g *grid) { g.deny(0, "t") }, 1},
+		"the tenant is denied no more": {func(g *grid) { g.deny(0, "t"); g.wait(2 * time.Second); g.jobs++ }, spec(1), func(g *grid) { g.offer(0, 4) }, 1},
+		"another is denied no more":    {func(g *grid) { g.deny(0, "t", "u"); g.wait(2 * time.Second); g.jobs++ }, spec(1), func(g *grid) { g.deny(0, "t") }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
