@@ -110,6 +110,7 @@ func (n *Node) Standing() httpd.Standing {
 	s := httpd.Standing{
 		Self: n.self(), Leader: ledger.NodeID(n.book.Status().Leader),
 		Voters: map[ledger.NodeID]bool{}, Names: map[ledger.NodeID]string{n.self(): n.config.Host.Name}, Withheld: n.withheld(),
+		Admin: n.host.Authority() != nil,
 	}
 	for _, m := range n.book.Members() {
 		s.Voters[ledger.NodeID(m.ID)] = m.Voter

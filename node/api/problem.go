@@ -57,6 +57,8 @@ const (
 	CodeTokenNarrower Code = "token_narrower"
 	// CodeOperatorOnly: only the node's operator may, through the socket in its folder.
 	CodeOperatorOnly Code = "operator_only"
+	// CodeAdminOnly: only a node of an admin of the grid does it.
+	CodeAdminOnly Code = "admin_only"
 	// CodeHostUnknown: the request is for a host that this node does not go by.
 	CodeHostUnknown Code = "host_unknown"
 	// CodeCrossOrigin: a web page has sent the request, whose origin is not listed.
@@ -100,7 +102,7 @@ var statuses = map[Code]int{
 	"quota_secrets": http.StatusTooManyRequests, CodeSecretUnknown: http.StatusNotFound,
 	CodeUnauthorized: http.StatusUnauthorized, CodeTokenInvalid: http.StatusUnauthorized, CodeTokenExpired: http.StatusUnauthorized,
 	CodeTokenRevoked: http.StatusUnauthorized, CodeTokenOtherGrid: http.StatusUnauthorized, CodeTokenOtherCall: http.StatusUnauthorized,
-	CodeTokenReplayed: http.StatusUnauthorized, CodeTokenNarrower: http.StatusForbidden, CodeOperatorOnly: http.StatusForbidden,
+	CodeTokenReplayed: http.StatusUnauthorized, CodeTokenNarrower: http.StatusForbidden, CodeOperatorOnly: http.StatusForbidden, CodeAdminOnly: http.StatusForbidden,
 	CodeHostUnknown: http.StatusMisdirectedRequest, CodeCrossOrigin: http.StatusForbidden,
 	CodeSessionCode: http.StatusForbidden, CodeSessionOver: http.StatusUnauthorized, CodeSessionsFull: http.StatusTooManyRequests, CodeSessionPlain: http.StatusForbidden,
 	CodeIsOrder: http.StatusConflict, "order_unknown": http.StatusNotFound, "order_exists": http.StatusConflict, CodeOrderState: http.StatusConflict,

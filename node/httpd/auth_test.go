@@ -55,10 +55,13 @@ func (b book) Do(context.Context, ledger.Command) (ledger.Result, uint64, error)
 	return ledger.Result{}, 0, replica.ErrNoLeader
 }
 
-// nobody is a grid without nodes.
-type nobody struct{ Grid }
+// nobody is a grid without nodes; admin says whose this one is.
+type nobody struct {
+	Grid
+	admin bool
+}
 
-func (nobody) Standing() Standing { return Standing{} }
+func (n nobody) Standing() Standing { return Standing{Admin: n.admin} }
 
 // asking is a request as it arrives.
 type asking struct {

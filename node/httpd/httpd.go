@@ -62,6 +62,8 @@ type Standing struct {
 	Self, Leader ledger.NodeID
 	Voters       map[ledger.NodeID]bool
 	Names        map[ledger.NodeID]string
+	// Admin says that this node is of an admin of the grid.
+	Admin bool
 	// Withheld says why nodes give nothing.
 	Withheld map[ledger.NodeID]string
 }

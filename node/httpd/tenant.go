@@ -126,7 +126,19 @@ func (s *server) getQuota(ctx context.Context, q *tenantQuery) (*answer[api.Quot
 
 type tenantMade struct{ Body api.NewTenant }
 
+// admin refuses what only admins do: the operator of a node that was donated is none.
+func (s *server) admin() error {
+	if s.Grid.Standing().Admin {
+		return nil
+	}
+	return api.NewProblem(api.CodeAdminOnly, "this node is no admin's, and tenants are made and bounded by admins of the grid",
+		"run the command on the founder's node, or on an admin's")
+}
+
 func (s *server) createTenant(ctx context.Context, in *tenantMade) (*answer[api.Tenant], error) {
+	if err := s.admin(); err != nil {
+		return nil, err
+	}
 	q := api.DefaultQuota()
 	if in.Body.Quota != nil {
 		q = *in.Body.Quota
@@ -145,6 +157,9 @@ type quotaSet struct {
 }
 
 func (s *server) setQuota(ctx context.Context, in *quotaSet) (*answer[api.Tenant], error) {
+	if err := s.admin(); err != nil {
+		return nil, err
+	}
 	c := ledger.SetQuota(command(in.Tenant, in.Body))
 	// What its jobs may ask for beyond computing is no quota, and stays.
 	_, err := s.read(ctx, At{Consistent: true}, func(tx ledger.Tx) error {

@@ -71,13 +71,15 @@ type shop struct {
 	token   warrant.Token
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t *testing.T) *shop { return newShopOf(t, nobody{admin: true}) }
+
+func newShopOf(t *testing.T, grid Grid) *shop {
 	t.Helper()
 	r := warranttest.New(t)
 	s := &shop{T: t, book: newWritten(), token: r.Token(t, "acme", warrant.Limits{})}
 	var err error
 	s.handler, err = Handler(Config{
-		Ledger: s.book, Grid: nobody{}, Tenant: "default", Roots: warrant.Roots{Grid: r.Public()}, Names: []string{"node.example"}, Registerer: prometheus.NewRegistry(), Version: "0",
+		Ledger: s.book, Grid: grid, Tenant: "default", Roots: warrant.Roots{Grid: r.Public()}, Names: []string{"node.example"}, Registerer: prometheus.NewRegistry(), Version: "0",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +140,22 @@ func TestTenants(t *testing.T) {
 	}
 	if own := expect[api.Tenants](s, s.ask(false, "GET", "/v1/tenants", ""), 200); len(own.Tenants) != 1 || own.Tenants[0].ID != "acme" {
 		t.Errorf("the tenant sees %+v", own)
+	}
+}
+
+// TestTenantsAdmin: the operator of a node that is no admin's bounds nobody.
+func TestTenantsAdmin(t *testing.T) {
+	s := newShopOf(t, nobody{})
+	before := expect[api.Tenant](s, s.ask(true, "GET", "/v1/tenants/acme", ""), 200)
+	for _, w := range []*httptest.ResponseRecorder{
+		s.ask(true, "POST", "/v1/tenants", `{"id":"birch"}`), s.ask(true, "PUT", "/v1/tenants/acme/quota", `{"band_max":7}`),
+	} {
+		if p := expect[api.Problem](s, w, 403); p.Code != api.CodeAdminOnly {
+			t.Errorf("refused as %s: %s", p.Code, p.Detail)
+		}
+	}
+	if after := expect[api.Tenant](s, s.ask(true, "GET", "/v1/tenants/acme", ""), 200); after.Quota != before.Quota {
+		t.Errorf("the quota is %+v, was %+v", after.Quota, before.Quota)
 	}
 }
 
@@ -304,4 +322,21 @@ func nodeKey(t *testing.T) (public [32]byte, sign func([]byte) ([]byte, error)) 
 		t.Fatal(err)
 	}
 	return [32]byte(pub), func(m []byte) ([]byte, error) { return ed25519.Sign(private, m), nil }
+}
+
+// TestQuotaKeepsCapabilities: what a tenant's jobs may do is no part of its quota.
+func TestQuotaKeepsCapabilities(t *testing.T) {
+	s := newShop(t)
+	s.book.do(t, &ledger.SetQuota{Tenant: "acme", Weight: 1, BandMax: 3, Capabilities: ledger.CapabilityHTTP})
+	expect[api.Tenant](s, s.ask(true, "PUT", "/v1/tenants/acme/quota", `{"band_max":2}`), 200)
+	_, err := s.book.View(func(tx ledger.Tx) error {
+		acme, err := ledger.FindTenant(tx, "acme")
+		if acme.BandMax != 2 || acme.Capabilities != ledger.CapabilityHTTP {
+			t.Errorf("%+v", acme)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
