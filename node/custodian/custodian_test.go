@@ -48,7 +48,7 @@ func TestValue(t *testing.T) {
 	if value, id, err := worker.Value(t.Context(), "acme", "TOKEN", job, epoch); err != nil || string(value) != "the next value" || id != next.ID {
 		t.Errorf("the next value: %q, %x, %v", value, id, err)
 	}
-	g.do(&ledger.DropSecret{Tenant: "acme", Name: "TOKEN"})
+	g.Must(&ledger.DropSecret{Tenant: "acme", Name: "TOKEN"})
 	_, _, err = worker.Value(t.Context(), "acme", "TOKEN", job, epoch)
 	var gone interface{ Gone() bool }
 	if !errors.Is(err, ErrGone) || !errors.As(err, &gone) || !gone.Gone() {
@@ -117,7 +117,7 @@ func TestRefuses(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	g.do(&ledger.WrapSecret{Tenant: "acme", Name: "TOKEN", ID: token, Keys: s.Keys})
+	g.Must(&ledger.WrapSecret{Tenant: "acme", Name: "TOKEN", ID: token, Keys: s.Keys})
 	if _, err := ask(good); !errors.Is(err, ErrNoKey) {
 		t.Errorf("another secret's key: %v", err)
 	}
@@ -134,7 +134,7 @@ func TestCustodiansChange(t *testing.T) {
 	one, worker := g.add(true, nil), g.add(false, nil)
 	g.put("acme", "A", "value of A")
 	g.put("zeta", "A", "another value", worker.id)
-	g.do(&ledger.PutCustodian{Node: worker.id, Card: []byte("I am one")})
+	g.Must(&ledger.PutCustodian{Node: worker.id, Card: []byte("I am one")})
 	two := g.add(true, nil)
 	sealedTo := func(want ...ledger.NodeID) func(tx ledger.Tx) bool {
 		slices.Sort(want)
@@ -159,7 +159,7 @@ func TestCustodiansChange(t *testing.T) {
 		t.Errorf("from the new one: %q, %v", value, err)
 	}
 	// Whoever is one no more is left out.
-	g.do(&ledger.PutCustodian{Node: one.id})
+	g.Must(&ledger.PutCustodian{Node: one.id})
 	g.await("sealed to the new one", sealedTo(two.id))
 }
 

@@ -16,8 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dugnad/dugnad/ledger"
-	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/book/booktest"
 	"github.com/dugnad/dugnad/node/secret"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/rpc"
@@ -28,86 +28,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds a wait; it is no measure of speed.
 const patience = 2 * time.Minute
 
-// book is a ledger in memory that all nodes share.
+// book is a ledger that all nodes share.
 type book struct {
+	*booktest.Book
 	t testing.TB
-
-	mu    sync.Mutex
-	state *ledgertest.Memory
-	index uint64
-	// feed has the changes since the beginning, more is closed when there are more.
-	feed []replica.Change
-	more chan struct{}
-}
-
-func (b *book) View(f func(tx ledger.Tx) error) (uint64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.index, f(b.state)
-}
-
-// Wait implements Ledger: no node is behind.
-func (b *book) Wait(context.Context, uint64) error { return nil }
-
-func (b *book) Watch(ctx context.Context, prefix []byte, from uint64, visit func(index uint64, changes []replica.Change) error) error {
-	for {
-		b.mu.Lock()
-		var list []replica.Change
-		for _, c := range b.feed {
-			if c.Index > from && bytes.HasPrefix(c.Key, prefix) {
-				list = append(list, c)
-			}
-		}
-		index, more := b.index, b.more
-		b.mu.Unlock()
-		if err := visit(index, list); err != nil {
-			return err
-		}
-		from = index
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func (b *book) Do(_ context.Context, c ledger.Command) (ledger.Result, uint64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.index++
-	tx := b.state.Begin()
-	defer tx.Discard()
-	answer, err := ledger.Apply(tx, b.index, ledger.Encode(ledger.Envelope{Now: 1e18, Body: c}))
-	if err != nil {
-		return ledger.Result{}, 0, err
-	}
-	for _, key := range tx.Changed() {
-		b.feed = append(b.feed, replica.Change{Index: b.index, Key: key})
-	}
-	if err := tx.Commit(); err != nil {
-		return ledger.Result{}, 0, err
-	}
-	close(b.more)
-	b.more = make(chan struct{})
-	r, err := ledger.DecodeResult(answer)
-	return r, b.index, err
-}
-
-// do applies commands that must not be refused.
-func (b *book) do(list ...ledger.Command) {
-	b.t.Helper()
-	for _, c := range list {
-		r, _, err := b.Do(b.t.Context(), c)
-		if err != nil || r.Code != ledger.CodeOK {
-			b.t.Fatalf("%T: %s %s, %v", c, r.Code, r.What, err)
-		}
-		for _, item := range r.Items {
-			if item.Code != ledger.CodeOK {
-				b.t.Fatalf("%T: item %s", c, item.Code)
-			}
-		}
-	}
 }
 
 // await waits until the ledger shows something.
@@ -175,8 +99,8 @@ func newGrid(t testing.TB) *grid {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &grid{book: &book{t: t, state: ledgertest.NewMemory(), more: make(chan struct{})}, key: key, nodes: map[p2p.NodeID]*node{}}
-	g.do(&ledger.CreateTenant{Tenant: "acme", Weight: 1}, &ledger.CreateTenant{Tenant: "zeta", Weight: 1}, &ledger.PutModule{Module: ledger.ModuleID{1}, Bytes: 1})
+	g := &grid{book: &book{booktest.New(t), t}, key: key, nodes: map[p2p.NodeID]*node{}}
+	g.Must(&ledger.CreateTenant{Tenant: "acme", Weight: 1}, &ledger.CreateTenant{Tenant: "zeta", Weight: 1}, &ledger.PutModule{Module: ledger.ModuleID{1}, Bytes: 1})
 	return g
 }
 
@@ -208,7 +132,7 @@ func (g *grid) add(admin bool, change func(*Config)) *node {
 		change(&c)
 	}
 	g.nodes[key.NodeID()] = n
-	g.do(&ledger.RegisterNode{Node: n.id, Capacity: ledger.Resources{Slots: 8, MemoryBytes: 1 << 30}})
+	g.Must(&ledger.RegisterNode{Node: n.id, Capacity: ledger.Resources{Slots: 8, MemoryBytes: 1 << 30}})
 	if n.Custodian, err = Open(g.t.Context(), c); err != nil {
 		g.t.Fatal(err)
 	}
@@ -274,7 +198,7 @@ func (g *grid) put(tenant ledger.TenantID, name ledger.SecretName, value string,
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.do(&ledger.PutSecret{Tenant: tenant, Name: name, ID: b.ID, Nodes: nodes, Keys: keys, Value: sealed})
+	g.Must(&ledger.PutSecret{Tenant: tenant, Name: name, ID: b.ID, Nodes: nodes, Keys: keys, Value: sealed})
 	return b
 }
 
@@ -282,10 +206,10 @@ func (g *grid) put(tenant ledger.TenantID, name ledger.SecretName, value string,
 func (g *grid) job(n byte, tenant ledger.TenantID, on ledger.NodeID, secrets ...ledger.SecretName) (ledger.JobID, ledger.Epoch) {
 	g.t.Helper()
 	id := ledger.JobID{15: n}
-	g.do(&ledger.Submit{Job: id, Spec: ledger.JobSpec{
+	g.Must(&ledger.Submit{Job: id, Spec: ledger.JobSpec{
 		Tenant: tenant, Module: ledger.ModuleID{1}, Count: 1, FuelMax: 1, Task: ledger.Resources{Slots: 1}, Retry: ledger.Retry{AttemptsMax: 1}, Secrets: secrets,
 	}})
-	g.do(&ledger.Place{Placements: []ledger.Placement{{Job: id, Count: 1, Node: on, Slots: 1, Expiry: 2e18}}})
+	g.Must(&ledger.Place{Placements: []ledger.Placement{{Job: id, Count: 1, Node: on, Slots: 1, Expiry: g.Now() + ledger.Time(time.Hour)}}})
 	var leases []ledger.Lease
 	if _, err := g.View(func(tx ledger.Tx) (err error) {
 		leases, err = ledger.LeasesOf(tx, on, 0, 100)

@@ -2,11 +2,9 @@ package keeper
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,8 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dugnad/dugnad/ledger"
-	"github.com/dugnad/dugnad/ledger/ledgertest"
-	"github.com/dugnad/dugnad/ledger/replica"
+	"github.com/dugnad/dugnad/node/book/booktest"
 	"github.com/dugnad/dugnad/node/result"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -28,101 +25,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds a wait; it is no measure of speed.
 const patience = 2 * time.Minute
 
-// book is a ledger in memory that all nodes share, with a clock of its own.
+// book is a ledger that all nodes share.
 type book struct {
+	*booktest.Book
 	t testing.TB
-
-	mu    sync.Mutex
-	state *ledgertest.Memory
-	now   ledger.Time
-	index uint64
-	// feed has the changes since the beginning, more is closed when there are more.
-	feed []replica.Change
-	more chan struct{}
-}
-
-func (b *book) View(f func(tx ledger.Tx) error) (uint64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.index, f(b.state)
-}
-
-func (b *book) Read(_ context.Context, f func(tx ledger.Tx) error) (uint64, error) { return b.View(f) }
-
-func (b *book) Wait(ctx context.Context, index uint64) error {
-	return b.Watch(ctx, nil, index-1, func(uint64, []replica.Change) error { return nil })
-}
-
-func (b *book) Watch(ctx context.Context, prefix []byte, from uint64, visit func(index uint64, changes []replica.Change) error) error {
-	for {
-		b.mu.Lock()
-		var list []replica.Change
-		for _, c := range b.feed {
-			if c.Index > from && bytes.HasPrefix(c.Key, prefix) {
-				list = append(list, c)
-			}
-		}
-		index, more := b.index, b.more
-		b.mu.Unlock()
-		if err := visit(index, list); err != nil {
-			return err
-		}
-		from = index
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func (b *book) Do(_ context.Context, c ledger.Command) (ledger.Result, uint64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.index++
-	tx := b.state.Begin()
-	defer tx.Discard()
-	answer, err := ledger.Apply(tx, b.index, ledger.Encode(ledger.Envelope{Now: b.now, Body: c}))
-	if err != nil {
-		return ledger.Result{}, 0, err
-	}
-	for _, key := range tx.Changed() {
-		value, err := tx.Get(key)
-		if err != nil {
-			return ledger.Result{}, 0, err
-		}
-		b.feed = append(b.feed, replica.Change{Index: b.index, Key: key, Value: value, Deleted: value == nil})
-	}
-	if err := tx.Commit(); err != nil {
-		return ledger.Result{}, 0, err
-	}
-	close(b.more)
-	b.more = make(chan struct{})
-	r, err := ledger.DecodeResult(answer)
-	return r, b.index, err
-}
-
-// do applies commands that must not be refused.
-func (b *book) do(list ...ledger.Command) {
-	b.t.Helper()
-	for _, c := range list {
-		r, _, err := b.Do(b.t.Context(), c)
-		if err != nil || r.Code != ledger.CodeOK {
-			b.t.Fatalf("%T: %s %s, %v", c, r.Code, r.What, err)
-		}
-		for _, item := range r.Items {
-			if item.Code != ledger.CodeOK {
-				b.t.Fatalf("%T: item %s", c, item.Code)
-			}
-		}
-	}
 }
 
 // job submits a job and returns its id.
 func (b *book) job(n byte) ledger.JobID {
 	b.t.Helper()
 	id := ledger.JobID{15: n}
-	b.do(&ledger.Submit{Job: id, Spec: ledger.JobSpec{
+	b.Must(&ledger.Submit{Job: id, Spec: ledger.JobSpec{
 		Tenant: "acme", Module: ledger.ModuleID{1}, Count: 1, FuelMax: 1,
 		Task: ledger.Resources{MemoryBytes: 1, FuelRate: 1, Slots: 1}, Retry: ledger.Retry{AttemptsMax: 1},
 	}})
@@ -132,7 +45,7 @@ func (b *book) job(n byte) ledger.JobID {
 // finish ends a job by a report of a node, with a result.
 func (b *book) finish(id ledger.JobID, by ledger.NodeID, h content.Hash) {
 	b.t.Helper()
-	b.do(&ledger.Place{Placements: []ledger.Placement{{Job: id, Count: 1, Slots: 1, Node: by, Expiry: b.now + ledger.Time(time.Hour)}}})
+	b.Must(&ledger.Place{Placements: []ledger.Placement{{Job: id, Count: 1, Slots: 1, Node: by, Expiry: b.Now() + ledger.Time(time.Hour)}}})
 	var leases []ledger.Lease
 	if _, err := b.View(func(tx ledger.Tx) (err error) {
 		leases, err = ledger.LeasesOf(tx, by, 0, 10)
@@ -140,7 +53,7 @@ func (b *book) finish(id ledger.JobID, by ledger.NodeID, h content.Hash) {
 	}); err != nil || len(leases) != 1 {
 		b.t.Fatal(leases, err)
 	}
-	b.do(&ledger.Report{Node: by, Leases: []ledger.LeaseReport{{
+	b.Must(&ledger.Report{Node: by, Leases: []ledger.LeaseReport{{
 		Epoch: leases[0].Epoch, Runs: []ledger.Run{{Count: 1, State: ledger.TaskSucceeded, Digest: h}},
 	}}})
 }
@@ -148,10 +61,8 @@ func (b *book) finish(id ledger.JobID, by ledger.NodeID, h content.Hash) {
 // prune lets so much time pass that the jobs that have ended are forgotten.
 func (b *book) prune() {
 	b.t.Helper()
-	b.mu.Lock()
-	b.now += ledger.RetentionNanos
-	b.mu.Unlock()
-	b.do(&ledger.Tick{})
+	b.Advance(time.Duration(ledger.RetentionNanos))
+	b.Must(&ledger.Tick{})
 }
 
 // grid is nodes that share a ledger.
@@ -179,8 +90,8 @@ type node struct {
 // newGrid makes a ledger with a tenant and a module, and nodes that it knows.
 func newGrid(t testing.TB, nodes int, change func(*Config, *content.Config)) *grid {
 	t.Helper()
-	b := &book{t: t, state: ledgertest.NewMemory(), now: ledger.Time(time.Now().UnixNano()), more: make(chan struct{})}
-	b.do(&ledger.CreateTenant{Tenant: "acme", Weight: 1, BandMax: 7}, &ledger.PutModule{Module: ledger.ModuleID{1}, Bytes: 1})
+	b := &book{booktest.New(t), t}
+	b.Must(&ledger.CreateTenant{Tenant: "acme", Weight: 1, BandMax: 7}, &ledger.PutModule{Module: ledger.ModuleID{1}, Bytes: 1})
 	g := &grid{t: t, book: b, network: p2ptest.New(t, p2ptest.Config{})}
 	for range nodes {
 		g.add(change).register()
@@ -200,7 +111,7 @@ func (g *grid) add(change func(*Config, *content.Config)) *node {
 }
 
 func (n *node) register() {
-	n.g.book.do(&ledger.RegisterNode{Node: n.id, Capacity: ledger.Resources{MemoryBytes: 1 << 30, FuelRate: 1 << 30, Slots: 4}})
+	n.g.book.Must(&ledger.RegisterNode{Node: n.id, Capacity: ledger.Resources{MemoryBytes: 1 << 30, FuelRate: 1 << 30, Slots: 4}})
 }
 
 func testConfig() Config {

@@ -106,7 +106,7 @@ func TestLost(t *testing.T) {
 	if err := lost.self.Close(); err != nil {
 		t.Fatal(err)
 	}
-	g.book.do(&ledger.SetNodeState{Node: lost.id, State: ledger.NodeGone})
+	g.book.Must(&ledger.SetNodeState{Node: lost.id, State: ledger.NodeGone})
 	g.await("two copies of all", func() bool {
 		return !slices.ContainsFunc(hashes, func(h content.Hash) bool { return len(g.keepers(h, ownerOf(id))) < 2 })
 	})
@@ -166,14 +166,14 @@ func TestModules(t *testing.T) {
 	h := g.nodes[0].put(b, ModuleOwner)
 	unknown := g.nodes[0].put(noise(2, 10), ModuleOwner)
 	m := ledger.ModuleID(h)
-	g.book.do(&ledger.PutModule{Module: m, Bytes: 5000, Holder: "n0"})
+	g.book.Must(&ledger.PutModule{Module: m, Bytes: 5000, Holder: "n0"})
 	node, err := g.nodes[0].keeper.Module(t.Context(), h, 5000)
 	if err != nil || node != "n1" || len(g.keepers(h, ModuleOwner)) != 2 {
 		t.Fatal(node, err, g.keepers(h, ModuleOwner))
 	}
-	g.book.do(&ledger.AddHolder{Module: m, Node: node})
+	g.book.Must(&ledger.AddHolder{Module: m, Node: node})
 	id := ledger.JobID{15: 1}
-	g.book.do(&ledger.Submit{Job: id, Spec: ledger.JobSpec{
+	g.book.Must(&ledger.Submit{Job: id, Spec: ledger.JobSpec{
 		Tenant: "acme", Module: m, Count: 1, FuelMax: 1,
 		Task: ledger.Resources{MemoryBytes: 1, FuelRate: 1, Slots: 1}, Retry: ledger.Retry{AttemptsMax: 1},
 	}})
