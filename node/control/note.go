@@ -16,6 +16,7 @@ var operations = map[string]string{
 	"POST /revocations":  "revoke-token",
 	"POST /allowances":   "allow-tenant",
 	"POST /objects":      "put-object",
+	"POST /checkups":     "",
 	"POST /dialbacks":    "",
 	"PUT /preferences":   "set-preferences",
 	"PUT /will":          "tell-node",
@@ -33,7 +34,7 @@ func (s *Server) note(w http.ResponseWriter, r *http.Request, h http.Handler) {
 		return
 	}
 	record := audit.Record{Who: audit.Operator, From: audit.Socket, Code: audit.CodeOK}
-	answer := &answered{ResponseWriter: w}
+	answer := &audit.Answer{ResponseWriter: w}
 	r = r.WithContext(audit.With(r.Context(), &record))
 	defer func() {
 		name, known := operations[r.Pattern]
@@ -44,7 +45,7 @@ func (s *Server) note(w http.ResponseWriter, r *http.Request, h http.Handler) {
 			return
 		}
 		record.Operation = name
-		if answer.failed() {
+		if failed(answer) {
 			record.Code = codeRefused
 		}
 		s.noted.Note(record)
@@ -52,22 +53,7 @@ func (s *Server) note(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	h.ServeHTTP(answer, r)
 }
 
-// answered keeps how a request was answered.
-type answered struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (a *answered) WriteHeader(status int) {
-	a.status = status
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController find what is below.
-func (a *answered) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// failed reports whether the answer is a problem, also one at the end of a backup.
-func (a *answered) failed() bool {
-	return a.status >= http.StatusBadRequest || a.Header().Get(problemTrailer) != ""
+// failed reports whether an answer is a problem, also one at the end of a backup.
+func failed(a *audit.Answer) bool {
+	return a.Status >= http.StatusBadRequest || a.Header().Get(problemTrailer) != ""
 }

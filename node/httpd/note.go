@@ -23,10 +23,10 @@ type notary struct {
 func (n *notary) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	record := audit.Record{From: r.RemoteAddr}
 	attribute(r.Context(), &record)
-	answer := &answered{ResponseWriter: w}
+	answer := &audit.Answer{ResponseWriter: w}
 	defer func() {
 		if record.Code == "" {
-			record.Code = answer.code()
+			record.Code = codeOf(answer)
 		}
 		refused := forbids(record.Code) || record.Who == audit.Unknown && record.Code != audit.CodeOK
 		switch {
@@ -106,25 +106,10 @@ func noteAnswer(c huma.Context, _ string, v any) (any, error) {
 	return v, nil
 }
 
-// answered keeps how a request was answered.
-type answered struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (a *answered) WriteHeader(status int) {
-	a.status = status
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController find what is below.
-func (a *answered) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// code is what is noted where no problem has said more.
-func (a *answered) code() string {
-	if a.status >= http.StatusBadRequest {
-		return "http_" + strconv.Itoa(a.status)
+// codeOf is what is noted where no problem has said more.
+func codeOf(a *audit.Answer) string {
+	if a.Status >= http.StatusBadRequest {
+		return "http_" + strconv.Itoa(a.Status)
 	}
 	return audit.CodeOK
 }
