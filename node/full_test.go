@@ -83,15 +83,15 @@ func (c *child) disk(ctx context.Context, how string) {
 // on the node "worker", and what is then.
 var fullDisks = []struct {
 	full string
-	// While the disk is full: leads is who leads, the same as before or another one,
-	// array where the rest of the array ends, on the worker or elsewhere. In each row
-	// a job that is submitted to a third node succeeds.
-	leads, array string
+	// While the disk is full another node leads, array is where the rest of the array
+	// ends, on the worker or elsewhere. In each row a job that is submitted to a third
+	// node succeeds.
+	array string
 	// With room again, without being started again, the node has the same ledger as
 	// the others, and runs tasks; all outputs are there.
 }{
-	{full: "worker", leads: "same", array: "elsewhere"},
-	{full: "leader", leads: "another", array: "worker"},
+	{full: "worker", array: "elsewhere"},
+	{full: "leader", array: "worker"},
 }
 
 // TestFullDisk: a node whose disk is full hinders nobody, loses nothing that was
@@ -110,7 +110,7 @@ func TestFullDisk(t *testing.T) {
 			number := map[string]int{"leader": 0, "worker": 1}[c.full] // the founder leads
 			p := startProcesses(ctx, t, 3, number)
 			full, worker, other := p.nodes[number], p.nodes[1], p.nodes[2]
-			leader := p.leader(ctx)
+			p.leader(ctx)
 			p.only(ctx, t, worker)
 			array := p.middle(ctx, t, other.client)
 			full.disk(ctx, "full")
@@ -124,8 +124,9 @@ func TestFullDisk(t *testing.T) {
 			}
 			added := p.array(ctx, t, other.client, newKey())
 			oncePerTask(ctx, t, other.client, added, restartTasks)
-			if now := p.leader(ctx); (now == leader) != (c.leads == "same") {
-				t.Errorf("%s leads, %s did, want %s", now.settings.Name, leader.settings.Name, c.leads)
+			// A machine that is slow for seconds may have another leader at any time.
+			if now := p.leader(ctx); now == full {
+				t.Errorf("%s leads, whose disk is full", now.settings.Name)
 			}
 			full.disk(ctx, "large")
 			p.whole(ctx)
