@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/dugnad/dugnad/node/api"
@@ -150,7 +149,7 @@ func (s *gridSample) nodes(now time.Time) topTable {
 			topNumber(n.Reserved.Slots, fmt.Sprintf("%d/%d", n.Reserved.Slots, n.Capacity.Slots)),
 			topNumber(n.Reserved.MemoryBytes, partBytes(n.Reserved.MemoryBytes, n.Capacity.MemoryBytes)),
 			topNumber(n.Capacity.FuelRate, fuelAmount(n.Capacity.FuelRate)),
-			topNumber(n.Leases, strconv.FormatUint(uint64(n.Leases), 10)),
+			topCount(n.Leases),
 			{text: orDash(nodeRoles(n))},
 		})
 	}
@@ -182,8 +181,8 @@ func (s *gridSample) running(now time.Time) topTable {
 			{text: shortID(j.ID)},
 			{text: orDash(j.Name)},
 			{text: j.Tenant},
-			topNumber(running, strconv.FormatUint(uint64(running), 10)), topNumber(j.Tasks.Queued, strconv.FormatUint(uint64(j.Tasks.Queued), 10)),
-			topNumber(j.Tasks.Ended(), fmt.Sprintf("%d/%d", j.Tasks.Ended(), j.Count)), fuel, topNumber(age.Seconds(), roughly(max(age, 0))),
+			topCount(running), topCount(j.Tasks.Queued),
+			topNumber(j.Tasks.Ended(), fmt.Sprintf("%d/%d", j.Tasks.Ended(), j.Count)), fuel, topAge(age),
 		})
 	}
 	return t

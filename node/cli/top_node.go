@@ -184,9 +184,9 @@ func (s *nodeSample) jobs(now time.Time) topTable {
 			{text: shortID(j.Job)},
 			{text: orDash(j.Name)},
 			{text: j.Tenant},
-			topNumber(j.Running, strconv.FormatUint(uint64(j.Running), 10)), topNumber(j.Left, strconv.FormatUint(uint64(j.Left), 10)),
-			topNumber(j.Ended, strconv.FormatUint(j.Ended, 10)), fuel, topNumber(memory, roundBytes(memory)),
-			topNumber(age.Seconds(), roughly(max(age, 0))),
+			topCount(j.Running), topCount(j.Left),
+			topCount(j.Ended), fuel, topNumber(memory, roundBytes(memory)),
+			topAge(age),
 		})
 	}
 	return t
@@ -230,7 +230,7 @@ func (q *topQueue) row() []topCell {
 	return []topCell{
 		{text: q.tenant},
 		topNumber(uint64(q.band), strconv.Itoa(int(q.band))), topNumber(q.jobs, strconv.Itoa(q.jobs)+more),
-		topNumber(q.tasks, strconv.FormatUint(q.tasks, 10)+more), topNumber(q.oldest.Seconds(), roughly(max(q.oldest, 0))),
+		topNumber(q.tasks, strconv.FormatUint(q.tasks, 10)+more), topAge(q.oldest),
 	}
 }
 
@@ -263,7 +263,7 @@ func (s *nodeSample) workers() topTable {
 		t.rows = append(t.rows, []topCell{
 			{text: strconv.Itoa(w.PID)},
 			{text: w.Tenant},
-			topNumber(w.Tasks, strconv.Itoa(w.Tasks)), cpu,
+			topCount(w.Tasks), cpu,
 			topNumber(w.MemoryBytes, roundBytes(w.MemoryBytes)),
 		})
 	}

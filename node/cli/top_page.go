@@ -3,7 +3,9 @@ package cli
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -39,9 +41,19 @@ type topCell struct {
 	order float64
 }
 
-// number is a cell that is sorted by n.
+// topNumber is a cell that is sorted by n.
 func topNumber[N ~int | ~uint32 | ~uint64 | ~float64](n N, text string) topCell {
 	return topCell{text, float64(n)}
+}
+
+// topCount is a cell that shows n.
+func topCount[N ~int | ~uint32 | ~uint64](n N) topCell {
+	return topNumber(n, strconv.FormatUint(uint64(n), 10))
+}
+
+// topAge is a cell that shows how long something takes; clocks may differ.
+func topAge(d time.Duration) topCell {
+	return topNumber(d.Seconds(), roughly(max(d, 0)))
 }
 
 // sorted returns the rows in the order of a column.
