@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dugnad/dugnad/p2p/metric/metrictest"
 )
 
 // clock is a clock that stands still until it is moved.
@@ -66,24 +68,6 @@ func details(list []Record) string {
 		words = append(words, r.Detail)
 	}
 	return strings.Join(words, " ")
-}
-
-// counted returns a metric's value.
-func counted(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == name && (len(m.GetLabel()) == 0 || m.GetLabel()[0].GetValue() == label) {
-				return m.GetCounter().GetValue()
-			}
-		}
-	}
-	t.Fatalf("there is no %s{%s}", name, label)
-	return 0
 }
 
 // TestOrder: what the operator and others did is read in the order of time, also by
@@ -161,7 +145,7 @@ func TestRotation(t *testing.T) {
 	if len(left) < 10 || left[0].Detail != "kept" || left[len(left)-1].Detail != "199" {
 		t.Errorf("left are %q", details(left))
 	}
-	if n := counted(t, reg, "dugnad_audit_limit_reached_total", limitFiles); n < 10 {
+	if n := metrictest.Value(t, reg, "dugnad_audit_limit_reached_total", limitFiles); n < 10 {
 		t.Errorf("%v files were removed", n)
 	}
 }
@@ -187,7 +171,7 @@ func TestRefusals(t *testing.T) {
 	if got := details(all(t, r)); got != "95 left out later" {
 		t.Errorf("a minute later: %q", got)
 	}
-	if n := counted(t, reg, "dugnad_audit_limit_reached_total", limitRefusals); n != 95 {
+	if n := metrictest.Value(t, reg, "dugnad_audit_limit_reached_total", limitRefusals); n != 95 {
 		t.Errorf("%v refusals were counted", n)
 	}
 }
@@ -207,7 +191,7 @@ func TestClean(t *testing.T) {
 	if len(got) != 2 || got[0].Object != "(no id)" || got[0].Token != "(no id)" || len(got[0].Operation) > textBytesMax+8 || got[1].Object != "01a208889739ab304d1e78c0d684cd79" {
 		t.Errorf("%+v", got)
 	}
-	if n := counted(t, reg, "dugnad_audit_limit_reached_total", limitText); n != 1 {
+	if n := metrictest.Value(t, reg, "dugnad_audit_limit_reached_total", limitText); n != 1 {
 		t.Errorf("%v lines were cut", n)
 	}
 }
@@ -245,7 +229,7 @@ func TestFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Note(Record{Who: Operator, Operation: "lost", Code: CodeOK})
-	if n := counted(t, reg, "dugnad_audit_failures_total", ""); n != 1 || !errors.Is(l.lost, ErrLost) {
+	if n := metrictest.Value(t, reg, "dugnad_audit_failures_total"); n != 1 || !errors.Is(l.lost, ErrLost) {
 		t.Errorf("%v failures, %v", n, l.lost)
 	}
 	l.operator.file = nil

@@ -23,6 +23,7 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/node/warrant/warranttest"
+	"github.com/dugnad/dugnad/p2p/metric/metrictest"
 )
 
 // house is a node that wants tokens, with a public address that it is asked at over TLS.
@@ -205,7 +206,7 @@ func TestSession(t *testing.T) {
 			t.Errorf("to drain: %s, want %s", problem, who.want)
 		}
 	}
-	if got := gaugeOf(t, h.reg, "dugnad_api_sessions"); got != 3 {
+	if got := metrictest.Value(t, h.reg, "dugnad_api_sessions"); got != 3 {
 		t.Errorf("%v sessions are counted", got)
 	}
 	res, problem, _ := h.ask(visit{method: "DELETE", path: "/v1/sessions/current", header: byPage, cookie: c})
@@ -215,22 +216,6 @@ func TestSession(t *testing.T) {
 	if got := h.reads(c); got != "401 session_over" {
 		t.Errorf("after that: %s", got)
 	}
-}
-
-// gaugeOf returns the only value of a gauge.
-func gaugeOf(t *testing.T, reg *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("there is no %s", name)
-	return 0
 }
 
 // TestSessionBad: what is no session, or not by the node's own page, is refused.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/task"
@@ -100,7 +101,8 @@ type Config struct {
 	TLS *tls.Config
 
 	ConnectionsMax, TenantConnectionsMax int
-	RequestsPerSecondMax, BurstMax       float64
+	RequestsPerSecondMax                 float64
+	BurstMax                             int
 	RequestBytesMax, ResponseBytesMax    uint64
 	AttemptBytesMax, TenantBytesMax      uint64
 	RequestTimeout, TenantBytesPeriod    time.Duration
@@ -127,7 +129,7 @@ func (c *Config) Validate() error {
 	}
 	for name, n := range map[string]float64{
 		"ConnectionsMax": float64(c.ConnectionsMax), "TenantConnectionsMax": float64(c.TenantConnectionsMax),
-		"RequestsPerSecondMax": c.RequestsPerSecondMax, "BurstMax": c.BurstMax,
+		"RequestsPerSecondMax": c.RequestsPerSecondMax, "BurstMax": float64(c.BurstMax),
 		"RequestBytesMax": float64(c.RequestBytesMax), "ResponseBytesMax": float64(c.ResponseBytesMax),
 		"AttemptBytesMax": float64(c.AttemptBytesMax), "TenantBytesMax": float64(c.TenantBytesMax),
 		"RequestTimeout": float64(c.RequestTimeout), "TenantBytesPeriod": float64(c.TenantBytesPeriod),
@@ -163,9 +165,8 @@ type tenant struct {
 	transport *http.Transport
 	requests  int
 	taken     int
-	// used is when it last had a request, tokens how many it may have had at once then.
-	used   time.Time
-	tokens float64
+	// quota bounds its requests per second.
+	quota *rate.Limiter
 	// moved is the bytes since period began.
 	period time.Time
 	moved  uint64
@@ -243,13 +244,11 @@ func (g *Gate) enter(name string) (*tenant, error) {
 	t := g.tenants[name]
 	if t == nil {
 		g.forgetLocked()
-		t = &tenant{gate: g, used: now, period: now, tokens: g.config.BurstMax}
+		t = &tenant{gate: g, period: now, quota: rate.NewLimiter(rate.Limit(g.config.RequestsPerSecondMax), g.config.BurstMax)}
 		t.transport = t.newTransport()
 		g.tenants[name] = t
 	}
-	t.tokens = min(g.config.BurstMax, t.tokens+now.Sub(t.used).Seconds()*g.config.RequestsPerSecondMax)
-	t.used = now
-	if t.tokens < 1 {
+	if t.quota.TokensAt(now) < 1 {
 		return nil, g.metrics.hit(limitRate, abi.ErrRate)
 	}
 	if now.Sub(t.period) >= g.config.TenantBytesPeriod {
@@ -258,7 +257,7 @@ func (g *Gate) enter(name string) (*tenant, error) {
 	if t.moved >= g.config.TenantBytesMax {
 		return nil, g.metrics.hit(limitTenantBytes, abi.ErrBytes)
 	}
-	t.tokens--
+	t.quota.AllowN(now, 1)
 	t.requests++
 	return t, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/p2p/metric/metrictest"
 )
 
 func one() *Span {
@@ -50,32 +51,16 @@ func TestSlowCollector(t *testing.T) {
 	for range WaitingMax + more {
 		tracer.Record(one())
 	}
-	if recorded, limited := value(t, reg, "dugnad_span_recorded_total"), value(t, reg, "dugnad_span_limit_reached_total"); recorded != WaitingMax || limited != more {
+	if recorded, limited := metrictest.Value(t, reg, "dugnad_span_recorded_total"), metrictest.Value(t, reg, "dugnad_span_limit_reached_total"); recorded != WaitingMax || limited != more {
 		t.Errorf("%v recorded, %v are too many", recorded, limited)
 	}
 	close(answer)
 	if err := tracer.Close(); err != nil {
 		t.Error(err)
 	}
-	if value(t, reg, "dugnad_span_lost_total") == 0 {
+	if metrictest.Value(t, reg, "dugnad_span_lost_total") == 0 {
 		t.Error("nothing is lost")
 	}
-}
-
-// value returns what a counter has counted.
-func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	t.Fatalf("there is no %s", name)
-	return 0
 }
 
 func BenchmarkOff(b *testing.B) {
