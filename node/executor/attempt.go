@@ -64,13 +64,14 @@ func (l *lease) endTasks(class Class, message string) {
 	}
 }
 
-// cutOff leaves a task that was taken out of the lease to another node.
-func (l *lease) cutOff(refuse bool, cause ledger.Cause, err error) {
-	l.e.log.Warn("lease is handed back", "job", l.job.id, "epoch", l.epoch, "err", err)
+// cutOff leaves a task that was taken out of the lease, and that this node was asked to
+// give back, to another node.
+func (l *lease) cutOff(index uint32, reason string) {
+	l.e.log.Info("task was cut short, to be run again", "job", l.job.id, "epoch", l.epoch, "task", index, "reason", reason)
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
 	l.cut++
-	l.handBack(refuse, cause)
+	l.handBack(false, ledger.CauseReleased)
 }
 
 // ended is a task that has ended and is not in the journal yet.
@@ -99,7 +100,7 @@ func (l *lease) ended(end ended) {
 		return
 	case cause != nil && !errors.Is(cause, errStopped) && short, cause == nil && end.class == ClassCancelled:
 		end.close()
-		l.cutOff(false, ledger.CauseReleased, fmt.Errorf("task %d was cut short: %s", end.index, end.outcome.Message))
+		l.cutOff(end.index, end.outcome.Message)
 		return
 	}
 	if end.class == ClassNone || end.class.State() == ledger.TaskFailed {

@@ -104,6 +104,9 @@ func explain(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
 		return explainActive(tx, j, out)
 	case err != nil:
 		return err
+	case j.Tasks[ledger.TaskQueued] == 0:
+		// What was noted for the last that waited stays until the next is noted.
+		return explainActive(tx, j, out)
 	}
 	out.Since, out.Nodes, out.Sampled, out.FreeAt = when(reasons.At), reasons.Nodes, reasons.Sampled, when(reasons.FreeAt)
 	for _, r := range reasons.List {
