@@ -108,7 +108,7 @@ func lastRecords(ctx context.Context, r *audit.Reader, most int) (list []audit.R
 // showRecords prints records: as JSON, or as the rows of a table without a header.
 func (a *app) showRecords(list []audit.Record, asJSON bool) error {
 	if asJSON {
-		out := json.NewEncoder(a.Out)
+		out := json.NewEncoder(a.jsonOut())
 		for i := range list {
 			if err := out.Encode(&list[i]); err != nil {
 				return err

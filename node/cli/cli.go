@@ -55,12 +55,17 @@ type app struct {
 	// dataDir and config are persistent flags.
 	dataDir string
 	config  string
+	// spellings may hold the beginning of a character.
+	spellings []*spelling
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)
+	for _, s := range a.spellings {
+		s.flush()
+	}
 	code := exitOK
 	if err != nil {
 		code = exitFailure
@@ -86,7 +91,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 // say writes one message for people to stderr.
 func (a *app) say(format string, args ...any) {
 	// A token that was given where none belongs is not shown to whoever reads this.
-	fmt.Fprintln(a.Err, warrant.Redact(fmt.Sprintf("dugnad: "+format, args...)))
+	fmt.Fprintln(a.Err, harmless(warrant.Redact(fmt.Sprintf("dugnad: "+format, args...))))
 }
 
 func (a *app) root() *cobra.Command {

@@ -70,7 +70,7 @@ func (a *app) inspectFile(ctx context.Context, path, wat string, asJSON bool) er
 		return &exitError{exitRefused, fmt.Errorf("module %s refused: %w", path, err)}
 	}
 	if wat != "" {
-		return showFunction(ctx, a.Out, wat, module, report, result)
+		return showFunction(ctx, a.guest(a.Out), wat, module, report, result)
 	}
 	facts, err := inspection.Facts(module, report, result)
 	if err != nil {

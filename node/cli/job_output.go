@@ -71,15 +71,19 @@ func (g *grid) results(ctx context.Context, id string, first, end uint32, output
 			err = closing
 		}
 	}()
-	w, err := file.begin(g.Out)
-	if err != nil {
-		return err
-	}
 	if g.json {
+		w, err := file.begin(g.Out)
+		if err != nil {
+			return err
+		}
 		g := *g
 		own := *g.app
 		own.Out, g.app = w, &own
 		return visitTasks(ctx, g.client, id, first, end, g.taskJSON)
+	}
+	w, err := file.begin(g.guest(g.Out))
+	if err != nil {
+		return err
 	}
 	body, err := g.client.Outputs(ctx, id, "stdout", first, end)
 	if err != nil {
@@ -129,7 +133,7 @@ func (a *app) jobLogsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l := &logs{grid: g, id: id, next: first, end: end}
+			l := &logs{grid: g, id: id, next: first, end: end, out: g.guest(g.Out), errs: g.guest(g.Err)}
 			if follow {
 				return l.follow(ctx)
 			}
@@ -152,6 +156,7 @@ type logs struct {
 	// next is the first task that was not printed, end is behind the last that is
 	// wanted; 0 is the job's end.
 	next, end uint32
+	out, errs io.Writer
 }
 
 func taskEnded(t *api.Task) bool {
@@ -218,10 +223,10 @@ func (l *logs) print(t *api.Task, stdout, stderr io.Reader) error {
 	if l.json {
 		return l.taskJSON(t, stdout, stderr)
 	}
-	if _, err := io.Copy(l.Out, stdout); err != nil {
+	if _, err := io.Copy(l.out, stdout); err != nil {
 		return fmt.Errorf("printing a task's output: %w", err)
 	}
-	if _, err := io.Copy(l.Err, stderr); err != nil {
+	if _, err := io.Copy(l.errs, stderr); err != nil {
 		return fmt.Errorf("printing a task's output: %w", err)
 	}
 	return nil

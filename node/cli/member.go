@@ -61,7 +61,7 @@ func (a *app) inviteCommand() *cobra.Command {
 		if asJSON {
 			return a.writeJSON(made)
 		}
-		_, err = fmt.Fprintln(a.Out, made.Text)
+		_, err = fmt.Fprintln(a.Out, printable(made.Text))
 		return err
 	})
 	fs := cmd.Flags()
@@ -194,14 +194,14 @@ func (a *app) objectCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(a.Out, o.Hash)
+		_, err = fmt.Fprintln(a.Out, printable(o.Hash))
 		return err
 	})
 	get := a.nodeCommand(&cobra.Command{
 		Use:   "get HASH",
 		Short: "Write an object to stdout, fetched from whoever has it",
 	}, 1, func(cmd *cobra.Command, c *control.Client, args []string) error {
-		return c.GetObject(cmd.Context(), args[0], a.Out)
+		return c.GetObject(cmd.Context(), args[0], a.guest(a.Out))
 	})
 	cmd.AddCommand(put, get)
 	return cmd

@@ -38,7 +38,7 @@ func (a *app) tell(ctx context.Context, c *control.Client, will string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(a.Out, gives(p.Withheld))
+	_, err = fmt.Fprintln(a.Out, printable(gives(p.Withheld)))
 	return err
 }
 
@@ -242,7 +242,7 @@ func (a *app) printPreferences(p *control.Preferences) error {
 		}
 	}
 	if p.Problem != "" {
-		fmt.Fprintf(a.Out, "\nthe file has mistakes, and what is above stays in force:\n%s\n", p.Problem)
+		fmt.Fprintf(a.Out, "\nthe file has mistakes, and what is above stays in force:\n%s\n", harmless(p.Problem))
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func (s *series) printStack(frames []task.Frame) {
 		if strings.HasPrefix(frames[0].Function, "…") {
 			at = ""
 		}
-		fmt.Fprintf(s.Err, "    %s%s%s\n", at, frames[0].Function, times)
+		fmt.Fprintf(s.Err, "    %s%s%s\n", at, printable(frames[0].Function), times)
 		frames = frames[same:]
 		lines++
 	}

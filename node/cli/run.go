@@ -320,11 +320,11 @@ func (a *app) runJob(ctx context.Context, j *job) (err error) {
 	if err := a.prepare(ctx, j, r, module); err != nil {
 		return a.refused(j, err)
 	}
-	w, err := out.begin(a.Out)
+	w, err := out.begin(a.guest(a.Out))
 	if err != nil {
 		return err
 	}
-	s := series{app: a, job: j, runner: r, out: w}
+	s := series{app: a, job: j, runner: r, out: w, errs: a.guest(a.Err)}
 	return s.run(ctx)
 }
 

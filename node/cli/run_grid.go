@@ -100,11 +100,11 @@ func (a *app) runOnGrid(ctx context.Context, j *job, c *client.Client) (err erro
 		return err
 	}
 	ended = true
-	w, err := out.begin(a.Out)
+	w, err := out.begin(a.guest(a.Out))
 	if err != nil {
 		return err
 	}
-	return (&series{app: a, job: j, out: w}).fetch(ctx, c)
+	return (&series{app: a, job: j, out: w, errs: a.guest(a.Err)}).fetch(ctx, c)
 }
 
 // gridJob describes the job for the grid, which gets what the job reads.
@@ -189,7 +189,7 @@ func (s *series) fetch(ctx context.Context, c *client.Client) error {
 	t := tally{}
 	err := visitTasks(ctx, c, s.job.id, 0, 0, func(k *api.Task, stdout, stderr io.Reader) error {
 		at := &attempt{index: uint64(k.Index), outcome: outcomeOf(k, s.job.spec.Limits)}
-		out, errOut := s.out, s.Err
+		out, errOut := s.out, s.errs
 		if s.job.json {
 			out, errOut = &at.stdout, &at.stderr
 		}

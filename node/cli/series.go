@@ -23,7 +23,8 @@ type series struct {
 	*app
 	job    *job
 	runner runner
-	out    io.Writer
+	// out and errs take what guests put out.
+	out, errs io.Writer
 }
 
 // attempt is one try at a task. The fields below done may be read when done is
@@ -90,7 +91,7 @@ func (s *series) start(ctx context.Context, queue chan<- *attempt, running *sync
 func (s *series) runOne(ctx context.Context, cancel context.CancelCauseFunc) error {
 	failed := func(err error) { cancel(fmt.Errorf("writing the guest's output: %w", err)) }
 	out := &sink{w: s.out, failed: failed}
-	errOut := &sink{w: s.Err, failed: failed}
+	errOut := &sink{w: s.errs, failed: failed}
 	at := &attempt{}
 	at.outcome, at.err = s.try(ctx, 0, out, errOut)
 	t := tally{}
@@ -119,7 +120,7 @@ func (s *series) print(at *attempt) error {
 	if err := at.stdout.drain(s.out); err != nil {
 		return fmt.Errorf("writing the guest's output: %w", err)
 	}
-	if err := at.stderr.drain(s.Err); err != nil {
+	if err := at.stderr.drain(s.errs); err != nil {
 		return fmt.Errorf("writing the guest's output: %w", err)
 	}
 	s.explain(at)
@@ -146,7 +147,7 @@ func (s *series) printJSON(at *attempt) error {
 
 func (a *app) printRecord(r *record) error {
 	r.encodeOutput()
-	e := json.NewEncoder(a.Out)
+	e := json.NewEncoder(a.jsonOut())
 	e.SetEscapeHTML(false)
 	if err := e.Encode(r); err != nil {
 		return fmt.Errorf("writing the outcome: %w", err)

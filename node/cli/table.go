@@ -6,7 +6,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -157,20 +156,6 @@ const (
 	modulePrefix   = "sha256:"
 	moduleIDDigits = 64
 )
-
-// printable makes a text of the grid, which anybody may have written, one that
-// does nothing to a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r):
-			return '?'
-		}
-		return r
-	}, s)
-}
 
 // when shows a time: how long ago on a terminal, RFC 3339 elsewhere.
 func (g *grid) when(t *time.Time) string {

@@ -71,7 +71,7 @@ func (a *app) versionCommand() *cobra.Command {
 
 // writeJSON prints v as one line.
 func (a *app) writeJSON(v any) error {
-	e := json.NewEncoder(a.Out)
+	e := json.NewEncoder(a.jsonOut())
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("writing JSON: %w", err)

@@ -235,6 +235,7 @@ func TestBrowser(t *testing.T) {
 		t.Run("keys", with(testKeys))
 		t.Run("million", with(func(t *testing.T, b *browser) { testMillion(t, b, g) }))
 		t.Run("lost", with(testLost))
+		t.Run("hostile answers", with(testHostile))
 		t.Run("login", with(func(t *testing.T, b *browser) { testLogin(t, b, g, string(script)) }))
 	})
 	t.Run("change", func(t *testing.T) {

@@ -1,5 +1,5 @@
 // Finds the page that the address names, keeps it up to date, and knows the keys.
-import { h, render } from './dom.js';
+import { h, plain, render } from './dom.js';
 import { listPage } from './jobs.js';
 import { jobPage } from './job.js';
 import { modulePage, modulesPage } from './module.js';
@@ -63,7 +63,7 @@ function run(open, parameters, query) {
   const draw = () => {
     if (ended.signal.aborted || data === undefined) return;
     render(main, page.view(data));
-    document.title = `${page.title} · Dugnad`;
+    document.title = `${plain(page.title)} · Dugnad`;
     main.setAttribute('data-ready', '');
   };
   const refresh = async () => {

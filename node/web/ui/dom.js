@@ -5,12 +5,12 @@ const svgNames = new Set(['svg', 'g', 'path', 'rect', 'line', 'circle', 'text', 
 const handlers = ['onclick', 'oninput', 'onchange', 'onsubmit', 'onkeydown', 'ondragover', 'ondragleave', 'ondrop'];
 const spoken = new Set(['title', 'aria-label', 'alt', 'placeholder']);
 
-// plain spells out what would act on a terminal, or turn the direction of writing
-// round.
+// plain spells out what would act on a terminal, turn the direction of writing round,
+// or not be seen.
 export function plain(text) {
   return String(text)
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]|\r(?!\n)/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
-    .replace(/[\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) => `‹${c.charCodeAt(0).toString(16).padStart(4, '0')}›`);
+    .replace(/[\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `‹${c.codePointAt(0).toString(16).padStart(4, '0')}›`);
 }
 
 // h makes an element. Props are attributes, handlers (on…), class, style (an object

@@ -1,5 +1,5 @@
 // What pages are made of: cards, tables, tiles, facts, choices.
-import { h } from './dom.js';
+import { h, plain } from './dom.js';
 
 // card is a part of a page with its title; id is that of the title.
 export const card = (id, title, ...children) => h('section', { class: 'card', key: id, 'aria-labelledby': id }, h('h2', { id }, title), children);
@@ -47,4 +47,4 @@ export const empty = (...children) => h('p', { class: 'empty' }, children);
 export const button = (text, onclick, props) => h('button', { type: 'button', onclick, ...props }, text);
 
 // told is what a problem says, and what would help.
-export const told = (problem) => [problem.message, problem.help].filter(Boolean).join(': ');
+export const told = (problem) => plain([problem.message, problem.help].filter(Boolean).join(': '));

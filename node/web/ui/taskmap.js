@@ -4,6 +4,7 @@ import { get } from './api.js';
 import { states } from './chart.js';
 import { h } from './dom.js';
 import { count, stretch } from './format.js';
+import { told } from './parts.js';
 
 const cellsMax = 4096;
 const heightMax = 264;
@@ -56,7 +57,7 @@ async function load(view) {
     view.room = room;
     draw(view);
   } catch (e) {
-    view.words.textContent = `The map could not be had: ${e.message}`;
+    view.words.textContent = `The map could not be had: ${told(e)}`;
   }
   view.asking = false;
   if (view.again) {
