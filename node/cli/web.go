@@ -16,7 +16,7 @@ var errNoPage = errors.New("this node has no address for browsers: start it with
 
 // webCommand prints the address with which a browser is let in.
 func (a *app) webCommand() *cobra.Command {
-	var operator bool
+	var operator, open bool
 	cmd := &cobra.Command{
 		Use:   "web",
 		Short: "Print an address that lets a browser in to a node's pages",
@@ -24,7 +24,8 @@ func (a *app) webCommand() *cobra.Command {
 			"Whoever opens it may what the token may that this command was given, for 12\n" +
 			"hours at most, and not after the token is over or was revoked. The token itself\n" +
 			"stays here. Without one, through the node's own socket, the browser's jobs are\n" +
-			"those of the tenant default; with --operator it may all that the operator may.",
+			"those of the tenant default; with --operator it may all that the operator may.\n" +
+			"With --open this machine's browser opens it, where there is a display.",
 	}
 	cmd = a.gridCommand(cmd, func(ctx context.Context, g *grid, _ []string) error {
 		s, err := g.client.OpenSession(ctx, operator)
@@ -47,9 +48,12 @@ func (a *app) webCommand() *cobra.Command {
 				Until string `json:"until"`
 			}{address, s.Until.Format("2006-01-02T15:04:05Z07:00")})
 		}
-		_, err = fmt.Fprintln(a.Out, address)
-		return err
+		if _, err = fmt.Fprintln(a.Out, address); err != nil || !open {
+			return err
+		}
+		return a.browse(ctx, address)
 	})
+	cmd.Flags().BoolVar(&open, "open", false, "open it in this machine's browser, too")
 	cmd.Flags().BoolVar(&operator, "operator", false, "let the browser do all that the node's operator may: drain and resume nodes, remove modules")
 	return cmd
 }
