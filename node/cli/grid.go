@@ -29,6 +29,10 @@ func (f *gridFlags) register(fs *pflag.FlagSet) {
 	setting(fs, "api", "node-dir")
 }
 
+// errNoneNamed is returned where nothing says which node is to be asked, nor where this
+// machine's would be.
+var errNoneNamed = errors.New("no node is named, and neither HOME nor XDG_DATA_HOME says where this machine's is: name one with --api or --node-dir")
+
 // client returns a client of the node, of which it does not know whether it is
 // there.
 func (f gridFlags) client(a *app) (*client.Client, error) {
@@ -49,7 +53,7 @@ func (f gridFlags) client(a *app) (*client.Client, error) {
 	}
 	dir, err := nodeDir(f.dir, a.Environ)
 	if err != nil {
-		return nil, err
+		return nil, errNoneNamed
 	}
 	return client.Open(client.Config{
 		URL:      "http://node",

@@ -136,6 +136,9 @@ func (a *app) runCommand() *cobra.Command {
 				defer c.Close()
 				return explainGrid(a.runOnGrid(cmd.Context(), j, c), f.where, a.Environ)
 			}
+			if j.dataDir, err = dataDir(a.dataDir, a.Environ); err != nil {
+				return err
+			}
 			return a.runJob(cmd.Context(), j)
 		},
 	}
@@ -216,9 +219,6 @@ func (a *app) newJob(f *runFlags, args []string) (*job, error) {
 	}
 	if err := j.spec.Validate(); err != nil {
 		return nil, usageError("%w", err)
-	}
-	if j.dataDir, err = dataDir(a.dataDir, a.Environ); err != nil {
-		return nil, err
 	}
 	return j, nil
 }

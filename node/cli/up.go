@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,14 @@ type upFlags struct {
 	stopTimeout     time.Duration
 	trace           bool
 	traceEndpoint   string
+	// emptyJoin says that there is an invitation without any text, as a variable of a
+	// script has that was never set.
+	emptyJoin bool
 }
+
+// errEmptyJoin is returned by up for such an invitation and a folder that is in no grid:
+// it does not found one, as it does without --join.
+var errEmptyJoin = errors.New("--join is empty, and this folder is in no grid: give an invitation, or leave out --join (and DUGNAD_JOIN) to found a grid")
 
 func (a *app) upCommand() *cobra.Command {
 	f := upFlags{memory: machineMemory() / 2, disk: offerDisk, stopTimeout: stopTimeout}
@@ -72,7 +80,10 @@ func (a *app) upCommand() *cobra.Command {
 			"grid misses the node a few seconds later. As a service: see dugnad.service in the\n" +
 			"source. It tells systemd that it is ready, how it is, and that it is alive.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.emptyJoin = f.join == "" && (cmd.Flags().Changed("join") || slices.Contains(a.Environ, environName("join")+"="))
+			return a.up(cmd.Context(), f)
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.dir, "node-dir", "", nodeDirHelp)
@@ -125,6 +136,9 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 		// It has learned only now that it was expelled: the invitation is for this.
 		err = a.runNode(ctx, config, f.stopTimeout, service)
 	}
+	if f.emptyJoin && errors.Is(err, node.ErrNeverJoined) {
+		err = fmt.Errorf("%w: %s", errEmptyJoin, config.Dir)
+	}
 	if err != nil {
 		return &exitError{code: exitFailure, err: err}
 	}
@@ -139,7 +153,7 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	}
 	config := node.Default(dir)
 	config.Log = slog.New(slog.NewTextHandler(a.Err, nil))
-	config.Version, config.NeverVote, config.Found = version, f.neverVote, f.join == ""
+	config.Version, config.NeverVote, config.Found = version, f.neverVote, f.join == "" && !f.emptyJoin
 	config.Offer, config.DiskBytes = capacity.Offer{Slots: f.slots, MemoryBytes: f.memory}, int64(min(f.disk, 1<<62))
 	config.Calibrate = func(ctx context.Context) (uint64, error) {
 		return calibration.Rate(ctx, calibration.Config{Dir: dir, Engine: readVersions().engine()})

@@ -75,3 +75,38 @@ func TestUpLogs(t *testing.T) {
 		}
 	}
 }
+
+// TestUpEmptyJoin: an invitation without text, as a script's variable that was never set,
+// founds no grid.
+func TestUpEmptyJoin(t *testing.T) {
+	for _, tt := range []struct {
+		env  string
+		args []string
+	}{{"A=b", []string{"--join", ""}}, {"A=b", []string{"--join="}}, {"DUGNAD_JOIN=", nil}} {
+		r := newTestRun(t)
+		r.env = append(r.env, tt.env)
+		code := r.run(append([]string{"up", "--node-dir", "@/node", "--loopback", "--listen", "/ip4/127.0.0.1/tcp/0"}, tt.args...)...)
+		if _, err := os.Stat(filepath.Join(r.dir, "node", "grid.key")); code != exitFailure || !strings.Contains(r.stderr.String(), errEmptyJoin.Error()) || !os.IsNotExist(err) {
+			t.Errorf("%s %q: exit code %d, %s, %v", tt.env, tt.args, code, r.stderr.String(), err)
+		}
+	}
+}
+
+// TestNoHome: without a home what needs no folder goes on, and what needs one says which
+// flag names it.
+func TestNoHome(t *testing.T) {
+	f := newFakeGrid(t)
+	for _, tt := range []struct{ args, says string }{
+		{"run --grid always --api " + f.url + " @/m.wasm", ""},
+		{"run --grid always @/m.wasm", "no node is named, and neither HOME nor XDG_DATA_HOME says where this machine's is: name one with --api or --node-dir"},
+		{"run --grid never @/m.wasm", "name a folder with --data-dir"},
+		{"run @/m.wasm", "name a folder with --data-dir"},
+		{"job ls", "name one with --api or --node-dir"},
+	} {
+		r := newTestRun(t)
+		r.env = nil
+		if code := r.run(strings.Fields(tt.args)...); (code == 0) != (tt.says == "") || !strings.Contains(r.stderr.String(), tt.says) {
+			t.Errorf("%s: exit code %d, %q, want %q", tt.args, code, r.stderr.String(), tt.says)
+		}
+	}
+}
