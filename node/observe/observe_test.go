@@ -287,7 +287,8 @@ var alertCases = map[string]alertCase{
 	"DugnadDiskFull":        one("10m", "dugnad_content_full_total", "0x5 3x20", "3x20").with("dugnad_store_disk_full_total", "4x20"),
 	"DugnadAlone":           one("8m", "dugnad_p2p_members_connected", "0x20", "0x3 1x20").with("dugnad_p2p_members_known", "4x20"),
 	"DugnadClocks":          one("10m", `dugnad_p2p_hellos_total{code="clock",side="listener"}`, "0x5 1x20", "1x20"),
-	"DugnadRefusesRequests": one("15m", `dugnad_api_limit_reached_total{limit="connections"}`, "0+50x20", "0+1x20"),
+	"DugnadRefusesRequests": one("15m", `dugnad_api_limit_reached_total{limit="connections"}`, "0+50x20", "0+1x20").silent(`dugnad_api_limit_reached_total{limit="requests_per_second"`, "0+50000x20"),
+	"DugnadClientFloods":    one("80m", `dugnad_api_limit_reached_total{limit="requests_per_second"}`, "0+1000x90", "0+10000x30 300000+10x60").without("limit").silent(`dugnad_api_limit_reached_total{limit="connections"`, "0+50000x90"),
 	"DugnadAuditLost":       one("10m", "dugnad_audit_failures_total", "0x5 1x20", "1x20"),
 }
 
@@ -295,6 +296,18 @@ var alertCases = map[string]alertCase{
 func (c alertCase) with2(name, values string) alertCase {
 	s := series{name + `{job="dugnad",instance="b"}`, values}
 	c.firing, c.quiet = append(c.firing, s), append(c.quiet, s)
+	return c
+}
+
+// silent adds a series that does not make the alert fire, whatever its values.
+func (c alertCase) silent(name, values string) alertCase {
+	c.quiet = append(c.quiet, series{name + `,job="dugnad",instance="a"}`, values})
+	return c
+}
+
+// without says that the alert does not keep a label.
+func (c alertCase) without(label string) alertCase {
+	delete(c.labels, label)
 	return c
 }
 
