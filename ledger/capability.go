@@ -42,6 +42,31 @@ func (c Capabilities) Names() (names []string) {
 	return names
 }
 
+func (*SetCapabilities) kind() uint8 { return kindSetCapabilities }
+
+func (c *SetCapabilities) fields(w *wire) {
+	text(w, &c.Tenant)
+	w.u32((*uint32)(&c.Add))
+	w.u32((*uint32)(&c.Remove))
+}
+
+func (c *SetCapabilities) apply(s *session) Result {
+	switch both := c.Add | c.Remove; {
+	case !validTenant(c.Tenant):
+		return refuse(CodeInvalid, "tenant")
+	case both&^capabilitiesAll != 0:
+		return outside("capabilities", uint64(both), 0, uint64(capabilitiesAll))
+	case c.Add&c.Remove != 0:
+		return refuse(CodeInvalid, "capabilities that are both added and removed")
+	}
+	t := s.tenant(c.Tenant)
+	if t == nil {
+		return refuse(CodeTenantUnknown, string(c.Tenant))
+	}
+	t.Capabilities = t.Capabilities&^c.Remove | c.Add
+	return Result{}
+}
+
 // permit refuses a spec that asks for what the tenant may not have.
 func (t *Tenant) permit(spec *JobSpec) Result {
 	for _, f := range spec.Features {

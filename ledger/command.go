@@ -40,6 +40,7 @@ const (
 	kindWrapSecret
 	kindPutCustodian
 	kindPreempt
+	kindSetCapabilities
 )
 
 // newCommand returns an empty command of the kind, or nil.
@@ -101,6 +102,8 @@ func newCommand(kind uint8) Command {
 		return &WrapSecret{}
 	case kindPutCustodian:
 		return &PutCustodian{}
+	case kindSetCapabilities:
+		return &SetCapabilities{}
 	}
 	return nil
 }
@@ -115,8 +118,25 @@ type CreateTenant struct {
 	Capabilities Capabilities
 }
 
-// SetQuota changes what a tenant may hold. What it holds already stays.
-type SetQuota CreateTenant
+// SetQuota changes what a tenant may hold. What it holds already stays, and so does what
+// its jobs may ask for.
+type SetQuota struct {
+	Tenant  TenantID
+	Weight  uint32
+	BandMax uint8
+	Quota   Quota
+	// Only are the fields that change; none is all of them. Who wants to change one names
+	// that: two who change different ones at once do not undo one another's.
+	Only QuotaFields
+}
+
+// SetCapabilities changes what a tenant's jobs may ask for beyond computing: it gets
+// those of Add and loses those of Remove, which have none in common. The others stay as
+// somebody else may have changed them.
+type SetCapabilities struct {
+	Tenant      TenantID
+	Add, Remove Capabilities
+}
 
 // RegisterNode adds a node, or says anew what it can give. A node that was
 // unreachable or gone is up again; one that drains goes on draining.

@@ -16,7 +16,16 @@ func (c *CreateTenant) fields(w *wire) {
 	}
 }
 
-func (c *SetQuota) fields(w *wire) { (*CreateTenant)(c).fields(w) }
+func (c *SetQuota) fields(w *wire) {
+	text(w, &c.Tenant)
+	w.u32(&c.Weight)
+	w.u8(&c.BandMax)
+	c.Quota.fields(w)
+	if w.since(3, c.Quota.hasLater() || c.Only != 0) {
+		c.Quota.later(w)
+		w.u32((*uint32)(&c.Only))
+	}
+}
 
 func (c *RegisterNode) fields(w *wire) {
 	text(w, &c.Node)

@@ -80,6 +80,8 @@ func goldenCommands() map[string]Command {
 
 		"set_node_state_v3": &SetNodeState{Node: "n1", State: NodeDraining, From: []NodeState{NodeUp}, WithinNanos: 600e9},
 		"set_quota_v3":      &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3()},
+		"set_quota_only_v3": &SetQuota{Tenant: "acme", Quota: Quota{Jobs: 1000}, Only: QuotaJobs | QuotaEgressPerDay},
+		"set_capabilities":  &SetCapabilities{Tenant: "acme", Add: CapabilityHTTP, Remove: 1 << 9},
 		"create_tenant_v3":  &CreateTenant{Tenant: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3()},
 		"register_node_v3":  &RegisterNode{Node: "n1", Capacity: goldenSpec().Task, Key: [32]byte{1, 31: 2}},
 		"report_v3":         &Report{Node: "n1", Leases: []LeaseReport{{Epoch: 300, Runs: []Run{run, run3}}}, Costs: 6, Signature: [64]byte{1, 63: 2}},
@@ -285,7 +287,7 @@ func TestStableNumbers(t *testing.T) {
 	table("overlap", int(overlaps), func(i int) string { return Overlap(i).String() })
 	table("catch_up", int(catchUps), func(i int) string { return CatchUp(i).String() })
 	table("event", int(eventKinds), func(i int) string { return EventKind(i).String() })
-	table("command", kindPreempt+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
+	table("command", kindSetCapabilities+1, func(i int) string { return fmt.Sprintf("%T", newCommand(uint8(i))) })
 	for _, limit := range []struct {
 		name string
 		n    int64

@@ -39,7 +39,7 @@ func (w *world) epochs(node ledger.NodeID) []ledger.Epoch {
 }
 
 func (w *world) command() ledger.Command {
-	kind := w.n(0, 33, "command")
+	kind := w.n(0, 34, "command")
 	if w.steady {
 		kind = rapid.SampledFrom([]int{2, 8, 12, 12, 12, 16, 17, 18, 20, 20, 20, 20, 22, 23, 23, 23, 25, 27, 28, 28, 29, 32, 32, 32}).Draw(w.t, "command")
 	}
@@ -47,7 +47,9 @@ func (w *world) command() ledger.Command {
 	case 0:
 		return &ledger.CreateTenant{Tenant: w.tenant(), Weight: 1, BandMax: 3, Quota: w.quota()}
 	case 1:
-		return &ledger.SetQuota{Tenant: w.tenant(), Weight: 1, BandMax: 5, Quota: w.quota()}
+		return &ledger.SetQuota{Tenant: w.tenant(), Weight: 1, BandMax: 5, Quota: w.quota(), Only: ledger.QuotaFields(w.n(0, 1<<10, "only"))}
+	case 34:
+		return &ledger.SetCapabilities{Tenant: w.tenant(), Add: ledger.Capabilities(w.n(0, 2, "add")), Remove: ledger.Capabilities(w.n(0, 1, "remove"))}
 	case 2, 3:
 		node := w.node()
 		return &ledger.RegisterNode{

@@ -1,5 +1,50 @@
 package ledger
 
+// QuotaFields names fields of SetQuota: a set of bits, which are stable.
+type QuotaFields uint32
+
+// The fields.
+const (
+	QuotaWeight QuotaFields = 1 << iota
+	QuotaBandMax
+	QuotaFuelTotal
+	QuotaMemoryBytes
+	QuotaQueuedTasks
+	QuotaJobs
+	QuotaFuelPerDay
+	QuotaFuelRate
+	QuotaStoredBytes
+	QuotaEgressPerDay
+
+	quotaFieldsAll = QuotaEgressPerDay<<1 - 1
+)
+
+// change sets the fields that the command is about.
+func (c *SetQuota) change(to *CreateTenant) {
+	only := c.Only
+	if only == 0 {
+		only = quotaFieldsAll
+	}
+	set(only&QuotaWeight, &to.Weight, c.Weight)
+	set(only&QuotaBandMax, &to.BandMax, c.BandMax)
+	q, from := &to.Quota, &c.Quota
+	set(only&QuotaFuelTotal, &q.FuelTotal, from.FuelTotal)
+	set(only&QuotaMemoryBytes, &q.MemoryBytes, from.MemoryBytes)
+	set(only&QuotaQueuedTasks, &q.QueuedTasks, from.QueuedTasks)
+	set(only&QuotaJobs, &q.Jobs, from.Jobs)
+	set(only&QuotaFuelPerDay, &q.FuelPerDay, from.FuelPerDay)
+	set(only&QuotaFuelRate, &q.FuelRate, from.FuelRate)
+	set(only&QuotaStoredBytes, &q.StoredBytes, from.StoredBytes)
+	set(only&QuotaEgressPerDay, &q.EgressPerDay, from.EgressPerDay)
+}
+
+// set sets a field when it is named.
+func set[T any](named QuotaFields, to *T, v T) {
+	if named != 0 {
+		*to = v
+	}
+}
+
 // admitToday checks that the tenant may have the job's tasks by the quotas of the day,
 // and that its results do not take too much room. The result of a day's fuel has in Min
 // what would be held when the day is over: waiting for that helps unless it is above Max.

@@ -14,14 +14,22 @@ func (c *CreateTenant) apply(s *session) Result {
 }
 
 func (c *SetQuota) apply(s *session) Result {
-	if r := (*CreateTenant)(c).check(); r.Code != CodeOK {
-		return r
+	switch {
+	case !validTenant(c.Tenant):
+		return refuse(CodeInvalid, "tenant")
+	case c.Only&^quotaFieldsAll != 0:
+		return outside("only", uint64(c.Only), 0, uint64(quotaFieldsAll))
 	}
 	t := s.tenant(c.Tenant)
 	if t == nil {
 		return refuse(CodeTenantUnknown, string(c.Tenant))
 	}
-	t.Weight, t.BandMax, t.Quota, t.Capabilities = c.Weight, c.BandMax, c.Quota, c.Capabilities
+	is := CreateTenant{Tenant: t.ID, Weight: t.Weight, BandMax: t.BandMax, Quota: t.Quota}
+	c.change(&is)
+	if r := is.check(); r.Code != CodeOK {
+		return r
+	}
+	t.Weight, t.BandMax, t.Quota = is.Weight, is.BandMax, is.Quota
 	return Result{}
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/audit"
-	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/node/outbound"
 	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/task"
@@ -148,32 +147,4 @@ func capabilitiesOf(names []string) (all ledger.Capabilities, err error) {
 		all |= c
 	}
 	return all, nil
-}
-
-// Allow implements control.Node.
-func (n *Node) Allow(ctx context.Context, a control.Allowance) error {
-	if n.host.Authority() == nil {
-		return fmt.Errorf("allow a capability: %w", errNoAuthority)
-	}
-	capabilities, err := capabilitiesOf(a.Capabilities)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, tenantTimeout)
-	defer cancel()
-	var t ledger.Tenant
-	_, err = n.book.Read(ctx, func(tx ledger.Tx) error {
-		t, err = ledger.FindTenant(tx, ledger.TenantID(a.Tenant))
-		return err
-	})
-	if errors.Is(err, ledger.ErrNotFound) {
-		err = errNoTenant
-	}
-	if err == nil {
-		err = n.tell(ctx, &ledger.SetQuota{Tenant: t.ID, Weight: t.Weight, BandMax: t.BandMax, Quota: t.Quota, Capabilities: capabilities}, nil)
-	}
-	if err != nil {
-		return fmt.Errorf("allow tenant %q: %w", a.Tenant, err)
-	}
-	return nil
 }

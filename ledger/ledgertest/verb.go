@@ -17,8 +17,10 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 		c := a.tenant()
 		return &c
 	case "quota":
-		c := ledger.SetQuota(a.tenant())
-		return &c
+		c := a.tenant()
+		return &ledger.SetQuota{Tenant: c.Tenant, Weight: c.Weight, BandMax: c.BandMax, Quota: c.Quota, Only: a.only()}
+	case "capabilities":
+		return &ledger.SetCapabilities{Tenant: ledger.TenantID(a.word(0)), Add: a.capabilities("add"), Remove: a.capabilities("remove")}
 	case "node":
 		return a.node()
 	case "node-state":
@@ -119,6 +121,34 @@ func (a *arguments) tenant() ledger.CreateTenant {
 			FuelPerDay: a.u64("fuel-per-day", 0), FuelRate: a.u64("fuel-rate", 0), StoredBytes: a.u64("stored", 0), EgressPerDay: a.u64("egress-per-day", 0),
 		},
 	}
+}
+
+// quotaFields are the names of the fields of a quota.
+var quotaFields = map[string]ledger.QuotaFields{
+	"weight": ledger.QuotaWeight, "band": ledger.QuotaBandMax, "fuel": ledger.QuotaFuelTotal, "memory": ledger.QuotaMemoryBytes,
+	"queued": ledger.QuotaQueuedTasks, "jobs": ledger.QuotaJobs, "fuel-per-day": ledger.QuotaFuelPerDay, "fuel-rate": ledger.QuotaFuelRate,
+	"stored": ledger.QuotaStoredBytes, "egress-per-day": ledger.QuotaEgressPerDay,
+}
+
+func (a *arguments) only() (fields ledger.QuotaFields) {
+	for _, name := range a.values["only"] {
+		if quotaFields[name] == 0 {
+			a.fail("field of a quota", name)
+		}
+		fields |= quotaFields[name]
+	}
+	return fields
+}
+
+func (a *arguments) capabilities(key string) (all ledger.Capabilities) {
+	for _, name := range a.values[key] {
+		c := ledger.ParseCapability(name)
+		if c == 0 {
+			a.fail("capability", name)
+		}
+		all |= c
+	}
+	return all
 }
 
 func (a *arguments) node() ledger.Command {

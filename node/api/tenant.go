@@ -14,6 +14,26 @@ type Quota struct {
 	EgressPerDay  uint64 `json:"egress_per_day,omitempty" doc:"Bytes exchanged with the world outside on one day in UTC"`
 }
 
+// QuotaChange is what changes of a quota: what is nil stays, and zero takes a bound away.
+type QuotaChange struct {
+	Weight        *uint32 `json:"weight,omitempty" minimum:"1" maximum:"1048576" doc:"Its share beside other tenants"`
+	BandMax       *uint8  `json:"band_max,omitempty" maximum:"7" doc:"The highest priority band of its jobs"`
+	Fuel          *uint64 `json:"fuel,omitempty" doc:"Fuel that is reserved and used, together and for ever"`
+	FuelPerDay    *uint64 `json:"fuel_per_day,omitempty" doc:"Fuel that is reserved, and used on one day in UTC"`
+	FuelPerSecond *uint64 `json:"fuel_per_second,omitempty" doc:"Fuel per second of tasks that nodes have at the same time"`
+	MemoryBytes   *uint64 `json:"memory_bytes,omitempty" doc:"Memory of tasks that nodes have at the same time"`
+	QueuedTasks   *uint64 `json:"queued_tasks,omitempty" doc:"Tasks that wait"`
+	Jobs          *uint32 `json:"jobs,omitempty" doc:"Jobs that have not ended"`
+	StoredBytes   *uint64 `json:"stored_bytes,omitempty" doc:"Results that are kept"`
+	EgressPerDay  *uint64 `json:"egress_per_day,omitempty" doc:"Bytes exchanged with the world outside on one day in UTC"`
+}
+
+// CapabilitiesChange gives a tenant capabilities and takes others from it.
+type CapabilitiesChange struct {
+	Allow []string `json:"allow,omitempty" maxItems:"16" doc:"What its jobs may ask for from now on: http"`
+	Deny  []string `json:"deny,omitempty" maxItems:"16" doc:"What they may not any more"`
+}
+
 // The bounds of a tenant that is made without a quota: as many tasks as the largest job
 // has, in so many jobs.
 const (
@@ -44,6 +64,9 @@ type Tenant struct {
 	ID    string `json:"id"`
 	Quota Quota  `json:"quota"`
 	Held  Held   `json:"held"`
+	// Capabilities are what its jobs may ask for beyond computing, by name.
+	Capabilities []string `json:"capabilities" doc:"What its jobs may ask for beyond computing"`
+
 	Index uint64 `json:"index,omitempty" doc:"Index of the ledger that this is from"`
 }
 

@@ -57,8 +57,9 @@ func TestOutbound(t *testing.T) {
 	fetch := []string{"--stdin", request, fetchFile}
 	onGrid := "run --grid always --allow-http"
 	want(run(onGrid, fetch...), 125, "", "capability: http")
-	want(run("tenant allow default storage"), 125, "", "no such capability")
-	want(run("tenant allow default http"), 0, "", "")
+	want(run("tenant allow default storage"), 125, "", "no capability")
+	want(run("tenant allow default"), 125, "", "which?")
+	want(run("tenant allow default http"), 0, "http", "")
 	// No node is there whose operator allows it: the job waits, and says for what.
 	file := filepath.Join(t.TempDir(), "job.yaml")
 	text := fmt.Sprintf("module: %q\ncapabilities: [http]\nstdin: {path: %q}\n", absolute(t, fetchFile), request)
@@ -80,7 +81,7 @@ func TestOutbound(t *testing.T) {
 	before := reached.Load()
 	want(run(onGrid, append([]string{"--http-host", "example.org"}, fetch...)...), 6, "", "")
 	want(run("run --grid always", fetch...), 126, "", "capabilities: [http]")
-	want(run("tenant allow default"), 0, "", "")
+	want(run("tenant deny default http"), 0, "none", "")
 	want(run(onGrid, fetch...), 125, "", "capability: http")
 	if n := reached.Load(); n != before || n != 2 {
 		t.Errorf("the server was reached %d times, %d before", n, before)

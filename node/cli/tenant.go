@@ -23,7 +23,7 @@ import (
 func (a *app) tenantCommand() *cobra.Command {
 	return group(
 		"tenant", "Make tenants and their tokens, bound them, and say what they have cost",
-		a.tenantCreateCommand(), a.tenantAllowCommand(), a.tenantTokenCommand(), a.tenantRevokeCommand(),
+		a.tenantCreateCommand(), a.tenantAllowCommand(), a.tenantDenyCommand(), a.tenantTokenCommand(), a.tenantRevokeCommand(),
 		a.tenantListCommand(), a.tenantShowCommand(), a.tenantQuotaCommand(), a.tenantUsageCommand(),
 	)
 }
@@ -84,7 +84,7 @@ func (a *app) tenantCreateCommand() *cobra.Command {
 		public := key.Public()
 		f := control.Founding{Tenant: args[0], Key: public[:], Existing: existing, Allow: allow}
 		if existing && len(allow) > 0 {
-			return usageError("--allow is for a new tenant: use dugnad tenant allow %s", args[0])
+			return usageError("--allow is for a new tenant: use dugnad tenant allow %s %s", args[0], strings.Join(allow, " "))
 		}
 		if !until.IsZero() {
 			f.Until = &until
@@ -107,25 +107,6 @@ func (a *app) tenantCreateCommand() *cobra.Command {
 	fs.BoolVar(&existing, "existing", false, "make another token for a tenant that there is")
 	fs.StringSliceVar(&allow, "allow", nil, "`capability` that its jobs may ask for: http")
 	outputFlag(fs, &output)
-	return cmd
-}
-
-func (a *app) tenantAllowCommand() *cobra.Command {
-	cmd := a.nodeCommand(&cobra.Command{
-		Use:   "allow NAME [CAPABILITY...]",
-		Short: "Say what a tenant's jobs may ask for beyond computing",
-		Long: "Gives a tenant these capabilities, and takes back all others. There is one, http: guests\n" +
-			"may make HTTP requests, on nodes that were started with --allow-http. Works on the\n" +
-			"founder's node and on those of admins.",
-	}, 1, func(cmd *cobra.Command, c *control.Client, args []string) error {
-		return c.Allow(cmd.Context(), control.Allowance{Tenant: args[0], Capabilities: args[1:]})
-	})
-	cmd.Args = func(_ *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return usageError("whose? dugnad tenant allow NAME [CAPABILITY...]")
-		}
-		return nil
-	}
 	return cmd
 }
 

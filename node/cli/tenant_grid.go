@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -118,6 +119,7 @@ func (g *grid) showTenant(n *api.Tenant) error {
 	t.row("queued tasks", part(h.QueuedTasks, q.QueuedTasks, countText))
 	t.row("jobs", part(uint64(h.Jobs), uint64(q.Jobs), countText))
 	t.row("stored", part(h.StoredBytes, q.StoredBytes, formatBytes))
+	t.row("capabilities", cmp.Or(strings.Join(n.Capabilities, ", "), "none"))
 	t.row("egress today", part(h.EgressToday, q.EgressPerDay, formatBytes))
 	return t.flush()
 }
@@ -146,6 +148,15 @@ type quotaFlags struct {
 	weight, band, jobs uint64
 }
 
+// named returns a number whose flag was given, otherwise nil.
+func named[T uint8 | uint32 | uint64](fs *pflag.FlagSet, flag string, v uint64) *T {
+	if !fs.Changed(flag) {
+		return nil
+	}
+	n := T(v)
+	return &n
+}
+
 func (q *quotaFlags) register(fs *pflag.FlagSet) {
 	fs.Var(boundValue{fuelValue(&q.Fuel)}, "fuel", "fuel, reserved and used, for ever")
 	fs.Var(boundValue{fuelValue(&q.FuelPerDay)}, "fuel-per-day", "fuel, reserved and used on one day, in UTC")
@@ -159,25 +170,20 @@ func (q *quotaFlags) register(fs *pflag.FlagSet) {
 	fs.Uint64Var(&q.weight, "weight", 0, "its share beside other tenants, from 1")
 }
 
-// apply changes what flags were given for.
-func (q *quotaFlags) apply(fs *pflag.FlagSet, to *api.Quota) error {
+// change has what flags were given for.
+func (q *quotaFlags) change(fs *pflag.FlagSet) (to api.QuotaChange, err error) {
 	for name, limit := range map[string][2]uint64{"band-max": {q.band, 7}, "weight": {q.weight, 1 << 20}, "jobs": {q.jobs, 1<<32 - 1}} {
 		if limit[0] > limit[1] || name == "weight" && fs.Changed(name) && limit[0] == 0 {
-			return usageError("--%s %d is out of range, at most %d", name, limit[0], limit[1])
+			return to, usageError("--%s %d is out of range, at most %d", name, limit[0], limit[1])
 		}
 	}
-	for name, set := range map[string]func(){
-		"fuel": func() { to.Fuel = q.Fuel }, "fuel-per-day": func() { to.FuelPerDay = q.FuelPerDay },
-		"fuel-per-second": func() { to.FuelPerSecond = q.FuelPerSecond }, "memory": func() { to.MemoryBytes = q.MemoryBytes },
-		"queued-tasks": func() { to.QueuedTasks = q.QueuedTasks }, "jobs": func() { to.Jobs = uint32(q.jobs) },
-		"stored": func() { to.StoredBytes = q.StoredBytes }, "egress-per-day": func() { to.EgressPerDay = q.EgressPerDay },
-		"band-max": func() { to.BandMax = uint8(q.band) }, "weight": func() { to.Weight = uint32(q.weight) },
-	} {
-		if fs.Changed(name) {
-			set()
-		}
-	}
-	return nil
+	return api.QuotaChange{
+		Weight: named[uint32](fs, "weight", q.weight), BandMax: named[uint8](fs, "band-max", q.band), Jobs: named[uint32](fs, "jobs", q.jobs),
+		Fuel: named[uint64](fs, "fuel", q.Fuel), FuelPerDay: named[uint64](fs, "fuel-per-day", q.FuelPerDay),
+		FuelPerSecond: named[uint64](fs, "fuel-per-second", q.FuelPerSecond), MemoryBytes: named[uint64](fs, "memory", q.MemoryBytes),
+		QueuedTasks: named[uint64](fs, "queued-tasks", q.QueuedTasks), StoredBytes: named[uint64](fs, "stored", q.StoredBytes),
+		EgressPerDay: named[uint64](fs, "egress-per-day", q.EgressPerDay),
+	}, nil
 }
 
 func (a *app) tenantQuotaCommand() *cobra.Command {
@@ -185,28 +191,64 @@ func (a *app) tenantQuotaCommand() *cobra.Command {
 	var cmd *cobra.Command
 	cmd = a.gridCommand(&cobra.Command{
 		Use: "quota TENANT", Short: "Bound what a tenant may hold, or say what bounds it",
-		Long: "Changes the bounds that are named, and leaves the others; none takes one away. What the\n" +
-			"tenant holds already stays. Works on the node's own machine. Without flags it shows the\n" +
-			"tenant, as show does.\n\n" +
+		Long: "Changes the bounds that are named, and leaves the others as they are, or as another admin\n" +
+			"changes them at the same time; none takes one away. What the tenant holds already stays.\n" +
+			"Works on the machine of an admin's node. Without flags it shows the tenant, as show does.\n\n" +
 			"  dugnad tenant quota acme --fuel-per-day 10T --queued-tasks 100000 --band-max 3",
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}, func(ctx context.Context, g *grid, args []string) error {
-		t, err := g.client.Tenant(ctx, args[0])
+		change, err := q.change(cmd.Flags())
 		if err != nil {
 			return err
 		}
-		was := t.Quota
-		if err := q.apply(cmd.Flags(), &t.Quota); err != nil {
-			return err
+		var t api.Tenant
+		if change == (api.QuotaChange{}) {
+			t, err = g.client.Tenant(ctx, args[0])
+		} else {
+			t, err = g.client.ChangeQuota(ctx, args[0], change)
 		}
-		if t.Quota != was {
-			if t, err = g.client.SetQuota(ctx, args[0], t.Quota); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 		return g.showTenant(&t)
 	})
 	q.register(cmd.Flags())
+	return cmd
+}
+
+func (a *app) tenantAllowCommand() *cobra.Command {
+	return a.capabilitiesCommand(&cobra.Command{
+		Use: "allow TENANT CAPABILITY...", Short: "Let a tenant's jobs ask for more than computing",
+		Long: "Gives a tenant capabilities; dugnad tenant deny takes them back. There is one, http: guests\n" +
+			"may make HTTP requests, on nodes that were started with --allow-http. Works on the machine\n" +
+			"of an admin's node.",
+	}, func(names []string) api.CapabilitiesChange { return api.CapabilitiesChange{Allow: names} })
+}
+
+func (a *app) tenantDenyCommand() *cobra.Command {
+	return a.capabilitiesCommand(&cobra.Command{
+		Use: "deny TENANT CAPABILITY...", Short: "Take capabilities back that a tenant was allowed",
+		Long: "Takes back what dugnad tenant allow has given. Guests that run make no further request. Works\n" +
+			"on the machine of an admin's node.",
+	}, func(names []string) api.CapabilitiesChange { return api.CapabilitiesChange{Deny: names} })
+}
+
+// capabilitiesCommand is a command on a tenant and some capabilities.
+func (a *app) capabilitiesCommand(cmd *cobra.Command, change func(names []string) api.CapabilitiesChange) *cobra.Command {
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	cmd = a.gridCommand(cmd, func(ctx context.Context, g *grid, args []string) error {
+		t, err := g.client.ChangeCapabilities(ctx, args[0], change(args[1:]))
+		if err != nil {
+			return err
+		}
+		return g.showTenant(&t)
+	})
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) < 2 {
+			return usageError("whose, and which? %s", cmd.UseLine())
+		}
+		return nil
+	}
 	return cmd
 }
 

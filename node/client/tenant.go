@@ -20,15 +20,24 @@ func (c *Client) Tenant(ctx context.Context, id string) (api.Tenant, error) {
 	return read[api.Tenant](ctx, c, "/tenants/"+url.PathEscape(id), nil)
 }
 
-// SetQuota bounds a tenant. It is the whole quota: what is zero is not bounded.
-func (c *Client) SetQuota(ctx context.Context, id string, q api.Quota) (api.Tenant, error) {
-	body, err := json.Marshal(q)
+// ChangeQuota changes some of a tenant's bounds.
+func (c *Client) ChangeQuota(ctx context.Context, id string, q api.QuotaChange) (api.Tenant, error) {
+	return c.changeTenant(ctx, id, "/quota", q)
+}
+
+// ChangeCapabilities changes what a tenant's jobs may ask for beyond computing.
+func (c *Client) ChangeCapabilities(ctx context.Context, id string, change api.CapabilitiesChange) (api.Tenant, error) {
+	return c.changeTenant(ctx, id, "/capabilities", change)
+}
+
+func (c *Client) changeTenant(ctx context.Context, id, part string, change any) (api.Tenant, error) {
+	body, err := json.Marshal(change)
 	if err != nil {
 		return api.Tenant{}, err
 	}
 	h := http.Header{"Content-Type": {"application/json"}}
 	return repeat(ctx, c, func() (api.Tenant, error) {
-		return call[api.Tenant](ctx, c, http.MethodPut, "/tenants/"+url.PathEscape(id)+"/quota", nil, h, bytes.NewReader(body))
+		return call[api.Tenant](ctx, c, http.MethodPatch, "/tenants/"+url.PathEscape(id)+part, nil, h, bytes.NewReader(body))
 	})
 }
 

@@ -52,11 +52,6 @@ func (c *Client) Revoke(ctx context.Context, r Revocation) error {
 	return c.call(ctx, http.MethodPost, "/revocations", r, &Revocation{})
 }
 
-// Allow gives a tenant capabilities.
-func (c *Client) Allow(ctx context.Context, a Allowance) error {
-	return c.call(ctx, http.MethodPost, "/allowances", a, &Allowance{})
-}
-
 // DialBack asks what another member sees of the node.
 func (c *Client) DialBack(ctx context.Context) (d DialBack, err error) {
 	err = c.call(ctx, http.MethodPost, "/dialbacks", struct{}{}, &d)

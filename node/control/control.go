@@ -139,13 +139,6 @@ type Founding struct {
 	Chain []byte `json:"chain,omitempty"`
 }
 
-// Allowance says which capabilities a tenant has, by name; it replaces those that it
-// had.
-type Allowance struct {
-	Tenant       string   `json:"tenant"`
-	Capabilities []string `json:"capabilities"`
-}
-
 // Revocation names the delegation that is taken back.
 type Revocation struct {
 	// ID is its SHA-256.
@@ -200,8 +193,6 @@ type Node interface {
 	FoundToken(ctx context.Context, f Founding) (chain []byte, err error)
 	// Revoke takes back a delegation.
 	Revoke(ctx context.Context, r Revocation) error
-	// Allow gives a tenant capabilities.
-	Allow(ctx context.Context, a Allowance) error
 	// Preferences are what the node gives, and why not more.
 	Preferences() Preferences
 	// SetPreferences puts another file of them in the place of the one that there is.
@@ -268,7 +259,6 @@ func Open(ctx context.Context, dir string, node Node, api http.Handler, noted *a
 	mux.HandleFunc("POST /expulsions", s.expel)
 	mux.HandleFunc("POST /tokens", s.foundToken)
 	mux.HandleFunc("POST /revocations", s.revoke)
-	mux.HandleFunc("POST /allowances", s.allow)
 	mux.HandleFunc("POST /checkups", s.checkup)
 	mux.HandleFunc("POST /dialbacks", s.dialBack)
 	mux.HandleFunc("GET /preferences", s.preferences)
@@ -358,14 +348,6 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 		err = s.node.Revoke(r.Context(), v)
 	}
 	s.answer(w, v, err)
-}
-
-func (s *Server) allow(w http.ResponseWriter, r *http.Request) {
-	a, err := read[Allowance](w, r)
-	if err == nil {
-		err = s.node.Allow(r.Context(), a)
-	}
-	s.answer(w, a, err)
 }
 
 func (s *Server) dialBack(w http.ResponseWriter, r *http.Request) {

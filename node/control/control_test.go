@@ -64,8 +64,6 @@ func (fake) FoundToken(_ context.Context, f Founding) ([]byte, error) {
 	return append([]byte(f.Tenant), f.Key...), nil
 }
 
-func (fake) Allow(context.Context, Allowance) error { return nil }
-
 func (fake) Revoke(_ context.Context, r Revocation) error {
 	return fmt.Errorf("revoke %x: %w", r.ID, errRefused)
 }

@@ -14,7 +14,6 @@ var operations = map[string]string{
 	"POST /expulsions":   "expel",
 	"POST /tokens":       "create-token",
 	"POST /revocations":  "revoke-token",
-	"POST /allowances":   "allow-tenant",
 	"POST /objects":      "put-object",
 	"POST /checkups":     "",
 	"POST /dialbacks":    "",

@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -24,8 +23,9 @@ func (s *server) tenants(a huma.API) {
 	}, s.createTenant)
 	huma.Register(a, huma.Operation{
 		OperationID: "set-quota", Method: http.MethodPut, Path: api.Prefix + "/tenants/{tenant}/quota", Summary: "Bound a tenant", Tags: []string{"tenants"},
-		Description: "The whole quota: what is left out is not bounded. What the tenant holds already stays.", MaxBodyBytes: tenantBytesMax,
+		Description: "The whole quota: what is left out is not bounded, and of two at once the later one holds. What the tenant holds already stays.", MaxBodyBytes: tenantBytesMax,
 	}, s.setQuota)
+	s.tenantChanges(a)
 }
 
 // tenantBytesMax bounds a request about a tenant.
@@ -91,6 +91,7 @@ func readTenant(tx ledger.Tx, t *ledger.Tenant) (api.Tenant, error) {
 			Weight: t.Weight, BandMax: t.BandMax, Fuel: q.FuelTotal, FuelPerDay: q.FuelPerDay, FuelPerSecond: q.FuelRate, MemoryBytes: q.MemoryBytes,
 			QueuedTasks: q.QueuedTasks, Jobs: q.Jobs, StoredBytes: q.StoredBytes, EgressPerDay: q.EgressPerDay,
 		},
+		Capabilities: append([]string{}, t.Capabilities.Names()...),
 		Held: api.Held{
 			FuelReserved: t.FuelReserved, FuelUsed: t.FuelUsed, FuelToday: today.Usage.Fuel, FuelPerSecond: t.Rate, MemoryBytes: t.Leased.MemoryBytes,
 			QueuedTasks: t.Queued, Jobs: t.Jobs, StoredBytes: t.Stored, EgressToday: today.Usage.EgressBytes,
@@ -157,27 +158,8 @@ type quotaSet struct {
 }
 
 func (s *server) setQuota(ctx context.Context, in *quotaSet) (*answer[api.Tenant], error) {
-	if err := s.admin(); err != nil {
-		return nil, err
-	}
-	c := ledger.SetQuota(command(in.Tenant, in.Body))
-	// What its jobs may ask for beyond computing is no quota, and stays.
-	_, err := s.read(ctx, At{Consistent: true}, func(tx ledger.Tx) error {
-		t, err := ledger.FindTenant(tx, c.Tenant)
-		c.Capabilities = t.Capabilities
-		if errors.Is(err, ledger.ErrNotFound) {
-			return nil // The ledger says so.
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	index, err := s.do(ctx, &c)
-	if err != nil {
-		return nil, err
-	}
-	return s.showTenant(ctx, &tenantQuery{At: At{Index: index}, Tenant: in.Tenant})
+	c := command(in.Tenant, in.Body)
+	return s.changeTenant(ctx, in.Tenant, &ledger.SetQuota{Tenant: c.Tenant, Weight: c.Weight, BandMax: c.BandMax, Quota: c.Quota})
 }
 
 // command is what the ledger is told of a tenant.

@@ -4,9 +4,13 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,14 +29,22 @@ type written struct {
 	book
 	*ledgertest.Memory
 	now ledger.Time
+	// first is applied before the next command: somebody else was quicker.
+	first ledger.Command
 }
 
 func newWritten() *written {
 	m := ledgertest.NewMemory()
-	return &written{book{tx: m}, m, ledger.Time(time.Now().UnixNano())}
+	return &written{book: book{tx: m}, Memory: m, now: ledger.Time(time.Now().UnixNano())}
 }
 
-func (w *written) Do(_ context.Context, c ledger.Command) (ledger.Result, uint64, error) {
+func (w *written) Do(ctx context.Context, c ledger.Command) (ledger.Result, uint64, error) {
+	if first := w.first; first != nil {
+		w.first = nil
+		if r, _, err := w.Do(ctx, first); err != nil || r.Code != ledger.CodeOK {
+			return r, 0, errors.Join(err, errors.New("apply what was first"))
+		}
+	}
 	answer, err := ledger.Apply(w.Memory, 1, ledger.Encode(ledger.Envelope{Now: w.now, Body: c}))
 	if err != nil {
 		return ledger.Result{}, 0, err
@@ -149,12 +161,13 @@ func TestTenantsAdmin(t *testing.T) {
 	before := expect[api.Tenant](s, s.ask(true, "GET", "/v1/tenants/acme", ""), 200)
 	for _, w := range []*httptest.ResponseRecorder{
 		s.ask(true, "POST", "/v1/tenants", `{"id":"birch"}`), s.ask(true, "PUT", "/v1/tenants/acme/quota", `{"band_max":7}`),
+		s.ask(true, "PATCH", "/v1/tenants/acme/quota", `{"band_max":7}`), s.ask(true, "PATCH", "/v1/tenants/acme/capabilities", `{"allow":["http"]}`),
 	} {
 		if p := expect[api.Problem](s, w, 403); p.Code != api.CodeAdminOnly {
 			t.Errorf("refused as %s: %s", p.Code, p.Detail)
 		}
 	}
-	if after := expect[api.Tenant](s, s.ask(true, "GET", "/v1/tenants/acme", ""), 200); after.Quota != before.Quota {
+	if after := expect[api.Tenant](s, s.ask(true, "GET", "/v1/tenants/acme", ""), 200); after.Quota != before.Quota || len(after.Capabilities) > 0 {
 		t.Errorf("the quota is %+v, was %+v", after.Quota, before.Quota)
 	}
 }
@@ -188,6 +201,17 @@ func TestTenantsRefuse(t *testing.T) {
 		{"unknown quota", false, "PUT", "/v1/tenants/acme/quota", `{"band_max":1,"fule_per_day":1}`, 422, api.CodeInvalid, "fule_per_day"},
 		{"a band above all", false, "PUT", "/v1/tenants/acme/quota", `{"band_max":8}`, 422, api.CodeInvalid, "band_max"},
 		{"much weight", false, "PUT", "/v1/tenants/acme/quota", `{"band_max":1,"weight":1048577}`, 422, api.CodeInvalid, "weight"},
+		{"a tenant raises a bound", true, "PATCH", "/v1/tenants/acme/quota", `{"jobs":0}`, 403, api.CodeOperatorOnly, ""},
+		{"a tenant allows itself", true, "PATCH", "/v1/tenants/acme/capabilities", `{"allow":["http"]}`, 403, api.CodeOperatorOnly, ""},
+		{"no change", false, "PATCH", "/v1/tenants/acme/quota", `{}`, 422, api.CodeInvalid, "no bound"},
+		{"no weight", false, "PATCH", "/v1/tenants/acme/quota", `{"weight":0}`, 422, api.CodeInvalid, "weight"},
+		{"a change to nothing", false, "PATCH", "/v1/tenants/acme/quota", `{"jobs":null}`, 422, api.CodeInvalid, "jobs"},
+		{"a change above 32 bits", false, "PATCH", "/v1/tenants/acme/quota", `{"jobs":4294967296}`, 422, api.CodeInvalid, ""},
+		{"a change of an unknown tenant", false, "PATCH", "/v1/tenants/nobody/quota", `{"jobs":1}`, 403, "tenant_unknown", "nobody"},
+		{"an unknown capability", false, "PATCH", "/v1/tenants/acme/capabilities", `{"deny":["fly\u001b"]}`, 422, api.CodeInvalid, "fly"},
+		{"no capability", false, "PATCH", "/v1/tenants/acme/capabilities", `{"allow":[]}`, 422, api.CodeInvalid, "no capability"},
+		{"allowed and denied", false, "PATCH", "/v1/tenants/acme/capabilities", `{"allow":["http"],"deny":["http"]}`, 422, api.CodeInvalid, "both"},
+		{"capabilities of an unknown tenant", false, "PATCH", "/v1/tenants/nobody/capabilities", `{"allow":["http"]}`, 403, "tenant_unknown", "nobody"},
 		{"large", false, "PUT", "/v1/tenants/acme/quota", `{"band_max":1` + strings.Repeat(" ", tenantBytesMax) + `}`, 413, api.CodeTooLarge, ""},
 		{"no JSON", false, "PUT", "/v1/tenants/acme/quota", `{`, 400, api.CodeInvalid, ""},
 		{"a day that is none", false, "GET", "/v1/usage?from=2026-02-30", "", 422, api.CodeInvalid, "2026-02-30"},
@@ -324,19 +348,64 @@ func nodeKey(t *testing.T) (public [32]byte, sign func([]byte) ([]byte, error)) 
 	return [32]byte(pub), func(m []byte) ([]byte, error) { return ed25519.Sign(private, m), nil }
 }
 
-// TestQuotaKeepsCapabilities: what a tenant's jobs may do is no part of its quota.
-func TestQuotaKeepsCapabilities(t *testing.T) {
+// TestTwoAdmins: what an admin changes holds, whatever another changes at the same time.
+func TestTwoAdmins(t *testing.T) {
 	s := newShop(t)
-	s.book.do(t, &ledger.SetQuota{Tenant: "acme", Weight: 1, BandMax: 3, Capabilities: ledger.CapabilityHTTP})
-	expect[api.Tenant](s, s.ask(true, "PUT", "/v1/tenants/acme/quota", `{"band_max":2}`), 200)
-	_, err := s.book.View(func(tx ledger.Tx) error {
-		acme, err := ledger.FindTenant(tx, "acme")
-		if acme.BandMax != 2 || acme.Capabilities != ledger.CapabilityHTTP {
-			t.Errorf("%+v", acme)
+	s.book.do(t, &ledger.SetQuota{Tenant: "acme", Weight: 1, BandMax: 3, Quota: ledger.Quota{StoredBytes: 5, Jobs: 6}})
+	other := func(c ledger.Command) { s.book.first = c }
+	see := func(quota api.Quota, capabilities ...string) {
+		t.Helper()
+		got := expect[api.Tenant](s, s.ask(true, "GET", "/v1/tenants/acme", ""), 200)
+		if got.Quota != quota || !slices.Equal(got.Capabilities, capabilities) {
+			t.Errorf("%+v, want %+v and %v", got, quota, capabilities)
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	}
+	want := api.Quota{Weight: 2, BandMax: 3, StoredBytes: 5, Jobs: 7}
+	other(&ledger.SetQuota{Tenant: "acme", Quota: ledger.Quota{Jobs: 7}, Only: ledger.QuotaJobs})
+	expect[api.Tenant](s, s.ask(true, "PATCH", "/v1/tenants/acme/quota", `{"weight":2}`), 200)
+	see(want)
+	want.BandMax, want.FuelPerSecond, want.StoredBytes, want.EgressPerDay = 0, 8, 0, 9
+	other(&ledger.SetCapabilities{Tenant: "acme", Add: ledger.CapabilityHTTP})
+	expect[api.Tenant](s, s.ask(true, "PATCH", "/v1/tenants/acme/quota", `{"band_max":0,"fuel_per_second":8,"stored_bytes":0,"egress_per_day":9}`), 200)
+	see(want, "http")
+	other(&ledger.SetQuota{Tenant: "acme", Quota: ledger.Quota{MemoryBytes: 10}, Only: ledger.QuotaMemoryBytes})
+	expect[api.Tenant](s, s.ask(true, "PATCH", "/v1/tenants/acme/capabilities", `{"deny":["http"]}`), 200)
+	want.MemoryBytes = 10
+	see(want)
+	expect[api.Tenant](s, s.ask(true, "PATCH", "/v1/tenants/acme/capabilities", `{"allow":["http"]}`), 200)
+	expect[api.Tenant](s, s.ask(true, "PUT", "/v1/tenants/acme/quota", `{"band_max":1}`), 200)
+	see(api.Quota{Weight: 1, BandMax: 1}, "http")
+}
+
+// TestQuotaChange: every bound that a request names is the one that changes, by the name
+// that the audit log has.
+func TestQuotaChange(t *testing.T) {
+	s := newShop(t)
+	names := map[string]bool{}
+	for i, f := range reflect.VisibleFields(reflect.TypeFor[api.QuotaChange]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		body := fmt.Sprintf(`{%q:%d}`, name, min(i+2, 7))
+		was := expect[api.Tenant](s, s.ask(true, "GET", "/v1/tenants/acme", ""), 200).Quota
+		reflect.ValueOf(&was).Elem().FieldByName(f.Name).SetUint(0)
+		got := expect[api.Tenant](s, s.ask(true, "PATCH", "/v1/tenants/acme/quota", body), 200).Quota
+		field := reflect.ValueOf(&got).Elem().FieldByName(f.Name)
+		if field.Uint() != uint64(min(i+2, 7)) {
+			t.Errorf("%s: %+v", body, got)
+		}
+		field.SetUint(0)
+		if got != was {
+			t.Errorf("%s: the others are %+v, were %+v", body, got, was)
+		}
+		var change api.QuotaChange
+		if err := json.Unmarshal([]byte(body), &change); err != nil {
+			t.Fatal(err)
+		}
+		if _, noted := quotaChange(&change); !slices.Equal(noted, []string{name}) || names[name] {
+			t.Errorf("%s is noted as %v", name, noted)
+		}
+		names[name] = true
+	}
+	if want := reflect.TypeFor[api.Quota]().NumField(); len(names) != want {
+		t.Errorf("%d of %d bounds can be changed", len(names), want)
 	}
 }

@@ -149,7 +149,7 @@ var permits = map[string]permit{
 	"end-order": mayChange, "pause-order": mayChange, "resume-order": mayChange,
 	// A tenant sees itself, and what bounds it is the operator's.
 	"list-tenants": mayRead, "show-tenant": mayRead, "get-quota": mayRead, "show-usage": mayRead,
-	"create-tenant": mayRule, "set-quota": mayRule,
+	"create-tenant": mayRule, "set-quota": mayRule, "change-quota": mayRule, "change-capabilities": mayRule,
 	// Modules belong to nobody, and nodes to their operators.
 	"remove-module": mayRule, "drain-node": mayRule, "resume-node": mayRule,
 }
