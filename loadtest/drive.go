@@ -28,6 +28,10 @@ type driver struct {
 	module string
 	// id is that of the array.
 	id string
+	// until, when it is not nil, has jobs run on until it is closed; beyond counts those
+	// that were begun for that.
+	until  <-chan struct{}
+	beyond int
 
 	mu sync.Mutex
 	// succeeded counts the jobs, or tasks of the array, that have.
@@ -101,12 +105,16 @@ func (d *driver) jobs(ctx context.Context, output bool) error {
 			for range next {
 				begin := time.Now()
 				d.note(d.job(ctx, output), time.Since(begin))
+				if d.rest > 0 {
+					_ = idle(ctx, d.rest) // The end of ctx is told below.
+				}
 			}
 		})
 	}
-	for i := 0; i < d.count && ctx.Err() == nil; i++ {
+	for i := 0; (i < d.count || d.more()) && ctx.Err() == nil; i++ {
 		select {
 		case next <- struct{}{}:
+			d.beyond = max(d.beyond, i+1-d.count)
 		case <-ctx.Done():
 		}
 	}
@@ -119,6 +127,19 @@ func (d *driver) jobs(ctx context.Context, output bool) error {
 		return fmt.Errorf("%d of %d failed, the first one: %w", d.failed, d.count, d.first)
 	}
 	return nil
+}
+
+// more reports whether jobs are to run on beyond those that were counted.
+func (d *driver) more() bool {
+	if d.until == nil {
+		return false
+	}
+	select {
+	case <-d.until:
+		return false
+	default:
+		return true
+	}
 }
 
 // note takes down how a job went.

@@ -45,8 +45,8 @@ func latencyOf(took []time.Duration) latency {
 	return latency{quantile(took, 50), quantile(took, 90), quantile(took, 99), quantile(took, 100)}
 }
 
-// flood runs jobs one after another, half of them alone and half while another tenant
-// submits as many as it can, heeding no refusal.
+// flood runs jobs one after another, half of them alone and half, or more, while another
+// tenant submits as many as it can or as it is told to, heeding no refusal.
 func (d *driver) flood(ctx context.Context, r *report) error {
 	c, err := client.Open(client.Config{URL: d.url, Token: os.Getenv(environFlood), Patience: floodPatience})
 	if err != nil {
@@ -60,26 +60,36 @@ func (d *driver) flood(ctx context.Context, r *report) error {
 	}
 	before := latencyOf(d.took)
 	d.took, d.count = nil, whole-whole/2
-	flooding, stop := context.WithCancel(ctx)
-	f := flooder{client: c, file: fmt.Appendf(nil, "module: %s\ncount: %d\n", d.module, d.tasks), refused: map[string]int{}}
-	var running sync.WaitGroup
+	f := &flooder{client: c, file: fmt.Appendf(nil, "module: %s\ncount: %d\n", d.module, d.tasks), refused: map[string]int{}, most: d.submissions}
 	began := time.Now()
+	err = d.under(ctx, f, r.Concurrency)
+	r.Count, d.count = whole+d.beyond, whole
+	r.Before, r.Flood = &before, f.report(time.Since(began))
+	if before.P99 > 0 {
+		r.Ratio = latencyOf(slices.Clone(d.took)).P99 / before.P99
+	}
+	return err
+}
+
+// under runs jobs while a flooder submits so many at a time.
+func (d *driver) under(ctx context.Context, f *flooder, concurrency int) error {
 	if d.rate > 0 {
 		ticker := time.NewTicker(time.Second / time.Duration(d.rate))
 		defer ticker.Stop()
 		f.turn = ticker.C
 	}
-	for range r.Concurrency {
-		running.Go(func() { f.run(flooding) })
+	flooding, stop := context.WithCancel(ctx)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		f.play(flooding, concurrency)
+	}()
+	if d.submissions > 0 {
+		d.until = over
 	}
-	err = d.jobs(ctx, true)
+	err := d.jobs(ctx, true)
 	stop()
-	running.Wait()
-	d.count = whole
-	r.Before, r.Flood = &before, f.report(time.Since(began))
-	if before.P99 > 0 {
-		r.Ratio = latencyOf(slices.Clone(d.took)).P99 / before.P99
-	}
+	<-over
 	return err
 }
 
@@ -89,19 +99,39 @@ type flooder struct {
 	file   []byte
 	// turn has an element for each submission; nil is for all that can be made.
 	turn <-chan time.Time
+	// most is how many submissions there are; 0 is no bound.
+	most int
 
 	mu             sync.Mutex
+	begun          int
 	accepted, lost int
 	refused        map[string]int
 }
 
+// play submits jobs, so many at a time, until it is told to stop or has made all.
+func (f *flooder) play(ctx context.Context, concurrency int) {
+	var running sync.WaitGroup
+	for range concurrency {
+		running.Go(func() { f.run(ctx) })
+	}
+	running.Wait()
+}
+
 func (f *flooder) run(ctx context.Context) {
-	for f.waits(ctx) {
+	for f.begins() && f.waits(ctx) {
 		_, err := f.client.Submit(ctx, f.file, "")
 		if ctx.Err() == nil {
 			f.note(err)
 		}
 	}
+}
+
+// begins reports whether one more submission is to be made.
+func (f *flooder) begins() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begun++
+	return f.most == 0 || f.begun <= f.most
 }
 
 // waits waits for the next submission, and reports whether there is one.

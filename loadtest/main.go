@@ -20,7 +20,8 @@ type config struct {
 	url, module, scenario string
 	count, concurrency    int
 	tasks, rate           int
-	timeout, span         time.Duration
+	submissions           int
+	timeout, span, rest   time.Duration
 	outputs               bool
 	pids                  []int
 }
@@ -72,12 +73,14 @@ func parse(args []string, errOut io.Writer) (c config, err error) {
 	f.SetOutput(io.Discard)
 	f.StringVar(&c.url, "api", "http://127.0.0.1:4611", "address of a node's API")
 	f.StringVar(&c.module, "module", "", "WebAssembly `file` to run")
-	f.StringVar(&c.scenario, "scenario", scenarioRun, "run: one job after another, from submission to output; jobs: jobs of one task, several at a time; array: one job of many tasks; idle: nothing for -span, with -pids; flood: run, half of it while the tenant of the token in "+environFlood+" submits all that it can")
+	f.StringVar(&c.scenario, "scenario", scenarioRun, "run: one job after another, from submission to output; jobs: jobs of one task, several at a time; array: one job of many tasks; idle: nothing for -span, with -pids; flood: run, half of it while the tenant of the token in "+environFlood+" submits all that it can, or -submissions")
 	f.IntVar(&c.count, "count", 200, "jobs, or tasks of the array")
 	f.IntVar(&c.concurrency, "concurrency", 10, "jobs at the same time; of a flood, submissions")
 	f.IntVar(&c.rate, "rate", 0, "submissions per second of a flood, at most; 0 is all that it can")
+	f.IntVar(&c.submissions, "submissions", 0, "submissions of a flood: jobs are run until they were made, also more than half of -count; 0 floods as long as that half takes")
 	f.IntVar(&c.tasks, "tasks", 1, "tasks of each job of a flood")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Minute, "bound of the whole scenario")
+	f.DurationVar(&c.rest, "rest", 0, "time without a job after each one of a run or a flood")
 	f.DurationVar(&c.span, "span", time.Minute, "how long the scenario idle takes")
 	f.BoolVar(&c.outputs, "outputs", false, "after an array, read what all tasks wrote to stdout")
 	pids := f.String("pids", "", "processes to measure meanwhile: their `ids`, with commas between (Linux)")
@@ -113,6 +116,10 @@ func (c *config) validate() error {
 		return fmt.Errorf("-concurrency: %d, from 1", c.concurrency)
 	case c.rate < 0:
 		return fmt.Errorf("-rate: %d, from 0", c.rate)
+	case c.submissions < 0:
+		return fmt.Errorf("-submissions: %d, from 0", c.submissions)
+	case c.submissions > 0 && c.scenario != scenarioFlood:
+		return fmt.Errorf("-submissions: scenario %s has none, only %s", c.scenario, scenarioFlood)
 	case c.tasks < 1:
 		return fmt.Errorf("-tasks: %d, from 1", c.tasks)
 	case c.scenario == scenarioFlood && os.Getenv(environFlood) == "":
@@ -123,6 +130,8 @@ func (c *config) validate() error {
 		return fmt.Errorf("-timeout: %v, more than 0", c.timeout)
 	case c.span <= 0:
 		return fmt.Errorf("-span: %v, more than 0", c.span)
+	case c.rest < 0:
+		return fmt.Errorf("-rest: %v, from 0", c.rest)
 	case c.outputs && c.scenario != scenarioArray:
 		return fmt.Errorf("-outputs: scenario %s has none that are read in the end, only %s", c.scenario, scenarioArray)
 	}

@@ -90,6 +90,25 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestSubmissions: a flood of so many has that many, and jobs are run as long as it takes.
+func TestSubmissions(t *testing.T) {
+	t.Setenv(environFlood, warranttest.New(t).Token(t, "flood", warrant.Limits{}).Text())
+	f := newFakeGrid(t)
+	for _, rest := range []string{"0s", "1ns"} {
+		r, code, errOut := load(t.Context(), t, f.URL, "-scenario", "flood", "-count", "2", "-submissions", "300", "-rest", rest)
+		if code != 0 || errOut != "" || r.Failed != 0 || r.Flood == nil || r.Count < 2 || r.P99 <= 0 {
+			t.Fatalf("exit code %d, %+v, %q", code, r, errOut)
+		}
+		if n := r.Flood; n.Submitted != 300 || n.Accepted != 100 || n.Refused["quota_queued"] != 200 || n.Lost != 0 {
+			t.Errorf("the flood was %+v", n)
+		}
+		if len(f.counts) != r.Count || f.top != 1 {
+			t.Errorf("%d jobs, %d of them told, %d at a time", len(f.counts), r.Count, f.top)
+		}
+		f.counts = nil
+	}
+}
+
 // TestFailures: a job that fails is counted, named and no reason to stop, and the
 // exit code says that not all went well.
 func TestFailures(t *testing.T) {
@@ -160,6 +179,9 @@ func TestFlags(t *testing.T) {
 		{"-outputs", "-outputs: scenario run has none that are read in the end, only array"},
 		{"-pids 1,x", `-pids: "x" is not a process id`},
 		{"-pids 0", `-pids: "0" is not a process id`},
+		{"-submissions -1", "-submissions: -1, from 0"},
+		{"-submissions 5", "-submissions: scenario run has none, only flood"},
+		{"-rest -1s", "-rest: -1s, from 0"},
 		{"-speed 9", "flag provided but not defined: -speed"},
 		{"array", `"array" is no flag: the flags are in -help`},
 	} {
