@@ -32,6 +32,9 @@ const (
 	// RefusalsPerMinuteMax bounds the lines about those who were refused, whom nothing
 	// else keeps from asking again.
 	RefusalsPerMinuteMax = 120
+	// RefusalsOfOneMax bounds those of them that are about one tenant, or one node: who
+	// floods a node does not push out what is said of others.
+	RefusalsOfOneMax = 30
 	// idBytesMax bounds an id, textBytesMax any other part of a line. Tokens and
 	// invitations are longer than ids.
 	idBytesMax, textBytesMax = 96, 192
@@ -133,9 +136,10 @@ type Log struct {
 	// lost is why the last line could not be written, nil when it was.
 	lost error
 	// minute began when the first of the refusals in it came; leftOut are those beyond
-	// the limit.
+	// the limit, and of has how many there were of each tenant and node.
 	minute            time.Time
 	refusals, leftOut int
+	of                map[string]int
 }
 
 type metrics struct {
@@ -237,12 +241,14 @@ func (l *Log) Note(r Record) {
 func (l *Log) counts(r *Record) bool {
 	if since := r.Time.Sub(l.minute); since >= time.Minute || since < 0 {
 		l.sum()
-		l.minute, l.refusals = r.Time, 0
+		l.minute, l.refusals, l.of = r.Time, 0, map[string]int{}
 	}
 	if r.Code == CodeOK || r.Who == Operator {
 		return true
 	}
-	if l.refusals++; l.refusals <= l.config.RefusalsPerMinuteMax {
+	if l.refusals < l.config.RefusalsPerMinuteMax && (r.Who == Unknown || l.of[r.Who] < RefusalsOfOneMax) {
+		l.refusals++
+		l.of[r.Who]++
 		return true
 	}
 	l.leftOut++

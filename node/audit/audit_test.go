@@ -176,6 +176,27 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfOne: a tenant that is refused all the time leaves lines to others, and
+// has some again a minute later.
+func TestRefusalsOfOne(t *testing.T) {
+	dir, c := t.TempDir(), &clock{time.Unix(1000, 0)}
+	l := open(t, dir, func(config *Config) { config.now = c.now })
+	for range 10 * RefusalsPerMinuteMax {
+		l.Note(Record{Who: Tenant("a"), Operation: "submit-job", Code: "quota_jobs"})
+	}
+	l.Note(Record{Who: Tenant("b"), Operation: "submit-job", Detail: "another", Code: "quota_jobs"})
+	l.Note(Record{Who: Unknown, Operation: "join", Detail: "stranger", Code: "wrong_grid"})
+	r := reader(t, dir)
+	if got := all(t, r); len(got) != RefusalsOfOneMax+2 || strings.TrimSpace(details(got)) != "another stranger" {
+		t.Errorf("%d records, of them %q", len(got), details(got))
+	}
+	c.at = c.at.Add(time.Minute)
+	l.Note(Record{Who: Tenant("a"), Operation: "submit-job", Detail: "later", Code: "quota_jobs"})
+	if got := details(all(t, r)); got != "1170 left out later" {
+		t.Errorf("a minute later: %q", got)
+	}
+}
+
 // TestClean: what is no id is not written, what is long is cut, and a line stays a line.
 func TestClean(t *testing.T) {
 	dir, reg := t.TempDir(), prometheus.NewRegistry()
