@@ -103,7 +103,7 @@ func (a *app) upCommand() *cobra.Command {
 	fs.StringVar(&f.apiCert, "api-cert", "", "* `file` with the API's certificate, PEM, read again when it changes (default the node makes its own)")
 	fs.StringVar(&f.apiKey, "api-key", "", "* `file` with the key of --api-cert")
 	fs.StringSliceVar(&f.apiCORS, "api-cors", nil, "* `origin` of web pages that may use the API, such as https://example.org, can be repeated")
-	fs.Float64Var(&f.apiRate, "api-rate", 0, "* requests per second that a client of the API may make (default 200, without a bound on this machine)")
+	fs.Float64Var(&f.apiRate, "api-rate", 0, "* requests per second that an address, and a token, may make of the API (default 200; on loopback 1000 by a token, and no bound without one)")
 	fs.Lookup("api-rate").DefValue = ""
 	f.outbound.register(fs, "* let guests of tenants that may make HTTP requests do so")
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")

@@ -67,6 +67,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := g.find(r)
 	if err != nil {
 		g.forget(w, r, err)
+		delay(w, r, err)
 		g.refuse(w, r, err)
 		return
 	}
@@ -108,6 +109,13 @@ func (g *gate) holder(r *http.Request, where place, proofs []string) (*asker, er
 	if len(proofs) > 1 {
 		return nil, api.NewProblem(api.CodeTokenInvalid, "the request has several tokens", "send one")
 	}
+	bounds := holdersOf(r.Context())
+	first, known := g.verifier.Known(proofs[0])
+	if known {
+		if err := bounds.early(r, string(first[:])); err != nil {
+			return nil, err
+		}
+	}
 	grant, err := g.verifier.Verify(proofs[0], warrant.Call{Host: r.Host, Method: r.Method, Path: r.URL.RequestURI()}, time.Now())
 	if err != nil {
 		if errors.Is(err, warrant.ErrFull) {
@@ -119,10 +127,15 @@ func (g *gate) holder(r *http.Request, where place, proofs []string) (*asker, er
 	if _, err = g.Ledger.View(a.live); err != nil {
 		return nil, problem(err)
 	}
+	if !known { // A holder can narrow as many tokens as requests.
+		if err := bounds.early(r, a.key()); err != nil {
+			return nil, err
+		}
+	}
 	// Whoever is narrowed from a token shares its requests with it, or a holder could
 	// make as many as tokens. What was revoked takes none of them.
-	if p := overRate(r.Context(), string(a.IDs[0][:])); p != nil {
-		return nil, p
+	if err := bounds.count(r.Context(), a.key()); err != nil {
+		return nil, err
 	}
 	return a, nil
 }

@@ -197,6 +197,12 @@ func (g *gate) visitor(r *http.Request, where place, id string) (*asker, error) 
 	}
 	a := one.asker
 	a.session = one
+	bounds := holdersOf(r.Context())
+	if len(a.IDs) > 0 {
+		if err := bounds.early(r, a.key()); err != nil {
+			return nil, err
+		}
+	}
 	if a.grant != nil {
 		if err := g.verifier.Still(a.grant, now); err != nil {
 			return nil, tokenProblem(err)
@@ -207,8 +213,8 @@ func (g *gate) visitor(r *http.Request, where place, id string) (*asker, error) 
 	}
 	// As with the token: a session is no other client.
 	if len(a.IDs) > 0 {
-		if p := overRate(r.Context(), string(a.IDs[0][:])); p != nil {
-			return nil, p
+		if err := bounds.count(r.Context(), a.key()); err != nil {
+			return nil, err
 		}
 	}
 	return &a, nil

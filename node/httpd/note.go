@@ -28,7 +28,7 @@ func (n *notary) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if record.Code == "" {
 			record.Code = codeOf(answer)
 		}
-		refused := forbids(record.Code) || record.Who == audit.Unknown && record.Code != audit.CodeOK
+		refused := forbids(record.Code) || record.Who == audit.Unknown && record.Code != audit.CodeOK && record.Code != string(api.CodeTooOften)
 		switch {
 		case !refused && (onlyReads(r.Method) || record.Operation == "" || harmless[record.Operation]):
 			return

@@ -13,8 +13,9 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 )
 
-// pace is how fast a client has to be, at least, while it is waited for. How long an
-// upload, a download or a stream of events takes altogether is not bounded.
+// pace is how fast a client has to be, at least, while it is waited for, and how fast it
+// may be refused. How long an upload, a download or a stream of events takes altogether is
+// not bounded.
 type pace struct {
 	// bodyBytes of a request's body have to come within bodyTime of waiting for them.
 	bodyBytes int64
@@ -22,10 +23,14 @@ type pace struct {
 	// answerBytes of an answer have to be taken within answerTime.
 	answerBytes int
 	answerTime  time.Duration
+	// refused is how many requests of a token may be refused per second, hold how long
+	// the answer to others is held back.
+	refused float64
+	hold    time.Duration
 }
 
 func defaultPace() pace {
-	return pace{bodyBytes: 4 << 10, bodyTime: 30 * time.Second, answerBytes: 64 << 10, answerTime: time.Minute}
+	return pace{bodyBytes: 4 << 10, bodyTime: 30 * time.Second, answerBytes: 64 << 10, answerTime: time.Minute, refused: RefusedPerSecond, hold: answerHold}
 }
 
 // paced is a request's body that has to come at a pace, and to end.

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// RequestsPerSecondDefault is how many requests a client of a port that is not on
-	// loopback may make per second, in the long run. At once it may make so many as in
-	// rateBurst.
+	// RequestsPerSecondDefault is how many requests an address, and a token, may make per
+	// second, in the long run, at a port that is not on loopback. At once it may make so
+	// many as in rateBurst.
 	RequestsPerSecondDefault = 200
 	rateBurst                = 2 * time.Second
 	// clientsMax bounds the clients whose requests are counted; beyond, whoever has
@@ -56,23 +56,46 @@ func (r *rates) wait(key string, now time.Time) time.Duration {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.clients[key]
-	if ok {
-		r.order.MoveToFront(e)
-	} else {
-		if r.order.Len() >= clientsMax {
-			last := r.order.Back()
-			delete(r.clients, r.order.Remove(last).(*counted).key)
-		}
-		e = r.order.PushFront(&counted{key, rate.NewLimiter(r.every, r.burst)})
-		r.clients[key] = e
-	}
-	reserved := e.Value.(*counted).quota.ReserveN(now, 1)
+	reserved := r.of(key).ReserveN(now, 1)
 	wait := reserved.DelayFrom(now)
 	if wait > 0 {
 		reserved.CancelAt(now)
 	}
 	return wait
+}
+
+// charge counts a request that was made, also one too many.
+func (r *rates) charge(key string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of(key).ReserveN(now, 1)
+}
+
+// ahead returns after how long the next request could be counted, and counts none.
+func (r *rates) ahead(key string, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.clients[key]
+	if !ok {
+		return 0
+	}
+	missing := 1 - e.Value.(*counted).quota.TokensAt(now)
+	return max(0, time.Duration(missing/float64(r.every)*float64(time.Second)))
+}
+
+// of returns what counts the requests of a client. r.mu is held.
+func (r *rates) of(key string) *rate.Limiter {
+	e, ok := r.clients[key]
+	if ok {
+		r.order.MoveToFront(e)
+		return e.Value.(*counted).quota
+	}
+	if r.order.Len() >= clientsMax {
+		delete(r.clients, r.order.Remove(r.order.Back()).(*counted).key)
+	}
+	quota := rate.NewLimiter(r.every, r.burst)
+	r.clients[key] = r.order.PushFront(&counted{key, quota})
+	return quota
 }
 
 // addressKey names the client at an address.

@@ -65,8 +65,9 @@ type ServerConfig struct {
 	// Origins are those of web pages, such as https://example.org, whose scripts may
 	// ask and read.
 	Origins []string
-	// RequestsPerSecond bounds each client's requests; 0 is RequestsPerSecondDefault,
-	// and no bound on loopback.
+	// RequestsPerSecond bounds the requests of each address, and those of each token with
+	// all that were made of it; 0 is RequestsPerSecondDefault, on loopback
+	// RequestsPerSecondLocal for a token, and no bound for an address.
 	RequestsPerSecond float64
 	// ObjectBytesMax bounds an object; 0 leaves it to the store.
 	ObjectBytesMax int64
@@ -79,9 +80,9 @@ type ServerConfig struct {
 	Registerer prometheus.Registerer
 
 	// pace, if set, is how fast clients have to be, places how many connections may be
-	// open. Tests set them.
-	pace   *pace
-	places int
+	// open, and perOwner how many of one token. Tests set them.
+	pace             *pace
+	places, perOwner int
 }
 
 // Server answers on a port.
@@ -135,7 +136,7 @@ func (s *Server) open(ctx context.Context) error {
 		return errors.Join(err, closeAll(l, packets))
 	}
 	places := turnstile.Config{
-		Places: cmp.Or(s.config.places, turnstile.ConnectionsMax), Name: turnstile.Port, Encrypted: s.config.Certificate != nil, Registerer: s.config.Registerer,
+		Places: cmp.Or(s.config.places, turnstile.ConnectionsMax), PerOwner: s.config.perOwner, Name: turnstile.Port, Encrypted: s.config.Certificate != nil, Registerer: s.config.Registerer,
 	}
 	if !s.local.(*net.TCPAddr).IP.IsLoopback() {
 		places.PerAddress = turnstile.PerAddressMax
@@ -152,7 +153,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.http = http.Server{
 		Handler: surface, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: 2 * headerBytesMax, IdleTimeout: idleTimeout,
-		BaseContext: func(net.Listener) context.Context { return s.ctx }, ConnState: bounded.Note, Protocols: &http.Protocols{},
+		BaseContext: func(net.Listener) context.Context { return s.ctx }, ConnState: bounded.Note, ConnContext: bounded.Context, Protocols: &http.Protocols{},
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: streamsMax, MaxReadFrameSize: frameBytesMax},
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -194,6 +195,11 @@ func (s *Server) surface() (*surface, error) {
 	if !loopback || s.config.RequestsPerSecond > 0 {
 		f.rates = newRates(s.config.RequestsPerSecond)
 	}
+	perToken := s.config.RequestsPerSecond
+	if loopback && perToken <= 0 {
+		perToken = RequestsPerSecondLocal
+	}
+	f.holders = newHolders(perToken, f.pace, limits)
 	if s.config.Certificate != nil {
 		f.alternative = fmt.Sprintf(`h3=":%d"; ma=%d`, local.Port, int(alternativeAge.Seconds()))
 	}

@@ -28,7 +28,7 @@ const (
 
 // limits count what they refuse.
 type limits struct {
-	header, body, rate, bodyPace, answerPace, quic prometheus.Counter
+	header, body, rate, refused, held, bodyPace, answerPace, quic prometheus.Counter
 }
 
 func newLimits(reg prometheus.Registerer) (*limits, error) {
@@ -38,7 +38,7 @@ func newLimits(reg prometheus.Registerer) (*limits, error) {
 	}
 	of := v.WithLabelValues
 	return &limits{
-		header: of("header_bytes"), body: of("body_bytes"), rate: of("requests_per_second"),
+		header: of("header_bytes"), body: of("body_bytes"), rate: of("requests_per_second"), refused: of("refused_per_second"), held: of("held_answers"),
 		bodyPace: of("body_pace"), answerPace: of("answer_pace"), quic: of("quic_connections"),
 	}, nil
 }
@@ -52,7 +52,8 @@ type surface struct {
 	// strangers counts requests of pages of other origins.
 	strangers      prometheus.Counter
 	pace           pace
-	rates          *rates // nil is no bound
+	rates          *rates // of addresses; nil is no bound
+	holders        *holders
 	objectBytesMax int64
 	// exposed says that other machines reach the port.
 	exposed bool
@@ -126,19 +127,6 @@ type surfaceKey struct{}
 func exposed(ctx context.Context) bool {
 	f, _ := ctx.Value(surfaceKey{}).(*surface)
 	return f != nil && f.exposed
-}
-
-// overRate counts a request for who was found to send it, besides its address, and
-// returns a problem when those are too many. What did not come to a port is not counted.
-func overRate(ctx context.Context, who string) *api.Problem {
-	f, _ := ctx.Value(surfaceKey{}).(*surface)
-	if f == nil {
-		return nil
-	}
-	if wait := f.rates.wait("holder "+who, time.Now()); wait > 0 {
-		return f.tooOften(wait)
-	}
-	return nil
 }
 
 func (f *surface) tooOften(wait time.Duration) *api.Problem {

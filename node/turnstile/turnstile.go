@@ -4,8 +4,8 @@
 package turnstile
 
 import (
+	"cmp"
 	"container/list"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,6 +40,8 @@ const (
 	// Waiting counts connections that were closed, while they waited for a request, to
 	// make room for others.
 	Waiting = "waiting_connections"
+	// Owner counts connections beyond those that one owner may have.
+	Owner = "token_connections"
 )
 
 // Config says how a listener is bounded.
@@ -50,6 +52,8 @@ type Config struct {
 	// Name is the limit's in the metric, which turnstiles that share a Registerer
 	// share.
 	Name string
+	// PerOwner is how many connections one owner may have; 0 is PerOwnerMax.
+	PerOwner int
 	// Encrypted says that TLS comes above: one that is too many is closed, as nothing
 	// could be said to it.
 	Encrypted bool
@@ -60,18 +64,19 @@ type Config struct {
 // Turnstile is a listener that lets only so many connections in.
 type Turnstile struct {
 	net.Listener
-	limit, displaced prometheus.Counter
-	places           chan struct{}
-	perAddress       int
-	refusal          []byte
+	limit, displaced, crowded prometheus.Counter
+	places                    chan struct{}
+	perAddress, perOwner      int
+	refusal                   []byte
 
 	mu sync.Mutex
-	// all is how many visitors there are from an address.
-	all map[netip.Addr]int
+	// all is how many visitors there are from an address, owned how many an owner has.
+	all   map[netip.Addr]int
+	owned map[string]int
 	// waiting has the visitors that wait for a request, the longest first, and
-	// crowds how many of them there are from an address.
+	// crowds how many of them there are of each.
 	waiting *list.List
-	crowds  map[netip.Addr]int
+	crowds  map[crowd]int
 }
 
 // Limits returns the metric of all limits of the HTTP interface, by limit.
@@ -87,10 +92,7 @@ func Limits(reg prometheus.Registerer) (limits *prometheus.CounterVec, err error
 func New(l net.Listener, c Config) (*Turnstile, error) {
 	t := &Turnstile{
 		Listener: l, places: make(chan struct{}, c.Places), perAddress: c.PerAddress,
-		all: map[netip.Addr]int{}, waiting: list.New(), crowds: map[netip.Addr]int{},
-	}
-	if t.perAddress == 0 {
-		t.perAddress = c.Places
+		all: map[netip.Addr]int{}, owned: map[string]int{}, waiting: list.New(), crowds: map[crowd]int{}, perOwner: cmp.Or(c.PerOwner, PerOwnerMax),
 	}
 	limits, err := Limits(c.Registerer)
 	if err != nil {
@@ -101,7 +103,7 @@ func New(l net.Listener, c Config) (*Turnstile, error) {
 			return nil, err
 		}
 	}
-	t.limit, t.displaced = limits.WithLabelValues(c.Name), limits.WithLabelValues(Waiting)
+	t.limit, t.displaced, t.crowded = limits.WithLabelValues(c.Name), limits.WithLabelValues(Waiting), limits.WithLabelValues(Owner)
 	return t, nil
 }
 
@@ -135,7 +137,7 @@ func (t *Turnstile) Accept() (net.Conn, error) {
 // there is none.
 func (t *Turnstile) admit(c net.Conn) net.Conn {
 	v := &visitor{Conn: c, turnstile: t, address: addressOf(c)}
-	if t.from(v.address) >= t.perAddress && !t.displace(&v.address) {
+	if t.perAddress > 0 && t.from(v.address) >= t.perAddress && !t.displace(&v.address) {
 		return nil
 	}
 	if !t.enter() && (!t.displace(nil) || !t.enter()) {
@@ -165,7 +167,7 @@ func (t *Turnstile) enter() bool {
 }
 
 // displace closes the connection that has waited longest, of those from an address, or
-// from the address that has the most that wait. It returns false when there is none.
+// of the owner or address that has the most that wait. It returns false when there is none.
 func (t *Turnstile) displace(from *netip.Addr) bool {
 	out := t.longest(from)
 	if out == nil {
@@ -183,9 +185,16 @@ func (t *Turnstile) longest(from *netip.Addr) *visitor {
 	for _, n := range t.crowds {
 		most = max(most, n)
 	}
+	return t.front(func(v *visitor) bool {
+		return from == nil && t.crowds[v.crowd()] == most || from != nil && v.address == *from
+	})
+}
+
+// front returns the visitor that has waited longest of some, nil when there is none. t.mu
+// is held.
+func (t *Turnstile) front(of func(*visitor) bool) *visitor {
 	for e := t.waiting.Front(); e != nil; e = e.Next() {
-		v := e.Value.(*visitor)
-		if from == nil && t.crowds[v.address] == most || from != nil && v.address == *from {
+		if v := e.Value.(*visitor); of(v) {
 			return v
 		}
 	}
@@ -195,20 +204,22 @@ func (t *Turnstile) longest(from *netip.Addr) *visitor {
 // Note tells the turnstile what a connection of its is about, as
 // http.Server.ConnState does: only those that it was told of can make room.
 func (t *Turnstile) Note(c net.Conn, s http.ConnState) {
-	if secured, ok := c.(*tls.Conn); ok {
-		c = secured.NetConn()
-	}
-	v, ok := c.(*visitor)
-	if !ok {
+	v := visitorOf(c)
+	if v == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forget(v)
 	if (s == http.StateNew || s == http.StateIdle) && !v.gone {
-		v.place = t.waiting.PushBack(v)
-		t.crowds[v.address]++
+		t.await(v)
 	}
+}
+
+// await puts a visitor behind those that wait.
+func (t *Turnstile) await(v *visitor) {
+	v.place = t.waiting.PushBack(v)
+	t.crowds[v.crowd()]++
 }
 
 // forget takes a visitor out of those that wait.
@@ -218,8 +229,8 @@ func (t *Turnstile) forget(v *visitor) {
 	}
 	t.waiting.Remove(v.place)
 	v.place = nil
-	if t.crowds[v.address]--; t.crowds[v.address] == 0 {
-		delete(t.crowds, v.address)
+	if t.crowds[v.crowd()]--; t.crowds[v.crowd()] == 0 {
+		delete(t.crowds, v.crowd())
 	}
 }
 
@@ -244,10 +255,19 @@ type visitor struct {
 	once      sync.Once
 	turnstile *Turnstile
 	address   netip.Addr
+	// owner is whose the last request by it was, empty until that is known.
+	owner string
 	// place is the visitor's among those that wait, nil for one that does not; gone
-	// says that it never will again. The turnstile's mu guards both.
+	// says that it never will again. The turnstile's mu guards these, and owner.
 	place *list.Element
 	gone  bool
+}
+
+func (v *visitor) crowd() crowd {
+	if v.owner != "" {
+		return crowd{owner: v.owner}
+	}
+	return crowd{address: v.address}
 }
 
 // Close implements net.Conn.
@@ -256,7 +276,7 @@ func (v *visitor) Close() error {
 		t := v.turnstile
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.forget(v)
+		t.disown(v)
 		v.gone = true
 		if t.all[v.address]--; t.all[v.address] == 0 {
 			delete(t.all, v.address)

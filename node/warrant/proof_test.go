@@ -75,6 +75,35 @@ func TestBadProofs(t *testing.T) {
 	}
 }
 
+// TestKnown: a chain is known once it was verified, to whoever shows it, by what it
+// begins with.
+func TestKnown(t *testing.T) {
+	r := newRoot(t)
+	whole := issue(t, r, "acme")
+	narrowed := narrow(t, whole, Limits{Command: Run})
+	v := verifier(r)
+	proof, later := mint(t, whole, writing), mint(t, narrowed, writing)
+	if _, known := v.Known(proof); known {
+		t.Error("a chain that was never verified is known")
+	}
+	for _, p := range []string{proof, later} {
+		if _, err := v.Verify(p, writing, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The proof is used up, and its call may be anything.
+	for _, p := range []string{proof, later, mint(t, narrowed, Call{Host: "elsewhere"})} {
+		if first, known := v.Known(p); !known || first != whole.Grant().IDs[0] {
+			t.Errorf("%x, %v, want %x", first, known, whole.Grant().IDs[0])
+		}
+	}
+	for _, bad := range []string{"", "Bearer x", Scheme + " garbage", Scheme + " " + strings.Repeat("A", 2*ProofBytesMax), mint(t, issue(t, newRoot(t), "acme"), writing)} {
+		if _, known := v.Known(bad); known {
+			t.Errorf("%.40q is known", bad)
+		}
+	}
+}
+
 // TestCaught: a panic over what a stranger has sent is an error, and nothing is let in.
 func TestCaught(t *testing.T) {
 	verify := func() (out *verified, err error) {

@@ -135,6 +135,28 @@ func (v *Verifier) Verify(text string, call Call, now time.Time) (Grant, error) 
 	return o.grant, nil
 }
 
+// Known returns the id of the first delegation of the chain in a proof, as it stands in
+// Authorization, when that chain was verified before. Nothing else of the proof is looked
+// at, not even whether its sender holds the token: that is enough to refuse a request, and
+// never to do one.
+func (v *Verifier) Known(text string) (first [32]byte, known bool) {
+	if len(text) > proofTextMax {
+		return first, false
+	}
+	p, err := parseProof(text)
+	if err != nil {
+		return first, false
+	}
+	sum := sha256.Sum256(p.chain)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	o, known := v.chains.get(sum)
+	if known {
+		first = o.grant.IDs[0]
+	}
+	return first, known
+}
+
 // Still returns an error when a grant of Verify is not good any more. Whether its
 // delegations were revoked is for the caller to look up, as it is there.
 func (v *Verifier) Still(g *Grant, now time.Time) error {
