@@ -24,6 +24,8 @@ func (l *lease) prepare() bool {
 	err := l.job.err
 	if err == nil {
 		began := time.Now()
+		l.setPreparing(true)
+		defer l.setPreparing(false)
 		l.image, err = l.e.config.Sandbox.Prepare(l.ctx, string(l.job.spec.Tenant), l.job.spec.Module, l.job.openModule)
 		l.traceCompile(began, err)
 	}
@@ -47,6 +49,12 @@ func (l *lease) prepare() bool {
 		l.e.refuse(l, cause, err)
 	}
 	return false
+}
+
+func (l *lease) setPreparing(is bool) {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	l.preparing = is
 }
 
 // endTasks ends the attempts at all tasks of the lease without running them: no

@@ -189,6 +189,19 @@ func (e *Executor) HandBack() {
 	e.stepBack(false, ledger.CauseDrain)
 }
 
+// Pause is HandBack for a sandbox that is frozen meanwhile: a lease whose module it makes
+// ready to run stays, too, and goes on with Resume.
+func (e *Executor) Pause() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.away = true
+	for _, l := range e.leases {
+		if !l.preparing {
+			l.handBack(false, ledger.CauseDrain)
+		}
+	}
+}
+
 // stepBack hands back what has not begun of all leases, and cuts short what has. The
 // caller holds e.mu.
 func (e *Executor) stepBack(cut bool, cause ledger.Cause) {
@@ -201,7 +214,7 @@ func (e *Executor) stepBack(cut bool, cause ledger.Cause) {
 	}
 }
 
-// Resume takes leases again after Drain or HandBack.
+// Resume takes leases again after Drain, HandBack or Pause.
 func (e *Executor) Resume() {
 	e.mu.Lock()
 	e.away = false

@@ -418,6 +418,69 @@ func TestDrain(t *testing.T) {
 	g.finished(id)
 }
 
+// TestPause: a lease whose module is being compiled stays, and goes on afterwards; when
+// it is drained, compiling ends at once.
+func TestPause(t *testing.T) {
+	g := newGrid(t)
+	ready := make(chan struct{})
+	g.box.ready, g.box.preparing = ready, make(chan struct{}, 10)
+	e := g.open(nil)
+	id := g.submit(2, &jobspec.Program{}, nil)
+	g.place(id, 0, 2, 2)
+	<-g.box.preparing
+	e.Pause()
+	if l := g.leases(); len(l) != 1 || l[0].Open.Count() != 2 || g.faults.count(isRelease) != 0 {
+		t.Errorf("leases are %+v", l)
+	}
+	other := g.submit(1, &jobspec.Program{}, nil)
+	g.place(other, 0, 1, 1)
+	g.await("a new lease is refused", func(tx ledger.Tx) bool {
+		list, err := ledger.PendingOf(tx, other, 10)
+		return err == nil && len(list) == 1 && list[0].Cause == ledger.CauseRefused
+	})
+	e.Resume()
+	close(ready)
+	g.finished(id)
+}
+
+// TestPauseEnds: a lease whose module is being compiled goes back, and the compiler with
+// it, when what runs does.
+func TestPauseEnds(t *testing.T) {
+	g := newGrid(t)
+	g.box.ready, g.box.preparing = make(chan struct{}), make(chan struct{}, 10)
+	e := g.open(nil)
+	id := g.submit(2, &jobspec.Program{}, nil)
+	g.place(id, 0, 2, 2)
+	<-g.box.preparing
+	e.Pause()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	// It returns when nobody waits for Prepare any more.
+	if err := e.Drain(over); err != nil {
+		t.Fatal(err)
+	}
+	if p := g.queued(id, ledger.CauseDrain); p.Tasks.Count() != 2 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestPausedLate: a module that is ready as the node pauses is none that is compiled: its
+// tasks go back.
+func TestPausedLate(t *testing.T) {
+	g := newGrid(t)
+	ready := make(chan struct{})
+	g.box.ready, g.box.preparing = ready, make(chan struct{}, 10)
+	e := g.open(nil)
+	id := g.submit(2, &jobspec.Program{}, nil)
+	g.place(id, 0, 2, 2)
+	<-g.box.preparing
+	e.Pause()
+	close(ready) // as if the sandbox were frozen too late
+	if p := g.queued(id, ledger.CauseDrain); p.Tasks.Count() != 2 {
+		t.Errorf("%+v", p)
+	}
+}
+
 // TestDrainAnswerLost: what the ledger has got back without this node hearing of it is
 // handed back again, and the lease ends with what runs.
 func TestDrainAnswerLost(t *testing.T) {

@@ -332,6 +332,8 @@ type box struct {
 	// refuse is the error of Prepare, which waits until ready is closed; nil is at once.
 	refuse error
 	ready  <-chan struct{}
+	// preparing, if set, gets an element from each Prepare that begins to wait.
+	preparing chan struct{}
 
 	mu       sync.Mutex
 	prepared map[[32]byte]int
@@ -341,6 +343,9 @@ type box struct {
 
 func (b *box) Prepare(ctx context.Context, _ string, module [32]byte, open func() (io.ReadCloser, error)) (worker.Image, error) {
 	if b.ready != nil {
+		if b.preparing != nil {
+			b.preparing <- struct{}{}
+		}
 		select {
 		case <-b.ready:
 		case <-ctx.Done():

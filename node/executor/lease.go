@@ -46,6 +46,8 @@ type lease struct {
 	// working says that its goroutine runs, running that it has come to the tasks,
 	// tried that one of them has been started, begun that the ledger knows of it.
 	working, running, tried, begun bool
+	// preparing says that the module is made ready to run.
+	preparing bool
 	// runners take tasks; active is how many of them go on to.
 	runners sync.WaitGroup
 	active  uint32
@@ -164,6 +166,10 @@ func (l *lease) main() {
 	e := l.e
 	if l.prepare() {
 		e.mu.Lock()
+		if e.away {
+			// It was ready just as the node was told to pause.
+			l.handBack(false, ledger.CauseDrain)
+		}
 		l.running = true
 		l.staff()
 		e.mu.Unlock()

@@ -87,11 +87,12 @@ func (g *governor) init() {
 
 // SetShare lets all workers together use so many processor cores, a part of one as
 // well, or with Unbounded as many as they want. With frozen they do nothing until
-// SetShare is called again. It counts at once.
+// SetShare is called again, and neither does what compiles. It counts at once.
 func (p *Pool) SetShare(cores float64, frozen bool) {
 	g := &p.governor
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	p.cache.Freeze(frozen)
 	if cores == g.cores && frozen == g.frozen {
 		return
 	}

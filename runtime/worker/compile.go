@@ -69,8 +69,8 @@ func (c *Cache) runCompiler(ctx context.Context, work string, p prepared) (compi
 	if err != nil {
 		return compiled{}, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, c.config.CompileTimeout, ErrCompileTimeout)
-	defer cancel()
+	limited, left := newCountdown(ctx, c.config.CompileTimeout, ErrCompileTimeout)
+	defer left.stop()
 	heap := int64(c.config.CompileMemoryBytes / 4 * 3)
 	proc, err := startProcess(executable, heap, c.config.CompileNice, nil)
 	if err != nil {
@@ -91,6 +91,7 @@ func (c *Cache) runCompiler(ctx context.Context, work string, p prepared) (compi
 		},
 	})
 	if err == nil {
+		c.compiling.ready(proc, left)
 		err = sendParts(proc.out, p)
 	}
 	var f frame

@@ -132,20 +132,23 @@ func (o *overdue) expire() {
 // Stop lets the task go on.
 func (o *overdue) Stop() { o.timer.Stop() }
 
-// compilers adds up the processor time of those that compile.
+// compilers are the processes that compile; it adds up their processor time.
 type compilers struct {
-	mu      sync.Mutex
-	running map[*process]struct{}
-	ended   time.Duration
+	mu sync.Mutex
+	// running has the time of each process, nil of one that has not begun.
+	running map[*process]*countdown
+	// frozen says that they are stopped.
+	frozen bool
+	ended  time.Duration
 }
 
 func (c *compilers) begin(p *process) *process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running == nil {
-		c.running = map[*process]struct{}{}
+		c.running = map[*process]*countdown{}
 	}
-	c.running[p] = struct{}{}
+	c.running[p] = nil
 	return p
 }
 
