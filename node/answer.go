@@ -110,6 +110,7 @@ func (n *Node) Status() control.Status {
 	}
 	given := n.steward.State()
 	s.Withheld, s.PreferencesProblem = given.Withheld, given.Problem
+	s.Download, s.Upload = bandwidthOf(n.link.Down), bandwidthOf(n.link.Up)
 	if replica.Stalled != nil {
 		s.Ledger.Problem = replica.Stalled.Error()
 	}

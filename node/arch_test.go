@@ -72,7 +72,7 @@ func importRules() []importRule {
 			reason: "what is offered to guests is a table, from which others are made",
 		},
 		{
-			from: "node/outbound", only: []string{std, "runtime/abi", "runtime/task", "runtime/worker", "p2p/metric", "github.com/prometheus", "golang.org/x/time/rate"},
+			from: "node/outbound", only: []string{std, "runtime/abi", "runtime/task", "runtime/worker", "p2p/metric", "p2p/bandwidth", "github.com/prometheus", "golang.org/x/time/rate"},
 			reason: "what guests may reach is decided in one package that is small enough to be read whole",
 		},
 		{

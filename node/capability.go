@@ -45,6 +45,7 @@ func (n *Node) openOutbound(ctx context.Context) error {
 	}
 	c := n.config.Outbound
 	c.Avoid, c.Consent, c.Note, c.Registerer = n.listens, n.mayReach, n.noteRequest, n.registry
+	c.Down, c.Up = n.link.Down, n.link.Up
 	n.config.alter(&c)
 	gate, err := outbound.Open(ctx, c)
 	n.outbound = gate

@@ -14,6 +14,7 @@ func (n *Node) openKeeper(ctx context.Context) error {
 	c := keeper.Default()
 	c.Self, c.Ledger, c.Objects, c.Peers = n.self(), n.book, n.store, n.endpoint
 	c.Usable, c.Log, c.Registerer = n.usable, n.log, n.registry
+	c.Down, c.Up = n.link.Down, n.link.Up
 	k, err := keeper.Open(ctx, c)
 	if err == nil {
 		n.keeper.Store(k)

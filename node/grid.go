@@ -112,6 +112,7 @@ func (n *Node) Standing() httpd.Standing {
 		Voters: map[ledger.NodeID]bool{}, Names: map[ledger.NodeID]string{n.self(): n.config.Host.Name}, Withheld: n.withheld(),
 		Admin: n.host.Authority() != nil,
 	}
+	s.Download, s.Upload = api.Bandwidth(bandwidthOf(n.link.Down)), api.Bandwidth(bandwidthOf(n.link.Up))
 	for _, m := range n.book.Members() {
 		s.Voters[ledger.NodeID(m.ID)] = m.Voter
 	}

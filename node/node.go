@@ -33,6 +33,7 @@ import (
 	"github.com/dugnad/dugnad/node/span"
 	"github.com/dugnad/dugnad/node/steward"
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/p2p/capacity"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/p2p/rpc"
@@ -150,6 +151,8 @@ type Node struct {
 	httpd     *httpd.Server
 	control   *control.Server
 	steward   *steward.Steward
+	// link bounds what users of the grid move over the network here.
+	link *bandwidth.Link
 	// storeBytes bounds the objects where the operator does not, coreRate is the fuel
 	// per second of one core once it was measured.
 	storeBytes int64
@@ -203,7 +206,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	for _, open := range []func(ctx context.Context) error{
-		n.lock, n.openSteward, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
+		n.lock, n.openSteward, n.openLink, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
 		n.openKeeper, n.openCustodian, n.openPool, n.openOutbound, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
@@ -344,7 +347,7 @@ func (n *Node) openEndpoint(ctx context.Context) error {
 func (n *Node) openStore(ctx context.Context) error {
 	c := content.Default(filepath.Join(n.config.Dir, "content"))
 	c.Network, c.Log, c.Registerer = n.host, n.log, n.registry
-	c.Finder = n.probable
+	c.Finder, c.Down, c.Up = n.probable, n.link.Down, n.link.Up
 	if n.config.DiskBytes > 0 {
 		c.BytesMax, c.ObjectBytesMax = n.config.DiskBytes, min(c.ObjectBytesMax, n.config.DiskBytes)
 	}

@@ -23,7 +23,7 @@ func (n *Node) openPort(ctx context.Context) error {
 	}
 	c := httpd.ServerConfig{
 		Listen: n.config.APIListen, Handler: withUI(n.api), Gated: true, Origins: n.config.APIOrigins, RequestsPerSecond: n.config.APIRate,
-		ObjectBytesMax: n.objectBytesMax(), Audit: n.audit, Log: n.log, Registerer: n.registry,
+		ObjectBytesMax: n.objectBytesMax(), Audit: n.audit, Log: n.log, Registerer: n.registry, Down: n.link.Down, Up: n.link.Up,
 	}
 	var err error
 	if c.Certificate, err = n.certificate(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/node/jobspec"
 	"github.com/dugnad/dugnad/node/steward"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/p2p/capacity"
 )
 
@@ -29,6 +30,12 @@ func (n *Node) openSteward(context.Context) error {
 	return err
 }
 
+// openLink makes what bounds the bandwidth, before there is a bound.
+func (n *Node) openLink(context.Context) (err error) {
+	n.link, err = bandwidth.New(n.registry)
+	return err
+}
+
 // hands are a node as its steward moves it.
 type hands struct{ *Node }
 
@@ -36,7 +43,7 @@ type hands struct{ *Node }
 func (h hands) SetShare(cores float64, frozen bool) { h.pool.SetShare(cores, frozen) }
 
 // HandBack implements steward.Hands.
-func (h hands) HandBack() { h.executor.HandBack() }
+func (h hands) HandBack() { h.executor.Pause() }
 
 // HandBackAll implements steward.Hands.
 func (h hands) HandBackAll(context.Context) error {
@@ -50,13 +57,19 @@ func (h hands) HandBackAll(context.Context) error {
 // Resume implements steward.Hands.
 func (h hands) Resume() { h.executor.Resume() }
 
+// SetBandwidth implements steward.Hands.
+func (h hands) SetBandwidth(down, up uint64) {
+	h.link.Down.SetRate(down)
+	h.link.Up.SetRate(up)
+}
+
 // SetStore implements steward.Hands.
-func (h hands) SetStore(diskBytes, uploadRate uint64) {
+func (h hands) SetStore(diskBytes uint64) {
 	bytes := h.storeBytes
 	if diskBytes > 0 {
 		bytes = min(bytes, int64(min(diskBytes, 1<<62)))
 	}
-	if err := h.store.SetLimits(bytes, int64(min(uploadRate, 1<<62))); err != nil {
+	if err := h.store.SetBytesMax(bytes); err != nil {
 		h.log.Warn("objects beyond the limit could not be removed", "err", err)
 	}
 }
@@ -131,10 +144,17 @@ func (n *Node) Preferences() control.Preferences {
 	if cores := n.steward.Cores(); cores >= 0 {
 		p.Cores = cores
 	}
+	p.Download, p.Upload = bandwidthOf(n.link.Down), bandwidthOf(n.link.Up)
 	if !s.Grant.Until.IsZero() {
 		p.Until = &s.Grant.Until
 	}
 	return p
+}
+
+// bandwidthOf is a direction as an operator sees it.
+func bandwidthOf(f *bandwidth.Flow) control.Bandwidth {
+	u := f.Use()
+	return control.Bandwidth{Bound: u.Rate, BytesPerSecond: u.BytesPerSecond, Bytes: u.Bytes, Waiting: u.Waiting}
 }
 
 // SetPreferences implements control.Node.
@@ -144,6 +164,10 @@ func (n *Node) SetPreferences(text string) error {
 	}
 	return nil
 }
+
+// ReloadPreferences reads their file at once, and logs what has changed. The error is
+// steward.ErrMistakes when the ones before stay in force, which is logged as well.
+func (n *Node) ReloadPreferences() error { return n.steward.Reload() }
 
 // Tell implements control.Node.
 func (n *Node) Tell(will string) error { return n.steward.Tell(steward.Will(will)) }

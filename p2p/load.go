@@ -39,6 +39,7 @@ func load(cfg Config) (*Host, error) {
 	if h.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, err
 	}
+	h.traffic.metrics = h.metrics
 	if err := h.loadKeys(); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ type metrics struct {
 	places, mappings         prometheus.Gauge
 	hellos, limits, dials    *prometheus.CounterVec
 	redemptions, placesAsked *prometheus.CounterVec
+	traffic                  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -31,6 +32,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	vector(&m.hellos, "hellos_total", "Hellos, by who dialled and how they ended.", "side", "code")
 	vector(&m.limits, "limit_reached_total", "How often a limit refused something, by limit.", "limit")
 	vector(&m.dials, "dials_total", "Dials to find neighbours, by how they ended.", "outcome")
+	vector(&m.traffic, "traffic_bytes_total", "Bytes on streams with other members, by direction and what for: ledger, capacity (offers), rpc (calls), content (objects), the network itself.", "direction", "kind")
 	vector(&m.redemptions, "redemptions_total", "Invitations shown to this node, by how that ended.", "code")
 	return m, err
 }

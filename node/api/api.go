@@ -251,6 +251,16 @@ type Node struct {
 	Leases   uint32            `json:"leases"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Features []string          `json:"features,omitempty"`
+	Download *Bandwidth        `json:"download,omitempty" doc:"Of the node that answers"`
+	Upload   *Bandwidth        `json:"upload,omitempty" doc:"Of the node that answers"`
+}
+
+// Bandwidth is what users of the grid move over the network in one direction.
+type Bandwidth struct {
+	Bound          uint64 `json:"bound,omitempty" doc:"Its operator's bound in bytes per second; none if absent"`
+	BytesPerSecond uint64 `json:"bytes_per_second" doc:"The mean of the last seconds"`
+	Bytes          uint64 `json:"bytes" doc:"Since the node started"`
+	Waiting        int    `json:"waiting,omitempty" doc:"Streams that the bound holds up now"`
 }
 
 // Nodes is a page of nodes.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
+	"github.com/dugnad/dugnad/node/control"
 )
 
 // gridNodeCommand has what is done with the grid's nodes.
@@ -140,6 +141,10 @@ func (g *grid) printNode(n *api.Node) error {
 	t.fact("scratch", fmt.Sprintf("%s of %s reserved", roundBytes(n.Reserved.ScratchBytes), roundBytes(n.Capacity.ScratchBytes)))
 	t.fact("fuel", fuelAmount(n.Capacity.FuelRate)+" per second")
 	t.fact("leases", strconv.FormatUint(uint64(n.Leases), 10))
+	if n.Download != nil && n.Upload != nil {
+		t.row("download", bandwidth(control.Bandwidth(*n.Download)))
+		t.row("upload", bandwidth(control.Bandwidth(*n.Upload)))
+	}
 	for _, name := range slices.Sorted(maps.Keys(n.Labels)) {
 		t.fact("label", name+"="+n.Labels[name])
 	}

@@ -129,6 +129,8 @@ func printStatus(out io.Writer, s control.Status) error {
 		}
 	}
 	t.fact("gives", gives(s.Withheld))
+	t.row("download", bandwidth(s.Download))
+	t.row("upload", bandwidth(s.Upload))
 	t.fact("mistakes", strings.ReplaceAll(s.PreferencesProblem, "\n", "; "))
 	t.row("objects", fmt.Sprintf("%d, %s", s.Objects.Count, roundBytes(uint64(s.Objects.Bytes))))
 	if err := t.flush(); err != nil {

@@ -106,7 +106,7 @@ func (a *app) prefsCommand() *cobra.Command {
 		return a.printPreferences(&p)
 	}
 	const long = "Preferences are a file in the node's folder, " + prefs.FileName + ": how much of the\n" +
-		"processors, memory and disk guests of the grid may have, when, for whom, and whether only\n" +
+		"processors, memory, disk and bandwidth the grid may have, when, for whom, and whether only\n" +
 		"while nobody else uses the machine. It has a comment for each. The node reads it again\n" +
 		"within a second of a change; while it has mistakes what was before stays in force."
 	cmd := a.nodeCommand(&cobra.Command{Use: "prefs", Short: "Show or change what this machine gives", Long: long}, 0, show)
@@ -213,6 +213,19 @@ func gives(withheld string) string {
 	return "nothing: " + withheld
 }
 
+// bandwidth says what users of the grid move over the network in a direction.
+func bandwidth(b control.Bandwidth) string {
+	bound := "without a bound"
+	if b.Bound > 0 {
+		bound = "of " + roundBytes(b.Bound) + " at most"
+	}
+	text := fmt.Sprintf("%s per second %s, %s since the node started", roundBytes(b.BytesPerSecond), bound, roundBytes(b.Bytes))
+	if b.Waiting > 0 {
+		text += ", " + plural(uint64(b.Waiting), "stream") + " held up"
+	}
+	return text
+}
+
 func (a *app) printPreferences(p *control.Preferences) error {
 	t := newTable(a.Out)
 	t.row("file", p.File)
@@ -226,6 +239,8 @@ func (a *app) printPreferences(p *control.Preferences) error {
 	if p.MemoryBytes > 0 {
 		t.row("memory", roundBytes(p.MemoryBytes))
 	}
+	t.row("download", bandwidth(p.Download))
+	t.row("upload", bandwidth(p.Upload))
 	if p.Until != nil {
 		t.row("off from", clock(*p.Until))
 	}

@@ -58,6 +58,9 @@ type Status struct {
 	Objects Objects  `json:"objects"`
 	API     API      `json:"api"`
 	// Withheld says why the node gives nothing now; empty is that it does.
+	// Download and Upload are what users of the grid move over the network here.
+	Download Bandwidth `json:"download"`
+	Upload   Bandwidth `json:"upload"`
 	// PreferencesProblem is what is wrong with the file of its preferences.
 	Withheld           string `json:"withheld,omitempty"`
 	PreferencesProblem string `json:"preferences_problem,omitempty"`

@@ -23,12 +23,26 @@ type Preferences struct {
 	// Cores and MemoryBytes are what guests may have; zero is no bound but the node's.
 	Cores       float64 `json:"cores,omitempty"`
 	MemoryBytes uint64  `json:"memory_bytes,omitempty"`
+	// Download and Upload are what users of the grid move over the network here.
+	Download Bandwidth `json:"download"`
+	Upload   Bandwidth `json:"upload"`
 	// Until is when the machine is switched off.
 	Until *time.Time `json:"until,omitempty"`
 	// OtherLoad and OnBattery are what sensors tell, Sensors what they cannot.
 	OtherLoad float64 `json:"other_load,omitempty"`
 	OnBattery bool    `json:"on_battery,omitempty"`
 	Sensors   string  `json:"sensors,omitempty"`
+}
+
+// Bandwidth is one direction of the network.
+type Bandwidth struct {
+	// Bound is in bytes per second; zero is none.
+	Bound uint64 `json:"bound,omitempty"`
+	// BytesPerSecond is the mean of the last seconds, Bytes all since the node started.
+	BytesPerSecond uint64 `json:"bytes_per_second"`
+	Bytes          uint64 `json:"bytes"`
+	// Waiting are the streams that the bound holds up now.
+	Waiting int `json:"waiting,omitempty"`
 }
 
 // PreferencesText asks for other preferences.

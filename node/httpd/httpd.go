@@ -66,6 +66,8 @@ type Standing struct {
 	Admin bool
 	// Withheld says why nodes give nothing.
 	Withheld map[ledger.NodeID]string
+	// Download and Upload are of this node.
+	Download, Upload api.Bandwidth
 }
 
 // Copies knows the nodes that keep copies of objects.

@@ -94,6 +94,9 @@ func (st *Standing) node(n *ledger.Node) api.Node {
 		Self: n.ID == st.Self, Leader: n.ID == st.Leader, Voter: st.Voters[n.ID],
 		Capacity: resources(n.Capacity), Reserved: resources(n.Reserved), Leases: n.Leases, Features: n.Features,
 	}
+	if out.Self {
+		out.Download, out.Upload = &st.Download, &st.Upload
+	}
 	for _, l := range n.Labels {
 		if out.Labels == nil {
 			out.Labels = map[string]string{}

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 )
 
 // pace is how fast a client has to be, at least, while it is waited for, and how fast it
@@ -39,6 +41,9 @@ type paced struct {
 	control *http.ResponseController
 	pace    pace
 	limits  *limits
+	// down is nil for what does not come over the network, ctx is the request's.
+	down *bandwidth.Flow
+	ctx  context.Context
 	// most is how many bytes there may be, total how many there were.
 	most, total int64
 	// got came within waited; both begin anew with bodyBytes.
@@ -68,6 +73,10 @@ func (p *paced) Read(b []byte) (int, error) {
 	begin := time.Now()
 	n, err := p.ReadCloser.Read(b)
 	p.waited += time.Since(begin)
+	if held := p.down.Wait(p.ctx, bandwidth.KindAPI, n); held != nil {
+		p.err = held
+		return 0, held
+	}
 	p.got += int64(n)
 	if p.total += int64(n); p.total > p.most {
 		p.limits.body.Inc()
@@ -97,6 +106,9 @@ type timed struct {
 	control *http.ResponseController
 	pace    pace
 	limit   prometheus.Counter
+	// up is nil for what does not go over the network, ctx is the request's.
+	up  *bandwidth.Flow
+	ctx context.Context
 }
 
 func (t *timed) arm()    { _ = t.control.SetWriteDeadline(time.Now().Add(t.pace.answerTime)) }
@@ -107,6 +119,10 @@ func (t *timed) Write(b []byte) (written int, err error) {
 	defer t.disarm()
 	for {
 		part := b[:min(len(b), t.pace.answerBytes)]
+		if t.up.Wait(t.ctx, bandwidth.KindAPI, len(part)) != nil {
+			// The last words of a request that has ended, to somebody who may still listen.
+			t.up.Book(bandwidth.KindAPI, len(part))
+		}
 		t.arm()
 		n, err := t.ResponseWriter.Write(part)
 		written += n

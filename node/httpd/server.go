@@ -18,6 +18,7 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/turnstile"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 )
 
 const (
@@ -71,6 +72,8 @@ type ServerConfig struct {
 	RequestsPerSecond float64
 	// ObjectBytesMax bounds an object; 0 leaves it to the store.
 	ObjectBytesMax int64
+	// Down and Up bound the requests of other machines and their answers; nil does not.
+	Down, Up *bandwidth.Flow
 	// Audit, if set, notes the pages of other origins that were refused; Handler notes all
 	// else.
 	Audit *audit.Log
@@ -188,7 +191,7 @@ func (s *Server) surface() (*surface, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &surface{next: s.config.Handler, limits: limits, origins: origins, pace: defaultPace(), ended: s.ctx, objectBytesMax: s.config.ObjectBytesMax, exposed: !loopback, audit: s.config.Audit, strangers: refused.WithLabelValues(string(api.CodeCrossOrigin))}
+	f := &surface{next: s.config.Handler, limits: limits, origins: origins, pace: defaultPace(), ended: s.ctx, objectBytesMax: s.config.ObjectBytesMax, exposed: !loopback, audit: s.config.Audit, down: s.config.Down, up: s.config.Up, strangers: refused.WithLabelValues(string(api.CodeCrossOrigin))}
 	if s.config.pace != nil {
 		f.pace = *s.config.pace
 	}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/turnstile"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/runtime/lint"
 )
 
@@ -55,6 +58,8 @@ type surface struct {
 	rates          *rates // of addresses; nil is no bound
 	holders        *holders
 	objectBytesMax int64
+	// down and up bound what other machines send and get.
+	down, up *bandwidth.Flow
 	// exposed says that other machines reach the port.
 	exposed bool
 	// alternative says where HTTP/3 is, empty where it is not.
@@ -86,9 +91,13 @@ func (f *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(f.ended, cancel)()
 	defer cancel()
 	r = r.WithContext(ctx)
-	out := &timed{ResponseWriter: w, control: http.NewResponseController(w), pace: f.pace, limit: f.limits.answerPace}
+	out := &timed{ResponseWriter: w, control: http.NewResponseController(w), pace: f.pace, limit: f.limits.answerPace, ctx: ctx}
+	var down *bandwidth.Flow
+	if crosses(r) {
+		out.up, down = f.up, f.down
+	}
 	if r.Body != nil && r.Body != http.NoBody {
-		body := &paced{ReadCloser: r.Body, control: out.control, pace: f.pace, most: f.bodyBytesMax(r), limits: f.limits}
+		body := &paced{ReadCloser: r.Body, control: out.control, pace: f.pace, most: f.bodyBytesMax(r), limits: f.limits, ctx: ctx, down: down}
 		body.arm()
 		r.Body = body
 	}
@@ -97,6 +106,13 @@ func (f *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer out.arm() // for what the server still holds
 	f.next.ServeHTTP(out, r)
+}
+
+// crosses reports whether a request comes over the network.
+func crosses(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return err == nil && !from.Addr().Unmap().IsLoopback() && (local == nil || placeOf(local).at.Addr().Unmap() != from.Addr().Unmap())
 }
 
 // refusal returns what is wrong with a request before anything is done for it.

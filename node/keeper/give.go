@@ -7,6 +7,7 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/p2p/content"
 )
 
@@ -82,6 +83,9 @@ func (k *Keeper) ask(ctx context.Context, node ledger.NodeID, q *request) error 
 			return err
 		}
 	} else {
+		if err := k.config.Up.Wait(ctx, bandwidth.KindCopies, len(q.small)); err != nil {
+			return err
+		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, k.config.CallTimeout)
 		defer cancel()

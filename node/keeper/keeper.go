@@ -22,6 +22,7 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/p2p/content"
 )
 
@@ -83,6 +84,9 @@ type Config struct {
 	// Usable reports whether a node may be asked to keep an object of so many
 	// bytes: it is a member, and is not known to lack the room. Nil is any.
 	Usable func(node ledger.NodeID, bytes int64) bool
+	// Down and Up bound the small objects that come and go inside of requests; nil does
+	// not.
+	Down, Up *bandwidth.Flow
 	// Log receives what somebody would want to know; nil discards it.
 	Log *slog.Logger
 	// Registerer receives the metrics; nil keeps none.

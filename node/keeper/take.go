@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/p2p/rpc"
 )
@@ -74,6 +76,12 @@ func (k *Keeper) take(ctx context.Context, from p2p.NodeID, q *request) error {
 	}
 	if len(q.small) == 0 {
 		return k.takeLarge(ctx, from, q)
+	}
+	// It has come already, and counts; who sends more is to look elsewhere.
+	k.config.Down.Book(bandwidth.KindCopies, len(q.small))
+	if wait := k.config.Down.Delay(); wait > k.config.CopyTimeout {
+		k.metrics.limit("bandwidth")
+		return fmt.Errorf("%w: the bandwidth is used up for %s", ErrBusy, wait.Round(time.Second))
 	}
 	if err := k.token(ctx, k.taking); err != nil {
 		return err

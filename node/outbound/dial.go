@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/runtime/abi"
 )
 
@@ -28,16 +29,43 @@ func (t *tenant) newTransport() *http.Transport {
 	}
 }
 
-// conn is a connection that counts.
+// conn is a connection that counts, and moves no more than the bandwidth allows.
 type conn struct {
 	net.Conn
 	tenant *tenant
-	once   sync.Once
-	err    error
+	// open ends with Close, and with it what waits for the bandwidth.
+	open context.Context
+	end  context.CancelFunc
+	once sync.Once
+	err  error
+}
+
+// Read implements net.Conn. What comes meanwhile waits at the sender.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b[:min(len(b), bandwidth.PieceBytes)])
+	if c.tenant.gate.config.Down.Wait(c.open, bandwidth.KindHTTP, n) != nil {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(b []byte) (written int, err error) {
+	for err == nil && len(b) > 0 {
+		piece := b[:min(len(b), bandwidth.PieceBytes)]
+		if c.tenant.gate.config.Up.Wait(c.open, bandwidth.KindHTTP, len(piece)) != nil {
+			return written, net.ErrClosed
+		}
+		var n int
+		n, err = c.Conn.Write(piece)
+		written, b = written+n, b[len(piece):]
+	}
+	return written, err
 }
 
 func (c *conn) Close() error {
 	c.once.Do(func() {
+		c.end()
 		c.err = c.Conn.Close()
 		g := c.tenant.gate
 		g.mu.Lock()
@@ -131,6 +159,7 @@ func (t *tenant) dial(ctx context.Context, _, address string) (net.Conn, error) 
 		return nil, err
 	}
 	c := &conn{Conn: made, tenant: t}
+	c.open, c.end = context.WithCancel(g.ctx)
 	g.conns[c] = struct{}{}
 	return c, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/task"
 	"github.com/dugnad/dugnad/runtime/worker"
@@ -99,6 +100,9 @@ type Config struct {
 	Resolver Resolver
 	// TLS is for tests; nil trusts what the machine does.
 	TLS *tls.Config
+
+	// Down and Up bound what comes and goes; nil does not.
+	Down, Up *bandwidth.Flow
 
 	ConnectionsMax, TenantConnectionsMax int
 	RequestsPerSecondMax                 float64

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/runtime/abi"
 	"github.com/dugnad/dugnad/runtime/task"
 )
@@ -109,6 +111,67 @@ func allow(c *Config, url string) {
 }
 
 var someone = Attempt{Tenant: "ada", Job: "job", Task: 3}
+
+// TestBandwidth: what a guest's requests move counts both ways, with all that carries it,
+// and one that waits for the bound ends with its own time, and with the gate.
+func TestBandwidth(t *testing.T) {
+	link, err := bandwidth.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 256 << 10
+	g, _, url := openFor(t, func(w http.ResponseWriter, r *http.Request) {
+		all, _ := io.ReadAll(r.Body)
+		_, _ = w.Write(all)
+	}, func(c *Config) { c.Down, c.Up = link.Down, link.Up })
+	body := strings.Repeat("x", size)
+	head := "POST " + url + "/\nContent-Length: " + strconv.Itoa(size) + "\n"
+	if _, got, err := fetch(t, g, someone, head, body); err != nil || got != body {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	for name, use := range map[string]bandwidth.Use{"sent": link.Up.Use(), "received": link.Down.Use()} {
+		if use.Bytes < size || use.Bytes > size+64<<10 {
+			t.Errorf("%s: %+v", name, use)
+		}
+	}
+
+	link.Up.SetRate(bandwidth.RateMin)
+	link.Up.Book(bandwidth.KindObjects, 1<<30) // hours
+	ended := make(chan error, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	for _, ctx := range []context.Context{ctx, t.Context()} {
+		go func() {
+			_, _, err := fetchBy(ctx, g.For(someone).(*attempt), head, body)
+			ended <- err
+		}()
+	}
+	awaitWaiting(t, link.Up, 2)
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a request went beyond the bound")
+	}
+	awaitWaiting(t, link.Up, 1)
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("a request went beyond the bound, of a gate that is closed")
+	}
+}
+
+// awaitWaiting returns when so many streams wait for a bound.
+func awaitWaiting(t *testing.T, f *bandwidth.Flow, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for f.Use().Waiting != n {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("%d wait, not %d", f.Use().Waiting, n)
+		}
+	}
+}
 
 // fetch makes one request and reads all of the answer.
 func fetch(t *testing.T, g *Gate, a Attempt, head, body string) (string, string, error) {

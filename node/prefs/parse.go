@@ -53,10 +53,9 @@ func (p *Preferences) fields(r *reader) map[string]take {
 		"memory_in_use": func(n *yaml.Node, path string) {
 			r.amount(n, path, &p.MemoryInUseBytes, quantity.ParseBytes, "1GiB", 1<<20)
 		},
-		"disk": func(n *yaml.Node, path string) { r.amount(n, path, &p.DiskBytes, quantity.ParseBytes, "10GiB", 1<<20) },
-		"upload": func(n *yaml.Node, path string) {
-			r.amount(n, path, &p.UploadRate, quantity.ParseBytes, "5MiB", UploadMin)
-		},
+		"disk":           func(n *yaml.Node, path string) { r.amount(n, path, &p.DiskBytes, quantity.ParseBytes, "10GiB", 1<<20) },
+		"download":       func(n *yaml.Node, path string) { r.bandwidth(n, path, &p.DownloadRate) },
+		"upload":         func(n *yaml.Node, path string) { r.bandwidth(n, path, &p.UploadRate) },
 		"hours":          func(n *yaml.Node, path string) { p.Hours = r.week(n, path) },
 		"power_off":      func(n *yaml.Node, path string) { p.PowerOff = r.week(n, path) },
 		"timezone":       func(n *yaml.Node, path string) { r.zone(n, path, &p.Zone) },
@@ -178,6 +177,26 @@ func (r *reader) amount(n *yaml.Node, path string, to *uint64, parse func(string
 		r.fail(n, path, shown(text)+" "+err.Error(), help)
 	case v < low:
 		r.fail(n, path, fmt.Sprintf("%s is less than %d", shown(text), low), help)
+	default:
+		*to = min(v, 1<<62)
+	}
+}
+
+// bandwidth reads bytes per second, of which 0 is no bound.
+func (r *reader) bandwidth(n *yaml.Node, path string, to *uint64) {
+	const help = "write an amount per second such as 5MiB, or 0 for no bound"
+	text, ok := r.text(n, path, help)
+	if !ok {
+		return
+	}
+	v, err := quantity.ParseBytes(text)
+	switch {
+	case text == "0":
+		*to = 0
+	case err != nil:
+		r.fail(n, path, shown(text)+" "+err.Error(), help)
+	case v < BandwidthMin:
+		r.fail(n, path, fmt.Sprintf("%s a second is less than %dKiB", shown(text), BandwidthMin>>10), help)
 	default:
 		*to = min(v, 1<<62)
 	}

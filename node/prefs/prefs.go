@@ -26,8 +26,9 @@ const (
 	// HandBackLeast and HandBackMost bound Preferences.HandBack.
 	HandBackLeast = time.Second
 	HandBackMost  = time.Hour
-	// UploadMin is the least upload, in bytes per second.
-	UploadMin = 1 << 10
+	// BandwidthMin is the least of download and upload, in bytes per second, besides 0:
+	// with less a node is taken for one that is lost.
+	BandwidthMin = 64 << 10
 )
 
 // Capabilities are what guests may be allowed beside computing.
@@ -48,8 +49,9 @@ type Preferences struct {
 	MemoryBytes, MemoryInUseBytes uint64
 	// DiskBytes is for objects of the grid.
 	DiskBytes uint64
-	// UploadRate is what objects may be sent with, in bytes per second.
-	UploadRate uint64
+	// DownloadRate and UploadRate are what users of the grid may move over the network,
+	// in bytes per second.
+	DownloadRate, UploadRate uint64
 	// Hours are when the machine gives anything; nil is always.
 	Hours *Week
 	// PowerOff are the hours in which the machine is off: nothing is begun before

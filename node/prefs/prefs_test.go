@@ -34,6 +34,8 @@ func TestMistakes(t *testing.T) {
 		"fuel: lots":                    "line 1, column 7: fuel: lots is not a whole number of at least 1: write an amount such as 2G",
 		"memory: 5":                     "line 1, column 9: memory: 5 is less than 1048576",
 		"upload: 99999999999999999999G": "line 1, column 9: upload: 99999999999999999999G is too large",
+		"\nupload: 1KiB":                "line 2, column 9: upload: 1KiB a second is less than 64KiB: write an amount per second such as 5MiB, or 0 for no bound",
+		"download: -1":                  "line 1, column 11: download: -1 is not",
 		"idle_below: 120%":              "line 1, column 13: idle_below: 120% is not from 1 % to 100 %",
 		"only_when_idle: maybe":         "line 1, column 17: only_when_idle: maybe is neither true nor false: write true or false",
 		"hand_back: 2h":                 "line 1, column 12: hand_back: 2h is not from 1s to 1h0m0s: write a time such as 30s or 5m",
@@ -83,7 +85,7 @@ func TestText(t *testing.T) {
 		}
 	}
 	p := parsed(t, strings.Join(lines, "\n"))
-	if p.Cores != 2 || p.FuelRate != 4e9 || p.MemoryInUseBytes != 2<<30 || p.DiskBytes != 10<<30 || p.UploadRate != 5<<20 || !p.OnlyWhenIdle ||
+	if p.Cores != 2 || p.FuelRate != 4e9 || p.MemoryInUseBytes != 2<<30 || p.DiskBytes != 10<<30 || p.UploadRate != 5<<20 || p.DownloadRate != 10<<20 || !p.OnlyWhenIdle ||
 		p.OnBattery || p.HandBack != time.Minute || p.Zone.String() != "Europe/Oslo" || p.Hours == nil || p.PowerOff == nil || p.IdleBelow != 0.25 {
 		t.Errorf("all lines mean %+v", p)
 	}

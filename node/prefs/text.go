@@ -13,8 +13,13 @@ const Text = `# What this machine gives to the grid. Take away the # of a line t
 #memory: 8GiB
 #memory_in_use: 2GiB
 
-# Disk for objects of the grid, and how fast these are sent to others, per second.
+# Disk for objects of the grid.
 #disk: 10GiB
+
+# What the grid's users may move over the network here, per second: objects (modules,
+# inputs, results and their copies), HTTP of guests, the API of this node for other
+# machines. 0 is no bound, 64KiB the least. The grid's own messages are never held up.
+#download: 10MiB
 #upload: 5MiB
 
 # When this machine gives anything: always, never, or spans of the clock on the wall, by

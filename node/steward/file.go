@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dugnad/dugnad/node/prefs"
@@ -23,6 +24,9 @@ func (s *Steward) read() {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		s.refused(fmt.Errorf("read preferences: %w", err))
 		return
+	}
+	if err == nil && now.size == 0 && time.Since(now.at) < fileInterval {
+		return // Whoever has emptied it is probably about to fill it.
 	}
 	s.mu.Lock()
 	known := s.state.Text != "" || s.state.Problem != ""
@@ -50,9 +54,43 @@ func (s *Steward) read() {
 	defer s.mu.Unlock()
 	if s.state.Text != string(text) || s.state.Problem != "" {
 		s.metrics.reloads.WithLabelValues("ok").Inc()
-		s.log.Info("preferences are in force", "file", s.Path())
+		s.log.Info("preferences are in force", "file", s.Path(), "changed", changed(s.state.Text, string(text)))
 	}
 	s.state.Preferences, s.state.Text, s.state.Problem = *p, string(text), ""
+}
+
+// changed says what another text changes.
+func changed(before, after string) string {
+	if list := prefs.Diff([]byte(before), []byte(after)); len(list) > 0 {
+		return strings.Join(list, "; ")
+	}
+	return "nothing"
+}
+
+// Reload reads the file now, and says on the log what has changed, or what is wrong with
+// it: then the preferences stay as they are, and Reload returns that.
+func (s *Steward) Reload() error {
+	s.mu.Lock()
+	before, problem := s.state.Text, s.state.Problem
+	// It is another file than the one that was read last, whatever its stamp.
+	s.seen = stamp{}
+	s.mu.Unlock()
+	s.read()
+	s.weigh()
+	s.act()
+	s.kick()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state.Problem != "" && s.state.Problem == problem:
+		s.log.Warn("preferences have mistakes still, those before stay in force", "file", s.Path(), "err", problem)
+	case s.state.Problem == "" && problem == "" && s.state.Text == before:
+		s.log.Info("preferences are as they were", "file", s.Path())
+	}
+	if s.state.Problem != "" {
+		return fmt.Errorf("%w:\n%s", ErrMistakes, s.state.Problem)
+	}
+	return nil
 }
 
 // refused notes what is wrong with the file.
@@ -153,7 +191,7 @@ func (s *Steward) act() {
 	s.mu.Lock()
 	now := told{
 		done: true, cores: s.cores(), frozen: s.state.Withheld != "",
-		disk: s.state.Preferences.DiskBytes, upload: s.state.Preferences.UploadRate,
+		disk: s.state.Preferences.DiskBytes, down: s.state.Preferences.DownloadRate, up: s.state.Preferences.UploadRate,
 		memory: s.state.Grant.MemoryBytes, until: s.state.Grant.Until,
 		text: s.state.Text, key: s.state.Grant.Key, will: s.state.Will,
 	}
@@ -169,8 +207,11 @@ func (s *Steward) act() {
 	if !was.done || now.cores != was.cores || now.frozen != was.frozen {
 		s.hands.SetShare(now.cores, now.frozen)
 	}
-	if !was.done || now.disk != was.disk || now.upload != was.upload {
-		s.hands.SetStore(now.disk, now.upload)
+	if !was.done || now.disk != was.disk {
+		s.hands.SetStore(now.disk)
+	}
+	if !was.done || now.down != was.down || now.up != was.up {
+		s.hands.SetBandwidth(now.down, now.up)
 	}
 	switch {
 	case now.frozen && mode == giving:

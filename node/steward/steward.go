@@ -52,21 +52,27 @@ const (
 // ErrWill is returned for another word.
 var ErrWill = errors.New("is neither give, pause nor stop")
 
+// ErrMistakes is returned by Reload for a file that has some: its text lists them.
+var ErrMistakes = errors.New("the preferences have mistakes")
+
 // Hands do what a steward decides. It calls them one after the other.
 type Hands interface {
 	// SetShare lets guests use so many cores together, pool.Unbounded as many as there
 	// are; frozen guests do nothing.
 	SetShare(cores float64, frozen bool)
-	// HandBack takes no further leases, and hands back what has not begun.
+	// HandBack takes no further leases, and hands back what has not begun. A module that
+	// is being compiled has.
 	HandBack()
 	// HandBackAll hands back what runs as well, and returns when that is done or ctx
 	// ends.
 	HandBackAll(ctx context.Context) error
 	// Resume takes leases again.
 	Resume()
-	// SetStore bounds the objects that are kept, and how fast they are sent; 0 is the
-	// node's own bound.
-	SetStore(diskBytes, uploadRate uint64)
+	// SetStore bounds the objects that are kept; 0 is the node's own bound.
+	SetStore(diskBytes uint64)
+	// SetBandwidth bounds what users of the grid move over the network, in bytes per
+	// second; 0 does not.
+	SetBandwidth(down, up uint64)
 	// MemoryUsed is what guests have now.
 	MemoryUsed() uint64
 	// Offer has what is given told to the grid.
@@ -156,7 +162,8 @@ type told struct {
 	cores  float64
 	frozen bool
 	disk   uint64
-	upload uint64
+	down   uint64
+	up     uint64
 	memory uint64
 	until  time.Time
 	// text is the file, will and key why nothing is given.

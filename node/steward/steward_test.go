@@ -1,8 +1,11 @@
 package steward
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,7 +94,8 @@ func (f *fake) SetShare(cores float64, frozen bool) { f.note("share %v frozen %v
 func (f *fake) HandBack()                           { f.note("hand back") }
 func (f *fake) HandBackAll(context.Context) error   { f.note("hand back all"); return nil }
 func (f *fake) Resume()                             { f.note("resume") }
-func (f *fake) SetStore(disk, upload uint64)        { f.note("store %d %d", disk, upload) }
+func (f *fake) SetStore(disk uint64)                { f.note("store %d", disk) }
+func (f *fake) SetBandwidth(down, up uint64)        { f.note("band %d %d", down, up) }
 func (f *fake) Offer()                              { f.note("offer") }
 
 func (f *fake) MemoryUsed() uint64 {
@@ -152,7 +156,7 @@ func TestIdle(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	s := serve(t, f, t.TempDir(), "only_when_idle: true\nhand_back: 10s\ncores: 50%")
-	f.await(t, "share 0.5 frozen false", "store 0 0", "offer")
+	f.await(t, "share 0.5 frozen false", "store 0", "band 0 0", "offer")
 	if reason := s.Refuses("default", func() time.Duration { return time.Hour }); reason != "" {
 		t.Errorf("an idle machine refuses: %s", reason)
 	}
@@ -182,7 +186,7 @@ func TestTell(t *testing.T) {
 	t.Parallel()
 	f, dir := newFake(), t.TempDir()
 	s := serve(t, f, dir, "")
-	f.await(t, "share -1 frozen false", "store 0 0", "offer")
+	f.await(t, "share -1 frozen false", "store 0", "band 0 0", "offer")
 	if err := s.Tell(WillPause); err != nil || s.State().Withheld == "" {
 		t.Fatal(err, s.State().Withheld)
 	}
@@ -213,9 +217,9 @@ func TestReload(t *testing.T) {
 	t.Parallel()
 	f, dir := newFake(), t.TempDir()
 	s := serve(t, f, dir, "cores: 50%")
-	f.await(t, "share 0.5 frozen false", "store 0 0", "offer")
-	put(t, dir, "cores: 25%\ndisk: 1GiB\nupload: 1MiB")
-	f.await(t, "share 0.25 frozen false", "store 1073741824 1048576", "offer")
+	f.await(t, "share 0.5 frozen false", "store 0", "band 0 0", "offer")
+	put(t, dir, "cores: 25%\ndisk: 1GiB\ndownload: 2MiB\nupload: 1MiB")
+	f.await(t, "share 0.25 frozen false", "store 1073741824", "band 2097152 1048576", "offer")
 	put(t, dir, "cores: 10%\nfule: 3")
 	f.looks(t, func() bool { return s.State().Problem != "" })
 	if got := s.State(); got.Problem != "line 2, column 1: fule: is not known: did you mean fuel?" || got.Preferences.Cores != 0.25 {
@@ -228,7 +232,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("%v, %q", err, s.State().Problem)
 	}
 	// A quarter of the fuel of a core of which nothing is known.
-	f.await(t, "store 1073741824 1048576", "offer", "store 0 0", "offer")
+	f.await(t, "store 1073741824", "band 2097152 1048576", "offer", "store 0", "band 0 0", "offer")
 	s.SetRate(2e9)
 	f.await(t, "share 0.5 frozen false", "offer")
 	if err := os.Remove(s.Path()); err != nil {
@@ -238,9 +242,51 @@ func TestReload(t *testing.T) {
 
 	broken := newFake()
 	s = serve(t, broken, t.TempDir(), "fule: 3")
-	broken.await(t, "share -1 frozen true", "store 0 0", "hand back", "offer")
+	broken.await(t, "share -1 frozen true", "store 0", "band 0 0", "hand back", "offer")
 	if got := s.State(); !strings.Contains(got.Withheld, "have mistakes") {
 		t.Errorf("a file that is broken from the first: %+v", got)
+	}
+}
+
+// TestReloadNow: what Reload finds is on the log, whatever the file looks like from
+// outside, and a file with mistakes is told each time.
+func TestReloadNow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put(t, dir, "cores: 50%\ndisk: 1GiB")
+	var log bytes.Buffer
+	s, err := Open(Config{Dir: dir, Sensor: newFake(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ text, want string }{
+		{"cores: 50%\ndisk: 1GiB", `"preferences are as they were"`},
+		{"cores: 25%\ndisk: 1GiB", `"preferences are in force" file=` + s.Path() + ` changed="cores: 25% instead of 50%"`},
+		{"upload: 2MiB", `changed="cores: not set any more, was 25%; disk: not set any more, was 1GiB; upload: 2MiB"`},
+		{"upload: 2MiB\nfule: 3", `"preferences have mistakes, those before stay in force" file=` + s.Path() + ` err="line 2, column 1: fule: is not known`},
+		{"upload: 2MiB\nfule: 3", `"preferences have mistakes still, those before stay in force" file=` + s.Path() + ` err="line 2, column 1`},
+		{"upload: 2MiB\n", `"preferences are in force" file=` + s.Path() + ` changed=nothing`},
+	} {
+		log.Reset()
+		put(t, dir, step.text)
+		// As one that was put back with the time that it had.
+		if err := os.Chtimes(s.Path(), info.ModTime(), info.ModTime().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		err := s.Reload()
+		if broken := strings.Contains(step.text, "fule"); errors.Is(err, ErrMistakes) != broken || broken != strings.Contains(fmt.Sprint(err), "line 2, column 1") {
+			t.Errorf("%q: %v", step.text, err)
+		}
+		if !strings.Contains(log.String(), step.want) || strings.Count(log.String(), "\n") != 1 {
+			t.Errorf("%q: the log says\n%swant %s", step.text, log.String(), step.want)
+		}
+	}
+	if rate := s.State().Preferences.UploadRate; rate != 2<<20 {
+		t.Errorf("%d bytes a second", rate)
 	}
 }
 
@@ -250,7 +296,7 @@ func TestTimes(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	s := serve(t, f, t.TempDir(), "timezone: UTC\npower_off: {every_day: 13:00-14:00}\ntenants: {deny: [bad]}")
-	f.await(t, "store 0 0", "offer")
+	f.await(t, "store 0", "band 0 0", "offer")
 	for longest, refused := range map[time.Duration]bool{time.Hour: false, time.Hour + 1: true} {
 		if reason := s.Refuses("default", func() time.Duration { return longest }); (reason != "") != refused {
 			t.Errorf("a task of %s: %q", longest, reason)
@@ -271,7 +317,7 @@ func TestMemory(t *testing.T) {
 	f := newFake()
 	f.memory = 3 << 30
 	s := serve(t, f, t.TempDir(), "memory: 4GiB\nmemory_in_use: 2GiB")
-	f.await(t, "store 0 0", "offer")
+	f.await(t, "store 0", "band 0 0", "offer")
 	f.set(func() { f.sensed.OtherLoad = 0.5 })
 	f.await(t, "hand back all", "resume")
 	f.set(func() { f.memory = 1 << 30 })

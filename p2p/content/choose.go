@@ -124,8 +124,11 @@ func (t *transfer) chooseChunks(h *holder, now time.Time, insist bool) (job, tim
 		if !free(k) {
 			continue
 		}
-		count := 1
-		for count < h.pace && k+count < n && free(k+count) {
+		count, most := 1, h.pace
+		if t.x.config.Down.Bound() {
+			most = 1
+		}
+		for count < most && k+count < n && free(k+count) {
 			count++
 		}
 		return t.fly(h, now, k, count, insist), 0
@@ -133,7 +136,7 @@ func (t *transfer) chooseChunks(h *holder, now time.Time, insist bool) (job, tim
 	oldest, wait := -1, never
 	var since time.Time
 	for k, f := range t.flights {
-		if len(f) != 1 || f[0].from == h || !wanted(k) {
+		if len(f) != 1 || f[0].from == h || f[0].held || !wanted(k) {
 			continue
 		}
 		if oldest < 0 || f[0].since.Before(since) {
@@ -164,6 +167,20 @@ func (t *transfer) fly(h *holder, now time.Time, first, count int, insist bool) 
 		t.flights[k] = append(t.flights[k], flight{from: h, since: now})
 	}
 	return job{kind: requestRange, first: first, count: count, insist: insist, chain: t.chain, generation: t.generation}
+}
+
+// hold says of a job's chunks that they are not asked yet, or that they are from now on.
+func (t *transfer) hold(h *holder, j job, held bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k := j.first; k < j.first+j.count; k++ {
+		for i := range t.flights[k] {
+			if f := &t.flights[k][i]; f.from == h {
+				f.held, f.since = held, time.Now()
+			}
+		}
+	}
+	t.wake()
 }
 
 // land ends the booking of a job's chunks from k on.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 )
 
 // Errors of the package. Those of limits give the number in their text.
@@ -89,7 +90,8 @@ type Config struct {
 	// StreamsPerHolder bounds the streams to one holder for one fetch. Each
 	// takes a buffer of one chunk.
 	StreamsPerHolder int
-	// ChunkTimeout is how long a holder may take for one chunk or answer.
+	// ChunkTimeout is how long a holder may take for an answer, and for each
+	// bandwidth.PieceBytes of a chunk: its bandwidth may be bounded.
 	ChunkTimeout time.Duration
 	// StealAfter is the age from which a chunk that was asked of one holder is
 	// asked of a second one too, when that has nothing better to do.
@@ -112,8 +114,8 @@ type Config struct {
 	// further ones are referred to those.
 	CopiesMax    int
 	SpreadWindow time.Duration
-	// UploadBytesPerSecond bounds what is sent to all; zero does not.
-	UploadBytesPerSecond int64
+	// Down and Up bound what is received and sent; nil does not.
+	Down, Up *bandwidth.Flow
 	// IdleTimeout is how long a stream may wait for its next request.
 	IdleTimeout time.Duration
 }
@@ -166,10 +168,8 @@ func (c Config) Validate() error {
 		return errors.New("the directory, Dir, is empty")
 	case c.ObjectBytesMax > ObjectBytesMax:
 		return fmt.Errorf("ObjectBytesMax %d is more than %d", c.ObjectBytesMax, int64(ObjectBytesMax))
-	case c.OwnerBytesMax < 0 || c.DiskReserveBytes < 0 || c.UploadBytesPerSecond < 0:
+	case c.OwnerBytesMax < 0 || c.DiskReserveBytes < 0:
 		return errors.New("a size is negative")
-	case c.UploadBytesPerSecond > 0 && c.UploadBytesPerSecond < 1<<10:
-		return fmt.Errorf("UploadBytesPerSecond %d is less than 1024", c.UploadBytesPerSecond)
 	}
 	return nil
 }

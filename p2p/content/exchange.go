@@ -21,7 +21,6 @@ type exchange struct {
 	slots     chan struct{}
 	penalties penalties
 	spread    spread
-	rate      limiter
 	// running counts the goroutines of fetches.
 	running sync.WaitGroup
 
@@ -43,7 +42,6 @@ func newExchange(s *Store) *exchange {
 		slots:     make(chan struct{}, s.config.FetchesMax),
 		penalties: penalties{of: map[p2p.NodeID]penalty{}},
 		spread:    spread{copiesMax: s.config.CopiesMax, window: s.config.SpreadWindow, objects: map[Hash]*spreading{}},
-		rate:      limiter{perSecond: s.config.UploadBytesPerSecond},
 		transfers: map[Hash]*transfer{},
 		streams:   map[p2p.Stream]struct{}{},
 		peers:     map[p2p.NodeID]peerUse{},
@@ -177,38 +175,4 @@ func (p *penalties) judge(id p2p.NodeID) (banned, last bool) {
 		return false, false
 	}
 	return q.banned, true
-}
-
-// limiter spaces bytes out over time.
-type limiter struct {
-	perSecond int64
-	mu        sync.Mutex
-	next      time.Time
-}
-
-// take books n bytes and returns how long to wait before they go, unless that
-// is longer than most.
-func (l *limiter) take(n int, most time.Duration) (time.Duration, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.perSecond == 0 {
-		return 0, true
-	}
-	now := time.Now()
-	if l.next.Before(now) {
-		l.next = now
-	}
-	wait := l.next.Sub(now)
-	if wait > most {
-		return wait, false
-	}
-	l.next = l.next.Add(time.Duration(float64(n) / float64(l.perSecond) * float64(time.Second)))
-	return wait, true
-}
-
-// set lets another number of bytes go in a second, zero as many as want to.
-func (l *limiter) set(perSecond int64) {
-	l.mu.Lock()
-	l.perSecond = perSecond
-	l.mu.Unlock()
 }

@@ -27,13 +27,10 @@ func (s *Store) Room() (int64, error) {
 	return max(room+idle, 0), nil
 }
 
-// SetLimits changes Config.BytesMax and Config.UploadBytesPerSecond of an open store.
+// SetBytesMax changes Config.BytesMax of an open store.
 // Idle objects that have no room any more go at once; those that are pinned or open
 // stay, and nothing is stored beside them until there is room.
-func (s *Store) SetLimits(bytesMax, uploadBytesPerSecond int64) error {
-	if s.exchange != nil {
-		s.exchange.rate.set(max(uploadBytesPerSecond, 0))
-	}
+func (s *Store) SetBytesMax(bytesMax int64) error {
 	s.mu.Lock()
 	s.config.BytesMax = max(bytesMax, 0)
 	s.mu.Unlock()

@@ -50,8 +50,8 @@ func TestRoom(t *testing.T) {
 	check("on a full disk", 1<<18, 1<<18+1<<10)
 }
 
-// TestSetLimits: with less room idle objects go at once, and what is pinned stays.
-func TestSetLimits(t *testing.T) {
+// TestSetBytesMax: with less room idle objects go at once, and what is pinned stays.
+func TestSetBytesMax(t *testing.T) {
 	c := testConfig(t.TempDir())
 	c.BytesMax = 1 << 20
 	s, err := Open(t.Context(), c)
@@ -67,13 +67,13 @@ func TestSetLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetLimits(1<<18, 1<<20); err != nil {
+	if err := s.SetBytesMax(1 << 18); err != nil {
 		t.Fatal(err)
 	}
 	if list := s.List(); len(list) != 1 || list[0].Hash != h {
 		t.Errorf("with less room there are %d objects", len(list))
 	}
-	if err := s.SetLimits(1<<10, 0); err != nil || len(s.List()) != 1 {
+	if err := s.SetBytesMax(1 << 10); err != nil || len(s.List()) != 1 {
 		t.Errorf("what is pinned does not stay: %v", err)
 	}
 	if room, err := s.Room(); err != nil || room != 0 {

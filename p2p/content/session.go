@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 )
 
 // readBytes is how much is read before it is hashed: little enough to still be
@@ -18,6 +19,9 @@ const readBytes = 256 << 10
 
 // brisk is how soon a range must be here for the next one to be longer.
 const brisk = 200 * time.Millisecond
+
+// rearm is how old a deadline is before it is put off: what comes fast needs one only.
+const rearm = 100 * time.Millisecond
 
 // reuseMax is how long a stream may have been unused to be used again: less than
 // holders wait for a request.
@@ -175,6 +179,7 @@ func (n *session) list(j job) error {
 	if kind == answerRefusal {
 		return n.refused(j, 0, b)
 	}
+	n.t.x.config.Down.Book(bandwidth.KindObjects, length)
 	if kind != answerList {
 		return fmt.Errorf("%w: answer of kind %d to a list", errFrame, kind)
 	}
@@ -196,6 +201,9 @@ func (n *session) list(j job) error {
 func (n *session) fetch(j job) error {
 	k := j.first
 	defer func() { n.t.land(n.h, j, k) }()
+	if err := n.afford(j); err != nil {
+		return err
+	}
 	began := time.Now()
 	if err := n.request(request{kind: requestRange, hash: n.t.hash, first: j.first, count: j.count, insist: j.insist}); err != nil {
 		return err
@@ -219,6 +227,23 @@ func (n *session) fetch(j job) error {
 	}
 	n.t.mu.Unlock()
 	return nil
+}
+
+// afford waits until the bandwidth allows for a job's chunks. What was asked for is read
+// at once: what comes and is not read would hold up the connection, which the ledger
+// shares.
+func (n *session) afford(j job) error {
+	size := 0
+	for k := j.first; k < j.first+j.count; k++ {
+		_, bytes := j.chain.span(k)
+		size += bytes
+	}
+	down := n.t.x.config.Down
+	if down.Bound() {
+		n.t.hold(n.h, j, true)
+		defer n.t.hold(n.h, j, false)
+	}
+	return down.Wait(n.h.ctx, bandwidth.KindObjects, size)
 }
 
 // chunk reads the answer for chunk k. The bytes are hashed as they come; only
@@ -268,11 +293,28 @@ func (n *session) data(j job, k int, b []byte) error {
 	j.chain.begin(n.hasher, k)
 	for at := 0; at < len(b); {
 		end := min(at+readBytes, len(b))
-		if _, err := io.ReadFull(n.stream, b[at:end]); err != nil {
+		if err := n.fill(b[at:end]); err != nil {
 			return noEOF(err)
 		}
 		_, _ = n.hasher.Write(b[at:end])
 		at = end
+	}
+	return nil
+}
+
+// fill reads into all of b, each piece of which may take as long as an answer.
+func (n *session) fill(b []byte) error {
+	armed := time.Now()
+	for at, piece := 0, 0; at < len(b); {
+		count, err := n.stream.Read(b[at:])
+		at, piece = at+count, piece+count
+		if err != nil && at < len(b) {
+			return err
+		}
+		if now := time.Now(); piece >= bandwidth.PieceBytes && now.Sub(armed) > rearm {
+			armed, piece = now, 0
+			_ = n.stream.SetReadDeadline(now.Add(n.t.x.config.ChunkTimeout))
+		}
 	}
 	return nil
 }

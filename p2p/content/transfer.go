@@ -62,6 +62,8 @@ type transfer struct {
 type flight struct {
 	from  *holder
 	since time.Time
+	// held says that it was not asked yet: this node's bandwidth does not allow it.
+	held bool
 }
 
 func newTransfer(x *exchange, h Hash) *transfer {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 )
 
 // partialWait is how long a fetcher waits before it asks a holder that is still
@@ -67,6 +68,9 @@ func (x *exchange) answer(stream p2p.Stream, h *hasher, q request) error {
 	l, ok := src.listing()
 	if !ok {
 		return x.refuse(stream, refusal{code: codeBusy, wait: partialWait})
+	}
+	if wait := x.crowded(); wait > 0 {
+		return x.refuse(stream, refusal{code: codeBusy, wait: wait})
 	}
 	// A list is answered at the same price as a range: its buffer is bounded by
 	// a chunk's.
@@ -133,9 +137,6 @@ func (x *exchange) upload(stream p2p.Stream, h *hasher, q request, src source, l
 		} else if err != nil {
 			return x.refuse(stream, refusalOf(err))
 		}
-		if wait, ok := x.pace(n); !ok {
-			return x.refuse(stream, refusal{code: codeBusy, wait: wait})
-		}
 		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 		frame[4] = answerData
 		binary.BigEndian.PutUint32(frame[frameHead:], uint32(k))
@@ -147,31 +148,43 @@ func (x *exchange) upload(stream p2p.Stream, h *hasher, q request, src source, l
 	return nil
 }
 
-// pace waits until n bytes may go. It refuses what would make the fetcher take
-// this node for a slow one.
-func (x *exchange) pace(n int) (wait time.Duration, ok bool) {
-	wait, ok = x.rate.take(n, x.config.ChunkTimeout/4)
-	if !ok || wait == 0 {
-		return wait, ok
+// crowded says for how long a fetcher is to come back later: so many wait for the
+// bandwidth that it would take this node for a slow one.
+func (x *exchange) crowded() time.Duration {
+	if wait := x.config.Up.Delay(); wait > x.config.ChunkTimeout/4 {
+		return wait
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return 0, true
-	case <-x.ctx.Done():
-		return 0, false
-	}
+	return 0
 }
 
-// send writes a frame; who does not read it in time is not waited for.
+// send writes a frame, in pieces as the bandwidth allows; who does not read one of them
+// in time is not waited for.
 func (x *exchange) send(stream p2p.Stream, frame []byte) error {
+	up := x.config.Up
+	size := len(frame)
+	if up.Bound() {
+		size = bandwidth.PieceBytes
+	}
+	for len(frame) > 0 {
+		piece := frame[:min(size, len(frame))]
+		if err := up.Wait(x.ctx, bandwidth.KindObjects, len(piece)); err != nil {
+			return err
+		}
+		_ = stream.SetWriteDeadline(time.Now().Add(x.config.ChunkTimeout))
+		if _, err := stream.Write(piece); err != nil {
+			return err
+		}
+		frame = frame[len(piece):]
+	}
+	return nil
+}
+
+// refuse answers at once, however many wait for the bandwidth.
+func (x *exchange) refuse(stream p2p.Stream, f refusal) error {
+	x.s.meter.refusals.WithLabelValues(f.code.String()).Inc()
+	frame := f.frame()
+	x.config.Up.Book(bandwidth.KindObjects, len(frame))
 	_ = stream.SetWriteDeadline(time.Now().Add(x.config.ChunkTimeout))
 	_, err := stream.Write(frame)
 	return err
-}
-
-func (x *exchange) refuse(stream p2p.Stream, f refusal) error {
-	x.s.meter.refusals.WithLabelValues(f.code.String()).Inc()
-	return x.send(stream, f.frame())
 }

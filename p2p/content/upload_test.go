@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/p2p/p2ptest"
 )
 
@@ -201,25 +202,35 @@ func TestSpread(t *testing.T) {
 	newPeer(t, nodes[4], nil).fetch(t, object, origin.id)
 }
 
-func TestLimiter(t *testing.T) {
-	l := limiter{perSecond: 1000}
-	if wait, ok := l.take(500, time.Hour); wait != 0 || !ok {
-		t.Fatal(wait, ok)
-	}
-	if wait, ok := l.take(1<<20, time.Hour); wait <= 0 || wait > 500*time.Millisecond || !ok {
-		t.Fatal(wait, ok)
-	}
-	if _, ok := l.take(1, time.Second); ok {
-		t.Fatal("no limit")
-	}
+// TestBound: what a bound lets through is what the peers count, both ways, and a fetch
+// whose every chunk waits goes well.
+func TestBound(t *testing.T) {
 	nodes := p2ptest.New(t, p2ptest.Config{}).AddMany(2)
-	a := newPeer(t, nodes[0], func(c *Config) { c.UploadBytesPerSecond = 64 << 20 })
-	object := noise(1, 4*ChunkBytes)
+	link := func() *bandwidth.Link {
+		l, err := bandwidth.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	from, to := link(), link()
+	from.Up.SetRate(4 << 20)
+	to.Down.SetRate(4 << 20)
+	a := newPeer(t, nodes[0], func(c *Config) { c.Down, c.Up = from.Down, from.Up })
+	b := newPeer(t, nodes[1], func(c *Config) { c.Down, c.Up = to.Down, to.Up })
+	object := noise(1, 3*ChunkBytes)
 	put(t, a.Store, object, "")
 	began := time.Now()
-	newPeer(t, nodes[1], nil).fetch(t, object, a.id)
-	if took := time.Since(began); took < 40*time.Millisecond {
-		t.Fatal("4 MiB at 64 MiB a second took", took)
+	b.fetch(t, object, a.id)
+	// The least time that the bound allows, of what a quarter of a second may have saved
+	// up; how much longer it takes is the machine's.
+	if took := time.Since(began); took < 400*time.Millisecond {
+		t.Fatal("3 MiB at 4 MiB a second took", took)
+	}
+	for name, use := range map[string]bandwidth.Use{"sent": from.Up.Use(), "received": to.Down.Use()} {
+		if use.Bytes < uint64(len(object)) || use.Bytes > 2*uint64(len(object)) || use.Waiting != 0 {
+			t.Errorf("%s: %+v", name, use)
+		}
 	}
 }
 

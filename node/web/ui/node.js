@@ -2,7 +2,7 @@
 import { get, post } from './api.js';
 import { badge, meter } from './chart.js';
 import { h } from './dom.js';
-import { ago, bytes, clock, count, duration, fuel, short, stretch } from './format.js';
+import { ago, bytes, clock, count, duration, fuel, plural, short, stretch } from './format.js';
 import { load, marks, nodeName, remember, span } from './overview.js';
 import { button, card, chips, crumbs, empty, facts, link, muted, plot, table } from './parts.js';
 
@@ -43,12 +43,20 @@ export function nodePage({ parameters: [id], refresh, ask }) {
     card('facts', 'Facts', facts([
       ['State', node.state, ' since ', h('time', { datetime: node.since, title: clock(node.since) }, ago(node.since))],
       ['Leases', count(node.leases)],
+      node.download && ['Download', traffic(node.download)],
+      node.upload && ['Upload', traffic(node.upload)],
       ['Labels', [chips(Object.entries(node.labels || {}).map(([name, value]) => `${name}=${value}`))]],
       ['Features', [chips(node.features)]],
     ])),
     card('work', 'What it works on', work(leases, node)));
   return page;
 }
+
+// traffic says what users of the grid move over the network, and the operator's bound.
+const traffic = (b) => [
+  `${bytes(b.bytes_per_second)}/s ${b.bound ? `of ${bytes(b.bound)}/s at most` : 'without a bound'}, `,
+  `${bytes(b.bytes)} since the node started`, b.waiting ? `, ${plural(b.waiting, 'stream')} held up` : '',
+].join('');
 
 function work({ leases, next }, node) {
   if (!leases.length) return empty('Nothing at present.');
