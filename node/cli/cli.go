@@ -32,12 +32,13 @@ type Stdio struct {
 }
 
 // Main runs the command that args name (args[0] is the program) and returns
-// the process's exit code: see exitTable. SIGINT, SIGTERM and SIGHUP end the
-// running attempts in good order, and so does a pipe at Stdio.Out or Err that
+// the process's exit code: see exitTable. SIGINT, SIGTERM and SIGHUP (except for a
+// node, see dugnad up) end the running attempts in good order, and so does a pipe at Stdio.Out or Err that
 // nobody reads any more; a second signal ends the process at once.
 func Main(ctx context.Context, args []string, stdio Stdio) int {
 	defer survivePipes()()
-	ctx, stop := withSignals(ctx)
+	hangups := &hangups{}
+	ctx, stop := withSignals(ctx, hangups)
 	defer stop()
 	if f, ok := stdio.Out.(*os.File); ok {
 		stdio.Out = outlet{f}
@@ -45,13 +46,15 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 	if f, ok := stdio.Err.(*os.File); ok {
 		stdio.Err = outlet{f}
 	}
-	return (&app{Stdio: stdio, open: openLocal}).run(ctx, args)
+	return (&app{Stdio: stdio, open: openLocal, hangups: hangups}).run(ctx, args)
 }
 
 // app is what the commands share.
 type app struct {
 	Stdio
 	open opener
+	// hangups is nil where no signals are waited for.
+	hangups *hangups
 	// dataDir and config are persistent flags.
 	dataDir string
 	config  string

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,6 +63,15 @@ func awaitBack(ctx context.Context, t *testing.T, c *client.Client, job string) 
 	}
 }
 
+// told sends the node a signal, and waits until its log says something behind a place.
+func (n *nodeProcess) told(t *testing.T, s os.Signal, text string, behind int) {
+	t.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+	n.await(t, n.errOut, behind, text)
+}
+
 // TestOperator: an operator gives less, makes a mistake, pauses, stops and resumes the
 // node on this machine, and each counts at once, while a task runs that does not end.
 func TestOperator(t *testing.T) {
@@ -99,6 +109,19 @@ func TestOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	prefsOf(t, n.dir, "the file is mended", func(p control.Preferences) bool { return p.Problem == "" && p.Cores == 0.3 })
+
+	// With a signal it is read at once, and the log says what it came to.
+	n.told(t, syscall.SIGHUP, "preferences are as they were", 0)
+	// In one step: half of a file is a file.
+	if err := os.WriteFile(file+".new", []byte("cores: 30%\nhand_back: 1h\ndownload: 2MiB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+	n.told(t, syscall.SIGHUP, `changed="download: 2MiB"`, 0)
+	says(t, n.dir, exitOK, "per second of 2.0 MiB at most", "node", "prefs")
+	says(t, n.dir, exitOK, "per second of 2.0 MiB at most", "node", "show", "hut")
 
 	says(t, n.dir, exitOK, "nothing: paused by the operator", "node", "pause")
 	prefsOf(t, n.dir, "it is frozen and not handed back", func(p control.Preferences) bool { return p.Will == willPause && p.Slots == 1 })

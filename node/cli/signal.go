@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -13,9 +15,31 @@ type signalError struct{ signal syscall.Signal }
 
 func (s signalError) Error() string { return s.signal.String() }
 
+// hangups is what SIGHUP means to the command that runs, besides its end.
+type hangups struct{ heeded atomic.Pointer[func()] }
+
+// heed has f called for a SIGHUP that somebody sends, instead of ending the command,
+// until stop is called. f must not block. A terminal that goes away ends the command
+// nevertheless: nobody sees it any more.
+func (h *hangups) heed(f func()) (stop func()) {
+	h.heeded.Store(&f)
+	return func() { h.heeded.Store(nil) }
+}
+
+// take reports whether a SIGHUP was heeded.
+func (h *hangups) take() bool {
+	f := h.heeded.Load()
+	if f == nil || slices.ContainsFunc([]*os.File{os.Stdin, os.Stdout, os.Stderr}, hungUp) {
+		return false
+	}
+	(*f)()
+	return true
+}
+
 // withSignals returns a context that the first signal ends, with a signalError
-// as its cause. After that, signals have their usual effect again.
-func withSignals(parent context.Context) (context.Context, func()) {
+// as its cause, but for SIGHUP where that is heeded. After that, signals have their
+// usual effect again.
+func withSignals(parent context.Context, h *hangups) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	received := make(chan os.Signal, 1)
 	wanted := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
@@ -26,14 +50,18 @@ func withSignals(parent context.Context) (context.Context, func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		select {
-		case s := <-received:
-			signal.Stop(received)
-			if n, ok := s.(syscall.Signal); ok {
+		defer signal.Stop(received)
+		for {
+			select {
+			case s := <-received:
+				n := s.(syscall.Signal) // there is no other kind
+				if n == syscall.SIGHUP && h.take() {
+					continue
+				}
 				cancel(signalError{n})
+			case <-ctx.Done():
 			}
-		case <-ctx.Done():
-			signal.Stop(received)
+			return
 		}
 	}()
 	return ctx, func() {

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"errors"
+	"os"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -16,6 +19,12 @@ func isTerminal(w any, environ []string) bool {
 	}
 	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	return err == nil
+}
+
+// hungUp says whether a file is of a terminal that has gone away.
+func hungUp(f *os.File) bool {
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return errors.Is(err, unix.EIO)
 }
 
 // columns is the width of the terminal that w is of, or 0 when it is of none or has

@@ -77,8 +77,10 @@ func (a *app) upCommand() *cobra.Command {
 			"SIGTERM and Ctrl-C stop it in good order: it takes no more tasks, hands those that\n" +
 			"have not begun to other nodes, gives what runs --stop-timeout to end, hands over the\n" +
 			"rest, and leaves. A second signal ends it at once, and costs nothing but time: the\n" +
-			"grid misses the node a few seconds later. As a service: see dugnad.service in the\n" +
-			"source. It tells systemd that it is ready, how it is, and that it is alive.",
+			"grid misses the node a few seconds later. SIGHUP has it read its preferences at once,\n" +
+			"and say on the log what has changed: see dugnad node prefs. As a service: see\n" +
+			"dugnad.service in the source. It tells systemd that it is ready, how it is, and that\n" +
+			"it is alive.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.emptyJoin = f.join == "" && (cmd.Flags().Changed("join") || slices.Contains(a.Environ, environName("join")+"="))
@@ -231,12 +233,14 @@ func (a *app) runNode(ctx context.Context, config node.Config, patience time.Dur
 	watching, unwatch := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { service.watch(watching, n, func() string { return serviceStatus(n) }, warn) })
+	unheed := a.heedHangups(watching, &watch, n)
 	expelled := false
 	select {
 	case <-ctx.Done():
 	case <-n.Out():
 		expelled = true
 	}
+	unheed()
 	unwatch()
 	watch.Wait()
 	if err := service.stopping(); err != nil {
@@ -246,6 +250,31 @@ func (a *app) runNode(ctx context.Context, config node.Config, patience time.Dur
 		return errors.Join(explainOut(config.Dir), n.Close())
 	}
 	return stopNode(n, patience, config.Log)
+}
+
+// heedHangups has the node read its preferences when somebody sends SIGHUP, until ctx
+// ends, which loop waits for.
+func (a *app) heedHangups(ctx context.Context, loop *sync.WaitGroup, n *node.Node) (stop func()) {
+	if a.hangups == nil {
+		return func() {}
+	}
+	hungUp := make(chan struct{}, 1)
+	loop.Go(func() {
+		for {
+			select {
+			case <-hungUp:
+				_ = n.ReloadPreferences() // it is on the log
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return a.hangups.heed(func() {
+		select {
+		case hungUp <- struct{}{}:
+		default:
+		}
+	})
 }
 
 const nodeDirHelp = "* the node's data `folder` (default ~/.local/share/dugnad)"
