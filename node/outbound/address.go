@@ -57,16 +57,26 @@ func refusedFor(addr netip.Addr) string {
 	if addr.Is4() {
 		return ""
 	}
-	b := addr.As16()
-	switch {
-	case sixToFour.Contains(addr):
-		return refusedFor(netip.AddrFrom4([4]byte(b[2:6])))
-	case translated.Contains(addr):
-		return refusedFor(netip.AddrFrom4([4]byte(b[12:16])))
-	case !globalUnicast.Contains(addr):
+	if inner := embedded(addr); inner != addr {
+		return refusedFor(inner)
+	}
+	if !globalUnicast.Contains(addr) {
 		return "not of the public internet"
 	}
 	return ""
+}
+
+// embedded returns the address in IPv4 to which one in IPv6 leads, or the address itself.
+func embedded(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap()
+	b := addr.As16()
+	switch {
+	case sixToFour.Contains(addr):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	case translated.Contains(addr):
+		return netip.AddrFrom4([4]byte(b[12:16]))
+	}
+	return addr
 }
 
 // check refuses an address that guests must not reach: those above and this machine's,
@@ -77,13 +87,14 @@ func (g *Gate) check(to netip.AddrPort) error {
 	if !slices.Contains(g.config.Ports, to.Port()) {
 		return fmt.Errorf("%w: %d", abi.ErrPort, to.Port())
 	}
-	local, err := isLocal(addr)
+	inner := embedded(addr)
+	local, err := isLocal(inner)
 	if err != nil {
 		return fmt.Errorf("%w: %w", abi.ErrAddress, err)
 	}
 	if g.config.Avoid != nil {
 		for _, a := range g.config.Avoid() {
-			if a.Port() == to.Port() && (a.Addr().Unmap() == addr || a.Addr().IsUnspecified() && local) {
+			if a.Port() == to.Port() && (embedded(a.Addr()) == inner || a.Addr().IsUnspecified() && local) {
 				return fmt.Errorf("%w: %s is a node's own", abi.ErrAddress, to)
 			}
 		}

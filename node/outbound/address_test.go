@@ -1,8 +1,11 @@
 package outbound
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
+
+	"github.com/dugnad/dugnad/runtime/abi"
 )
 
 // TestAddresses is a table of addresses, and whether guests may reach them.
@@ -30,6 +33,34 @@ func TestAddresses(t *testing.T) {
 	for _, s := range allowed {
 		if why := refusedFor(netip.MustParseAddr(s)); why != "" {
 			t.Errorf("%s is refused: %s", s, why)
+		}
+	}
+}
+
+// TestOtherNames: an address that IPv6 has another name for is the same: what a node
+// listens at is not reached under it.
+func TestOtherNames(t *testing.T) {
+	own := netip.MustParseAddrPort("8.8.8.8:443")
+	g, _ := openTest(t, func(c *Config) { c.Avoid = func() []netip.AddrPort { return []netip.AddrPort{own} } })
+	for _, s := range []string{"8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"} {
+		if err := g.check(netip.AddrPortFrom(netip.MustParseAddr(s), 443)); !errors.Is(err, abi.ErrAddress) {
+			t.Errorf("%s: %v", s, err)
+		}
+		if err := g.check(netip.AddrPortFrom(netip.MustParseAddr(s), 80)); err != nil {
+			t.Errorf("%s, another port: %v", s, err)
+		}
+	}
+}
+
+// TestAnswers is a table of what a resolver may say: guests reach nothing by it.
+func TestAnswers(t *testing.T) {
+	for _, answer := range []string{
+		"::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b:1::10.0.0.1", "2002:a00:1::1", "::10.0.0.1", "fe80::1", "fec0::1", "100::1", "2001::1",
+		"10.0.0.1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe", "0.0.0.0", "255.255.255.255", "ff02::1",
+	} {
+		g, n := openTest(t, func(c *Config) { c.Resolver = &names{list: map[string][]string{"a.example.": {answer}}} })
+		if _, _, err := fetch(t, g, someone, "GET http://a.example/", ""); !errors.Is(err, abi.ErrAddress) || n.last(t).Code != "address" {
+			t.Errorf("%s: %v", answer, err)
 		}
 	}
 }

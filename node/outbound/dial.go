@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,6 +25,7 @@ func (t *tenant) newTransport() *http.Transport {
 		// What a guest is given is what came: a small answer must not become a large one.
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerConnection: bufferBytesMax, MaxReceiveBufferPerStream: streamBufferBytesMax},
 		MaxIdleConns:           t.gate.config.TenantConnectionsMax,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: abi.HTTPHeadBytesMax,
@@ -38,15 +41,26 @@ type conn struct {
 	end  context.CancelFunc
 	once sync.Once
 	err  error
+	// idle is the bytes that came since a request got anywhere: see IdleBytesMax.
+	idle atomic.Uint64
+	over atomic.Bool
 }
 
-// Read implements net.Conn. What comes meanwhile waits at the sender.
+// Read implements net.Conn. What comes meanwhile waits at the sender. A server that
+// only keeps the connection busy is left.
 func (c *conn) Read(b []byte) (int, error) {
+	g := c.tenant.gate
 	n, err := c.Conn.Read(b[:min(len(b), bandwidth.PieceBytes)])
-	if c.tenant.gate.config.Down.Wait(c.open, bandwidth.KindHTTP, n) != nil {
+	if g.config.Down.Wait(c.open, bandwidth.KindHTTP, n) != nil {
 		return 0, net.ErrClosed
 	}
-	return n, err
+	if c.idle.Add(uint64(n)) <= g.config.IdleBytesMax {
+		return n, err
+	}
+	if !c.over.Swap(true) {
+		_ = g.metrics.hit(limitIdleBytes, abi.ErrBytes)
+	}
+	return 0, abi.ErrBytes
 }
 
 // Write implements net.Conn.
@@ -61,6 +75,15 @@ func (c *conn) Write(b []byte) (written int, err error) {
 		written, b = written+n, b[len(piece):]
 	}
 	return written, err
+}
+
+// connOf returns the connection below TLS.
+func connOf(c net.Conn) *conn {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	is, _ := c.(*conn)
+	return is
 }
 
 func (c *conn) Close() error {
@@ -79,7 +102,7 @@ func (c *conn) Close() error {
 // take takes room for a connection. Where there is none it closes those that wait for
 // another request, and looks again for a moment: one may have ended just now.
 func (t *tenant) take(ctx context.Context) error {
-	ticker := time.NewTicker(takeWait / takeTries)
+	ticker := time.NewTicker(max(t.gate.config.ConnectionWait/takeTries, 1))
 	defer ticker.Stop()
 	for try := 1; ; try++ {
 		limit, err := t.takeNow()

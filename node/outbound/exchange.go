@@ -34,6 +34,7 @@ type exchange struct {
 	connected      atomic.Bool
 	// over is the first limit that a body was beyond.
 	over atomic.Int32
+	conn atomic.Pointer[conn]
 
 	mu     sync.Mutex
 	record Record
@@ -43,7 +44,7 @@ type exchange struct {
 // Do implements worker.Outbound.
 func (a *attempt) Do(ctx context.Context, head []byte, body io.ReadCloser) (worker.Response, error) {
 	x := &exchange{attempt: a, body: body, record: Record{Tenant: a.of.Tenant, Job: a.of.Job, Task: a.of.Task}}
-	ctx, x.cancel = context.WithTimeout(ctx, a.gate.config.RequestTimeout)
+	ctx, x.cancel = a.gate.bound(ctx)
 	r, err := x.do(ctx, head)
 	if err != nil {
 		code := x.codeOf(ctx, err)
@@ -70,6 +71,7 @@ func (x *exchange) do(ctx context.Context, head []byte) (worker.Response, error)
 	if err != nil {
 		return worker.Response{}, err
 	}
+	x.advance()
 	x.mu.Lock()
 	x.record.Status = answer.StatusCode
 	x.mu.Unlock()
@@ -104,6 +106,8 @@ func (x *exchange) request(ctx context.Context, p *parsed) (*http.Request, error
 		x.mu.Lock()
 		x.record.Address = to
 		x.mu.Unlock()
+		x.conn.Store(connOf(info.Conn))
+		x.advance()
 		x.connected.Store(true)
 	}})
 	r := (&http.Request{
@@ -128,6 +132,13 @@ func hostField(p *parsed) string {
 		return p.host
 	}
 	return p.url.Host
+}
+
+// advance says that the request gets on.
+func (x *exchange) advance() {
+	if c := x.conn.Load(); c != nil {
+		c.idle.Store(0)
+	}
 }
 
 // move counts bytes of a body, of which so many in all may be, and says when they are
@@ -170,6 +181,9 @@ type received struct {
 
 func (r *received) Read(p []byte) (int, error) {
 	n, err := r.body.Read(p)
+	if n > 0 {
+		r.x.advance()
+	}
 	if over := r.x.move(&r.x.received, n, r.x.attempt.gate.config.ResponseBytesMax, limitResponseBytes); over != nil {
 		r.x.end(abi.ErrBytes)
 		return 0, over
@@ -194,14 +208,17 @@ func (r *received) Close() error {
 // codeOf is what the guest is told of an error.
 func (x *exchange) codeOf(ctx context.Context, err error) abi.Code {
 	var code abi.Code
+	c := x.conn.Load()
 	switch over := abi.Code(x.over.Load()); {
 	case over != 0:
 		return over
+	case c != nil && c.over.Load():
+		return abi.ErrBytes
 	case errors.As(err, &code):
 		return code
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return abi.ErrTimeout
-	case strings.Contains(err.Error(), "headers exceeded"), strings.Contains(err.Error(), "header list larger"):
+	case strings.Contains(err.Error(), "headers exceeded"), strings.Contains(err.Error(), "header list"):
 		_ = x.attempt.gate.metrics.hit(limitHead, abi.ErrHead)
 		return abi.ErrHead
 	case !x.connected.Load():

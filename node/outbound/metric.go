@@ -16,6 +16,8 @@ const (
 	limitResponseBytes     = "response_bytes"
 	limitAttemptBytes      = "attempt_bytes"
 	limitTenantBytes       = "tenant_bytes"
+	limitQuotaBytes        = "quota_bytes"
+	limitIdleBytes         = "idle_bytes"
 	limitHead              = "head_bytes"
 )
 
@@ -41,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	vector(&m.requests, "requests_total", "HTTP requests of guests that have ended, by how: ok, or the error that the guest was told.", "outcome", outcomes...)
 	vector(&m.limits, "limit_reached_total", "How often a limit refused or ended a request, by limit.", "limit",
-		limitConnections, limitTenantConnections, limitRate, limitRequestBytes, limitResponseBytes, limitAttemptBytes, limitTenantBytes, limitHead)
+		limitConnections, limitTenantConnections, limitRate, limitRequestBytes, limitResponseBytes, limitAttemptBytes, limitTenantBytes, limitQuotaBytes, limitIdleBytes, limitHead)
 	vector(&m.bytes, "bytes_total", "Bytes of the bodies of requests and of answers.", "of", "request", "response")
 	metric.Register(reg, &m.connections, prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dugnad_outbound_connections", Help: "Connections of guests that are open.",

@@ -40,7 +40,8 @@ const (
 	RequestBytesMax  = 64 << 20
 	ResponseBytesMax = 256 << 20
 	// AttemptBytesMax bounds what all requests of an attempt move, both ways,
-	// TenantBytesMax what those of a tenant move on one node in TenantBytesPeriod.
+	// TenantBytesMax what those of a tenant move on one node in TenantBytesPeriod: the
+	// node's own bound, whatever the tenant's quota, which Config.Consent knows.
 	AttemptBytesMax   = 1 << 30
 	TenantBytesMax    = 16 << 30
 	TenantBytesPeriod = 24 * time.Hour
@@ -48,9 +49,17 @@ const (
 	RequestTimeout = 10 * time.Minute
 	// connectTimeout bounds looking up a name, connecting, and TLS, each for itself.
 	connectTimeout = 15 * time.Second
-	// takeWait is how long a connection waits for room, takeTries how often it looks.
-	takeWait  = 500 * time.Millisecond
-	takeTries = 10
+	// ConnectionWait is how long a connection waits for room, takeTries how often it
+	// looks.
+	ConnectionWait = 500 * time.Millisecond
+	takeTries      = 10
+	// IdleBytesMax bounds what a server sends on a connection while no request of it
+	// begins, is given a head, or a part of a body: frames that are nothing to a guest.
+	IdleBytesMax = 8 << 20
+	// bufferBytesMax is what of answers waits in a connection of HTTP/2 for guests to
+	// read it, streamBufferBytesMax that of one answer. IdleBytesMax is above both.
+	bufferBytesMax       = 4 << 20
+	streamBufferBytesMax = 256 << 10
 	// idleTimeout is how long a connection waits for another request.
 	idleTimeout = 15 * time.Second
 	// tenantsMax bounds the tenants that are remembered without a request.
@@ -109,7 +118,9 @@ type Config struct {
 	BurstMax                             int
 	RequestBytesMax, ResponseBytesMax    uint64
 	AttemptBytesMax, TenantBytesMax      uint64
+	IdleBytesMax                         uint64
 	RequestTimeout, TenantBytesPeriod    time.Duration
+	ConnectionWait                       time.Duration
 
 	// Registerer receives the metrics; nil keeps none.
 	Registerer prometheus.Registerer
@@ -123,6 +134,7 @@ func Default() Config {
 		RequestsPerSecondMax: RequestsPerSecondMax, BurstMax: BurstMax,
 		RequestBytesMax: RequestBytesMax, ResponseBytesMax: ResponseBytesMax, AttemptBytesMax: AttemptBytesMax,
 		TenantBytesMax: TenantBytesMax, TenantBytesPeriod: TenantBytesPeriod, RequestTimeout: RequestTimeout,
+		IdleBytesMax: IdleBytesMax, ConnectionWait: ConnectionWait,
 	}
 }
 
@@ -137,6 +149,7 @@ func (c *Config) Validate() error {
 		"RequestBytesMax": float64(c.RequestBytesMax), "ResponseBytesMax": float64(c.ResponseBytesMax),
 		"AttemptBytesMax": float64(c.AttemptBytesMax), "TenantBytesMax": float64(c.TenantBytesMax),
 		"RequestTimeout": float64(c.RequestTimeout), "TenantBytesPeriod": float64(c.TenantBytesPeriod),
+		"IdleBytesMax": float64(c.IdleBytesMax), "ConnectionWait": float64(c.ConnectionWait),
 	} {
 		if n <= 0 {
 			return fmt.Errorf("%s is %v, more than 0", name, n)
@@ -154,6 +167,8 @@ type Gate struct {
 	cancel context.CancelFunc
 	// work is connections that are being made.
 	work sync.WaitGroup
+	// bound ends requests that take too long: a test says when.
+	bound func(context.Context) (context.Context, context.CancelFunc)
 
 	mu      sync.Mutex
 	closed  bool
@@ -190,6 +205,9 @@ func Open(_ context.Context, config Config) (*Gate, error) {
 	}
 	g := &Gate{config: config, metrics: m, tenants: map[string]*tenant{}, conns: map[*conn]struct{}{}}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.bound = func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, config.RequestTimeout)
+	}
 	return g, nil
 }
 
@@ -234,7 +252,7 @@ func (g *Gate) For(a Attempt) worker.Outbound {
 func (g *Gate) enter(name string) (*tenant, error) {
 	if c := g.config.Consent; c != nil {
 		if err := c(name); errors.Is(err, abi.ErrBytes) {
-			return nil, g.metrics.hit(limitTenantBytes, abi.ErrBytes)
+			return nil, g.metrics.hit(limitQuotaBytes, abi.ErrBytes)
 		} else if err != nil {
 			return nil, err
 		}

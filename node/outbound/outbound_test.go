@@ -389,6 +389,41 @@ func (e *endless) Read(p []byte) (int, error) {
 
 func (e *endless) Close() error { return nil }
 
+// overdue is a context whose time is up when a test says so.
+type overdue struct {
+	context.Context
+	up atomic.Bool
+}
+
+func (o *overdue) Err() error {
+	if o.up.Load() {
+		return context.DeadlineExceeded
+	}
+	return o.Context.Err()
+}
+
+// overdueAfter ends the time of a request after an event.
+func overdueAfter(event <-chan struct{}) func(context.Context) (context.Context, context.CancelFunc) {
+	return func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		o := &overdue{Context: ctx}
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			select {
+			case <-event:
+				o.up.Store(true)
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		return o, func() {
+			cancel()
+			<-over
+		}
+	}
+}
+
 // TestHostileServers is a table of servers that mean no good.
 func TestHostileServers(t *testing.T) {
 	flood := func(w http.ResponseWriter, _ *http.Request) {
@@ -436,17 +471,19 @@ func TestHostileServers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g, n, url := openFor(t, tt.serve, func(c *Config) {
-				c.ResponseBytesMax = 1 << 20
-				if tt.want == abi.ErrTimeout {
-					c.RequestTimeout = 300 * time.Millisecond
-				}
-			})
+			served := make(chan struct{})
+			g, n, url := openFor(t, func(w http.ResponseWriter, r *http.Request) {
+				close(served)
+				tt.serve(w, r)
+			}, func(c *Config) { c.ResponseBytesMax = 1 << 20 })
+			if tt.want == abi.ErrTimeout {
+				g.bound = overdueAfter(served)
+			}
 			_, body, err := fetch(t, g, someone, "GET "+url, "")
 			if !errors.Is(err, tt.want) || len(body) > 1<<20+64<<10 {
 				t.Errorf("%v after %d bytes, want %v", err, len(body), tt.want)
 			}
-			if r := n.last(t); r.Code != tt.want.Name() || !r.Address.IsValid() && tt.want != abi.ErrTimeout {
+			if r := n.last(t); r.Code != tt.want.Name() || !r.Address.IsValid() {
 				t.Errorf("noted %+v", r)
 			}
 		})
@@ -537,7 +574,7 @@ func TestConnections(t *testing.T) {
 	others := httptest.NewServer(http.HandlerFunc(serve))
 	defer others.Close()
 	g, _, url := openFor(t, serve, func(c *Config) {
-		c.TenantConnectionsMax, c.ConnectionsMax = 2, 3
+		c.TenantConnectionsMax, c.ConnectionsMax, c.ConnectionWait = 2, 3, time.Hour
 	})
 	g.config.Ports = append(g.config.Ports, netip.MustParseAddrPort(strings.TrimPrefix(others.URL, "http://")).Port())
 	var held []io.Closer
@@ -554,6 +591,8 @@ func TestConnections(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// From here on who has no room has none at all: nobody waits for it.
+	g.config.ConnectionWait = 1
 	for i, tt := range []struct {
 		tenant string
 		want   error
