@@ -38,6 +38,7 @@ type Adopted struct {
 type waiting struct {
 	id    uint32
 	begun time.Time
+	moved uint64
 }
 
 // Adopt returns the workers that a process which is dead has left in
@@ -196,7 +197,7 @@ func readKept(in *frameReader) (map[string]waiting, jail.Report, error) {
 		if _, twice := list[string(k.Key)]; twice || len(k.Key) == 0 || len(k.Key) > KeyBytesMax || k.Elapsed < 0 || len(list) >= keptMax {
 			return nil, jail.Report{}, fmt.Errorf("%w: task %d has a key that cannot be", ErrProtocol, f.id)
 		}
-		list[string(k.Key)] = waiting{id: f.id, begun: time.Now().Add(-k.Elapsed)}
+		list[string(k.Key)] = waiting{id: f.id, begun: time.Now().Add(-k.Elapsed), moved: k.Moved}
 	}
 }
 
@@ -294,6 +295,7 @@ func (a *Adopted) Discard(key string) {
 func (w *Worker) attach(ctx context.Context, k waiting, t *Task) task.Outcome {
 	r := &run{worker: w, id: k.id, begin: k.begun, limits: t.Spec.Limits.WithDefaults(), started: true, done: make(chan struct{})}
 	r.connect(&t.Streams)
+	r.outbound.moved = k.moved
 	w.mu.Lock()
 	if w.lostErr != nil {
 		defer w.mu.Unlock()

@@ -88,6 +88,8 @@ type kept struct {
 	Key []byte `json:"key"`
 	// Elapsed is how long ago the task began, without the time that it was frozen.
 	Elapsed time.Duration `json:"elapsed_ns"`
+	// Moved is the bytes of its HTTP requests so far.
+	Moved uint64 `json:"moved_bytes,omitempty"`
 }
 
 // attached is the payload of frameAttached.

@@ -174,7 +174,7 @@ func (s *server) adopted(conn *net.UnixConn, in *frameReader) {
 	s.out.turn(conn)
 	for _, t := range s.kept() {
 		elapsed := max(time.Since(t.begun)-s.throttle.Frozen()+t.frozen, 0)
-		s.noteSendError(s.out.sendJSON(frameKept, t.id, kept{Key: t.start.Key, Elapsed: elapsed}))
+		s.noteSendError(s.out.sendJSON(frameKept, t.id, kept{Key: t.start.Key, Elapsed: elapsed, Moved: t.outbound.bytes()}))
 	}
 	s.noteSendError(s.out.sendJSON(frameHello, 0, hello{Version: protocolVersion, Jail: s.report}))
 }

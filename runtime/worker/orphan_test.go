@@ -48,6 +48,8 @@ type parentTask struct {
 	End        bool
 	// Stuck has the parent take none of the output.
 	Stuck bool
+	// HTTP has the task ask for HTTP, and the parent answer none of its requests.
+	HTTP bool
 }
 
 // stdinOf is what tasks of tests read.
@@ -99,6 +101,14 @@ func (p *parentTask) task(mu *sync.Mutex, begun chan struct{}) Task {
 	}
 	if p.Stuck {
 		t.Streams.Stdout = stuck(p.Key)
+	}
+	if p.HTTP {
+		t.Spec.HTTP = &task.HTTP{}
+		t.Streams.Outbound = world(func(ctx context.Context, head []byte, _ io.ReadCloser) (Response, error) {
+			fmt.Printf("request %s\n", head)
+			<-ctx.Done()
+			return Response{}, ctx.Err()
+		})
 	}
 	return t
 }

@@ -21,6 +21,8 @@ type childOutbound struct {
 	open map[uint32]*childRequest
 	// away says that there is no parent.
 	away bool
+	// moved is the bytes of all requests, for a parent that has not seen them.
+	moved uint64
 	// room has one element after one has left open.
 	room chan struct{}
 }
@@ -61,6 +63,7 @@ func (o *childOutbound) begin(head []byte) (sandbox.Exchange, error) {
 	o.last++
 	x := &childRequest{o: o, n: o.last, credit: httpWindowBytes, granted: httpWindowBytes, changed: make(chan struct{}, 1)}
 	o.open[x.n] = x
+	o.moved += uint64(len(head))
 	return x, x.send(frameHTTPOpen, head)
 }
 
@@ -80,6 +83,7 @@ func (o *childOutbound) handle(f frame) error {
 	switch f.kind {
 	case frameHTTPHead:
 		x.head, x.headed = append([]byte(nil), rest...), true
+		o.moved += uint64(len(rest))
 	case frameHTTPData:
 		return x.arrive(rest)
 	case frameHTTPEnd:
@@ -114,6 +118,13 @@ func (o *childOutbound) part() {
 	}
 	o.open = nil
 	notify(o.room)
+}
+
+// bytes is what the requests have moved.
+func (o *childOutbound) bytes() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.moved
 }
 
 // attach is called when there is another parent.
@@ -161,6 +172,7 @@ func (x *childRequest) send(kind frameType, payload []byte) error {
 
 // arrive takes a part of the answer's body. o.mu is held.
 func (x *childRequest) arrive(data []byte) error {
+	x.o.moved += uint64(len(data))
 	if x.granted -= len(data); x.granted < 0 {
 		return fmt.Errorf("%w: request %d: %d bytes more than asked for", ErrProtocol, x.n, -x.granted)
 	}
@@ -206,6 +218,7 @@ func (x *childRequest) Write(ctx context.Context, p []byte) error {
 			if err := x.send(frameHTTPBody, p[:k]); err != nil {
 				return false, err
 			}
+			x.o.moved += uint64(k)
 			x.credit -= k
 			p = p[k:]
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -170,6 +171,34 @@ func TestOutboundEnds(t *testing.T) {
 				t.Error("the request outlives its task")
 			}
 		})
+	}
+}
+
+// TestOutboundAdopted: the parent is killed while a request is under way. The guest is
+// told that it is broken; the next one is the next parent's, which knows of both bytes.
+func TestOutboundAdopted(t *testing.T) {
+	p := startParent(t, parentOrder{Series: [][]parentTask{{{Guest: "again", Key: "a", HTTP: true}}}})
+	p.await("request GET http://a/")
+	p.kill()
+	a, _ := p.adopted()
+	var out bytes.Buffer
+	var heads []string
+	o, ok := a.Run(t.Context(), Task{Key: "a", Spec: outboundSpec(), Streams: Streams{
+		Stdin: strings.NewReader("x"), Stdout: &out,
+		Outbound: world(func(_ context.Context, head []byte, _ io.ReadCloser) (Response, error) {
+			heads = append(heads, string(head))
+			return answer("well"), nil
+		}),
+	}})
+	if !ok {
+		t.Fatalf("the task is not there: %q", a.Keys())
+	}
+	wantKind(t, o, task.Exited)
+	if want := string(rune('A'-abi.ErrBroken)) + "well"; o.ExitCode != 0 || out.String() != want || !slices.Equal(heads, []string{"GET http://a/"}) {
+		t.Errorf("exit code %d, output %q, want %q; requests %q", o.ExitCode, out.String(), want, heads)
+	}
+	if want := uint64(2*len("GET http://a/") + len("200\n") + len("well")); o.Usage.EgressBytes != want {
+		t.Errorf("%d bytes are counted, want %d", o.Usage.EgressBytes, want)
 	}
 }
 
