@@ -70,7 +70,7 @@ func TestOutbound(t *testing.T) {
 	want(submitted, 0, "", "")
 	job := strings.TrimSpace(submitted.stdout)
 	until(t, "the reason of the wait", func() bool {
-		return strings.Contains(run("job why "+job).stdout, "operator does not allow outbound HTTP")
+		return strings.Contains(run("job why "+job).stdout, "only operators are missing")
 	})
 	willing := startNode(t, nil, filepath.Join(t.TempDir(), "n1"), append(ownAddress(), "--name", "n1", "--slots", "1", "--join", founder.invite(t),
 		"--allow-http", "--http-port", port, "--http-allow-address", "127.0.0.1")...).up(t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -30,6 +31,10 @@ type server struct {
 	inspecting chan struct{}
 	// short remembers which tenants are being refused.
 	short shortages
+
+	// imports has which function for HTTP requests modules import, guarded by importsMu.
+	importsMu sync.Mutex
+	imports   map[ledger.ModuleID]string
 }
 
 // Handler returns the interface: everything below api.Prefix, /openapi.json and

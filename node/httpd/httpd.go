@@ -42,6 +42,8 @@ type Ledger interface {
 type Objects interface {
 	Put(ctx context.Context, r io.Reader, owner string) (content.Hash, int64, error)
 	Fetch(ctx context.Context, h content.Hash, options content.FetchOptions) (*content.Object, error)
+	// Open opens an object that is here, or returns content.ErrNotHeld.
+	Open(h content.Hash, verify bool) (*content.Object, error)
 	Unpin(h content.Hash, owner string) error
 }
 

@@ -155,7 +155,10 @@ func (s *server) spec(ctx context.Context, file []byte) (*jobspec.Job, ledger.Jo
 	if err := s.within(ctx, &spec); err != nil {
 		return nil, spec, err
 	}
-	return job, spec, s.known(ctx, &spec)
+	if err := s.known(ctx, &spec); err != nil {
+		return nil, spec, err
+	}
+	return job, spec, s.granted(ctx, job, &spec)
 }
 
 // within returns a problem when a token for some modules is not for those of a job:

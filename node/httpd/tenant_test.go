@@ -22,6 +22,7 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/node/warrant/warranttest"
+	"github.com/dugnad/dugnad/p2p/content"
 )
 
 // written is a ledger in memory whose clock stands still.
@@ -79,6 +80,7 @@ func (w *written) do(t *testing.T, list ...ledger.Command) {
 type shop struct {
 	*testing.T
 	book    *written
+	objects *content.Store
 	handler http.Handler
 	token   warrant.Token
 }
@@ -90,8 +92,12 @@ func newShopOf(t *testing.T, grid Grid) *shop {
 	r := warranttest.New(t)
 	s := &shop{T: t, book: newWritten(), token: r.Token(t, "acme", warrant.Limits{})}
 	var err error
+	if s.objects, err = content.Open(t.Context(), content.Default(t.TempDir())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.objects.Close() })
 	s.handler, err = Handler(Config{
-		Ledger: s.book, Grid: grid, Tenant: "default", Roots: warrant.Roots{Grid: r.Public()}, Names: []string{"node.example"}, Registerer: prometheus.NewRegistry(), Version: "0",
+		Ledger: s.book, Objects: s.objects, Grid: grid, Tenant: "default", Roots: warrant.Roots{Grid: r.Public()}, Names: []string{"node.example"}, Registerer: prometheus.NewRegistry(), Version: "0",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -116,7 +116,37 @@ func explain(tx ledger.Tx, j *ledger.Job, out *api.Why) error {
 	if reasons.Nodes == 0 {
 		out.Text = fmt.Sprintf("%d tasks wait, and the grid has no nodes that run tasks", j.Tasks[ledger.TaskQueued])
 	}
+	if err := explainHTTP(tx, j, &reasons, out); err != nil {
+		return err
+	}
 	return explainPreempted(tx, j, out)
+}
+
+// explainHTTP says when tenant and job are agreed that guests make HTTP requests, and
+// only operators are missing; or that the tenant, which was allowed to, is not any more.
+func explainHTTP(tx ledger.Tx, j *ledger.Job, reasons *ledger.Reasons, out *api.Why) error {
+	wanting := uint32(0)
+	for _, r := range reasons.List {
+		switch {
+		case r.What == "feature" && r.Detail == ledger.FeatureHTTP:
+			wanting += r.Nodes
+		case r.What != "node-state" && r.What != "offer-stale":
+			return nil
+		}
+	}
+	if wanting == 0 {
+		return nil
+	}
+	t, err := ledger.FindTenant(tx, j.Tenant)
+	switch {
+	case err != nil:
+		return err
+	case t.Capabilities&ledger.CapabilityHTTP == 0:
+		out.Text += fmt.Sprintf("; nor may the tenant make HTTP requests any more: ask the grid's admin for dugnad tenant allow %s %s", t.ID, ledger.FeatureHTTP)
+	default:
+		out.Text += fmt.Sprintf("; tenant and job may make HTTP requests, only operators are missing: none of the %d nodes that are up allows it", wanting)
+	}
+	return nil
 }
 
 // preemptedLook is how many of a job's ranges are looked at for one that gave way.
