@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node"
 	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/p2p"
@@ -32,6 +33,7 @@ type devFlags struct {
 	memory    uint64
 	dir       string
 	apiListen string
+	outbound  outboundFlags
 	// kept says that the folders stay.
 	kept bool
 }
@@ -43,7 +45,8 @@ func (a *app) devCommand() *cobra.Command {
 		Short: "Run a whole grid in one process, to try things",
 		Long: "Runs a grid of several nodes in one process, on this machine's loopback, until it is\n" +
 			"told to stop. Each node is a real one, with a folder of its own; without --dir they are\n" +
-			"forgotten in the end. The first node answers the API.",
+			"forgotten in the end. The first node answers the API. With --allow-http all operators\n" +
+			"agree, and so does the admin: a job of the tenant default has only to ask.",
 		Example: "  dugnad dev --nodes 3 &\n  dugnad run --api http://127.0.0.1:4611 hello.wasm",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,6 +64,7 @@ func (a *app) devCommand() *cobra.Command {
 	fs.Uint32Var(&f.slots, "slots", 2, "tasks at the same time, on each node")
 	fs.StringVar(&f.dir, "dir", "", "`folder` for the nodes' folders, kept (default a new one, removed in the end)")
 	fs.StringVar(&f.apiListen, "api-listen", "127.0.0.1:4611", "`address` to answer the HTTP API at")
+	f.outbound.register(fs, allowNodesHelp)
 	return cmd
 }
 
@@ -100,6 +104,11 @@ func (a *app) dev(ctx context.Context, f devFlags) (err error) {
 		}
 		nodes = append(nodes, n)
 	}
+	if f.outbound.allow {
+		if err := nodes[0].Allow(opening, control.Allowance{Tenant: string(node.DefaultTenant), Capabilities: []string{ledger.FeatureHTTP}}); err != nil {
+			return err
+		}
+	}
 	url, _ := nodes[0].APIURL()
 	fmt.Fprintf(a.Out, "a grid of %s is up: API at %s, folders in %s\n", plural(uint64(f.nodes), "node"), url, f.dir)
 	<-ctx.Done()
@@ -123,7 +132,11 @@ func departAll(nodes []*node.Node, log *slog.Logger) {
 // others.
 func (f devFlags) config(ctx context.Context, nodes []*node.Node, i int) (node.Config, error) {
 	c := node.Default(filepath.Join(f.dir, fmt.Sprint("node-", i+1)))
-	c.Version, c.Found = version, i == 0
+	var err error
+	if c.Outbound, err = f.outbound.config(); err != nil {
+		return c, err
+	}
+	c.Version, c.Found, c.AllowHTTP = version, i == 0, f.outbound.allow
 	c.Offer = capacity.Offer{Slots: f.slots, MemoryBytes: f.memory / uint64(f.nodes)}
 	c.Host.Name = filepath.Base(c.Dir)
 	c.Host.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}

@@ -3,6 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,10 +39,21 @@ func startDev(t *testing.T, args ...string) (n *nodeProcess, url string) {
 	return n, url
 }
 
-// TestDev: a grid in one process runs a module for whoever asks its API.
+// TestDev: a grid in one process runs a module for whoever asks its API, and lets it
+// make HTTP requests when it is told to.
 func TestDev(t *testing.T) {
 	t.Parallel()
-	n, url := startDev(t, "--nodes", "3")
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "the world") }))
+	defer s.Close()
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
+	n, url := startDev(t, "--nodes", "3", "--allow-http", "--http-port", port, "--http-allow-address", "127.0.0.1")
+	request := filepath.Join(t.TempDir(), "request")
+	if err := os.WriteFile(request, []byte("GET "+s.URL+"/"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := runDugnad(t, "run", "--api", url, "--grid", "always", "--allow-http", "--stdin", request, fetchFile); e.code != 0 || !strings.HasSuffix(e.stdout, "the world") {
+		t.Errorf("exit code %d, %q, %q", e.code, e.stdout, e.stderr)
+	}
 	e := runDugnad(t, "run", "--api", url, "--grid", "always", "../../runtime/worker/testdata/hello.wasm", "--count", "5")
 	if e.code != 0 || e.stdout != strings.Repeat("hello\n", 5) {
 		t.Errorf("exit code %d, %q, %q", e.code, e.stdout, e.stderr)

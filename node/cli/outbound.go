@@ -10,6 +10,12 @@ import (
 	"github.com/dugnad/dugnad/node/outbound"
 )
 
+// What --allow-http is, where nodes run and where a guest does.
+const (
+	allowNodesHelp = "* let guests make HTTP requests, of jobs that ask for it and tenants that may"
+	allowRunHelp   = "* let the guest make HTTP requests; on the grid its tenant and the node have to allow it, too"
+)
+
 // outboundFlags are what an operator says of guests' HTTP requests.
 type outboundFlags struct {
 	allow     bool
@@ -19,9 +25,9 @@ type outboundFlags struct {
 
 func (f *outboundFlags) register(fs *pflag.FlagSet, what string) {
 	fs.BoolVar(&f.allow, "allow-http", false, what)
-	fs.UintSliceVar(&f.ports, "http-port", nil, "* `port` that guests may reach with --allow-http, can be repeated (default 80 and 443)")
+	fs.UintSliceVar(&f.ports, "http-port", nil, "* `port` that guests may reach with --allow-http from this machine, can be repeated (default 80 and 443)")
 	fs.StringSliceVar(&f.addresses, "http-allow-address", nil,
-		"* `address` or range, such as 192.168.7.0/24, that guests may reach though it is not of the public internet, can be repeated")
+		"* `address` or range, such as 192.168.7.0/24, that guests may reach from this machine though it is not of the public internet, can be repeated")
 	setting(fs, "allow-http", "http-port", "http-allow-address")
 }
 

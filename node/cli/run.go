@@ -166,7 +166,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fs.BoolVar(&f.realClock, "real-clock", false, "* give the guest this machine's clock")
 	fs.BoolVar(&f.realRandom, "real-random", false, "* give the guest this machine's randomness")
 	fs.Uint64Var(&f.seed, "seed", 0, "* choose stream `N` of deterministic randomness")
-	f.outbound.register(fs, "* let the guest make HTTP requests; on the grid, tenant and node have to agree")
+	f.outbound.register(fs, allowRunHelp)
 	fs.StringSliceVar(&f.hosts, "http-host", nil, "`host` that the guest may reach with --allow-http, *.NAME for all below one; can be repeated (default any of the public internet)")
 	fs.BoolVar(&f.json, "json", false, "* print one JSON object per attempt, with outcome, usage and output")
 	choiceFlag(cmd, &f.grid, "grid", "* `WHEN` to run on the grid: auto, never or always; auto is when a node runs here and stdin is no dialogue", []string{gridAuto, gridNever, gridAlways})

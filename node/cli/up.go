@@ -107,7 +107,7 @@ func (a *app) upCommand() *cobra.Command {
 	fs.StringSliceVar(&f.apiCORS, "api-cors", nil, "* `origin` of web pages that may use the API, such as https://example.org, can be repeated")
 	fs.Float64Var(&f.apiRate, "api-rate", 0, "* requests per second that an address, and a token, may make of the API (default 200; on loopback 1000 by a token, and no bound without one)")
 	fs.Lookup("api-rate").DefValue = ""
-	f.outbound.register(fs, "* let guests of tenants that may make HTTP requests do so")
+	f.outbound.register(fs, allowNodesHelp)
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
 	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
 	fs.BoolVar(&f.trace, "trace", false, "* send what becomes of jobs to an OpenTelemetry collector: that of OTEL_EXPORTER_OTLP_ENDPOINT, or "+traceEndpoint)
