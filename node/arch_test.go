@@ -116,6 +116,10 @@ func importRules() []importRule {
 			reason: "when a schedule is due follows from its text and the zone alone, whoever asks",
 		},
 		{
+			from: "node/sharing", only: []string{std, "ledger"},
+			reason: "what tenants had follows from the ledger and the times at which it is read",
+		},
+		{
 			from: "node/warrant", never: []string{"node", "runtime", "p2p", "ledger"},
 			reason: "whether a token is good follows from the grid's key alone, also for a client that links nothing else",
 		},

@@ -30,6 +30,7 @@ import (
 	"github.com/dugnad/dugnad/node/outbound"
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
+	"github.com/dugnad/dugnad/node/sharing"
 	"github.com/dugnad/dugnad/node/span"
 	"github.com/dugnad/dugnad/node/steward"
 	"github.com/dugnad/dugnad/p2p"
@@ -153,6 +154,10 @@ type Node struct {
 	steward   *steward.Steward
 	// link bounds what users of the grid move over the network here.
 	link *bandwidth.Link
+	// shares are what tenants had of late, sharesLeftOut counts whom they do not tell
+	// apart.
+	shares        sharing.Series
+	sharesLeftOut prometheus.Gauge
 	// storeBytes bounds the objects where the operator does not, coreRate is the fuel
 	// per second of one core once it was measured.
 	storeBytes int64
@@ -207,7 +212,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	}
 	for _, open := range []func(ctx context.Context) error{
 		n.lock, n.openSteward, n.openLink, n.openAudit, n.openHost, n.openSpans, n.openEndpoint, n.openStore, n.openBook, n.openPublisher,
-		n.openKeeper, n.openCustodian, n.openPool, n.openOutbound, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
+		n.openShares, n.openKeeper, n.openCustodian, n.openPool, n.openOutbound, n.openExecutor, n.openScheduler, n.openAPI, n.openControl,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -218,6 +223,7 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 		n.running.Go(func() { n.keepOffer(running) })
 	}
 	n.running.Go(func() { n.watchOffers(running) })
+	n.running.Go(func() { n.keepShares(running) })
 	enrolling, stop := context.WithCancel(running)
 	if n.executor != nil {
 		n.running.Go(func() { n.keepDrain(enrolling) })

@@ -113,7 +113,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
 		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken, Page: n.page,
-		Audit: n.audit, Spans: n.spans, Log: n.log, Registerer: n.registry,
+		Audit: n.audit, Spans: n.spans, Shares: &n.shares, Log: n.log, Registerer: n.registry,
 	}
 	n.config.alter(&c)
 	var err error

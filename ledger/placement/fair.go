@@ -96,15 +96,7 @@ func (p *Planner) rank(c *claimant) {
 	c.rank = max(p.dominant(&c.has), c.recent) * c.factor / c.weight
 }
 
-// dominant returns the largest of the shares that resources are of the grid's
-// (Ghodsi et al., 2011).
-func (p *Planner) dominant(r *ledger.Resources) uint64 {
-	return max(
-		part(r.MemoryBytes, p.all.memory),
-		part(r.FuelRate, p.all.rate),
-		part(uint64(r.Slots), p.all.slots),
-	)
-}
+func (p *Planner) dominant(r *ledger.Resources) uint64 { return p.all.shares(r).Dominant() }
 
 func part(have, all uint64) uint64 {
 	if have == 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/dugnad/dugnad/ledger/replica"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/audit"
+	"github.com/dugnad/dugnad/node/sharing"
 	"github.com/dugnad/dugnad/node/span"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
@@ -82,6 +83,13 @@ type Copies interface {
 	Module(ctx context.Context, h content.Hash, bytes int64) (ledger.NodeID, error)
 }
 
+// Shares are what tenants had of the grid of late.
+type Shares interface {
+	// Of returns the samples of the last hour, or of the last day, the earlier ones
+	// first, and since when there are any.
+	Of(day bool) (list []sharing.Sample, since time.Time)
+}
+
 // Config says what is answered from.
 type Config struct {
 	Ledger  Ledger
@@ -102,6 +110,8 @@ type Config struct {
 	Page func() string
 	// TokenAlways wants a token at loopback addresses, too.
 	TokenAlways bool
+	// Shares are this node's samples; nil has none.
+	Shares Shares
 	// Spans is told of jobs that were accepted; nil is nobody.
 	Spans *span.Tracer
 	// Audit is where what was done is noted; nil is nowhere.

@@ -17,6 +17,7 @@ func (s *server) tenants(a huma.API) {
 	get(a, "show-tenant", "/tenants/{tenant}", "Show a tenant, with its quota and what it holds", "tenants", s.showTenant)
 	get(a, "get-quota", "/tenants/{tenant}/quota", "Say what bounds a tenant", "tenants", s.getQuota)
 	get(a, "show-usage", "/usage", "Say what a tenant has cost, by day, module or job", "tenants", s.usage)
+	get(a, "show-shares", "/shares", "Say which part of the grid a tenant had, over the last hour or day", "tenants", s.shares)
 	huma.Register(a, huma.Operation{
 		OperationID: "create-tenant", Method: http.MethodPost, Path: api.Prefix + "/tenants", Summary: "Make a tenant", Tags: []string{"tenants"},
 		Description: "It has no token yet: dugnad tenant create --existing makes one. Without a quota it may have 10,000 jobs that have not ended and 10,000,000 tasks that wait.", DefaultStatus: http.StatusCreated, MaxBodyBytes: tenantBytesMax,

@@ -15,11 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/node/api"
+	"github.com/dugnad/dugnad/node/sharing"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/node/warrant/warranttest"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -87,7 +89,9 @@ type shop struct {
 
 func newShop(t *testing.T) *shop { return newShopOf(t, nobody{admin: true}) }
 
-func newShopOf(t *testing.T, grid Grid) *shop {
+// newShopOf returns a shop of a grid, whose handler's configuration each of alter
+// changes.
+func newShopOf(t *testing.T, grid Grid, alter ...func(*Config)) *shop {
 	t.Helper()
 	r := warranttest.New(t)
 	s := &shop{T: t, book: newWritten(), token: r.Token(t, "acme", warrant.Limits{})}
@@ -96,9 +100,13 @@ func newShopOf(t *testing.T, grid Grid) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.objects.Close() })
-	s.handler, err = Handler(Config{
+	c := Config{
 		Ledger: s.book, Objects: s.objects, Grid: grid, Tenant: "default", Roots: warrant.Roots{Grid: r.Public()}, Names: []string{"node.example"}, Registerer: prometheus.NewRegistry(), Version: "0",
-	})
+	}
+	for _, f := range alter {
+		f(&c)
+	}
+	s.handler, err = Handler(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,5 +421,58 @@ func TestQuotaChange(t *testing.T) {
 	}
 	if want := reflect.TypeFor[api.Quota]().NumField(); len(names) != want {
 		t.Errorf("%d of %d bounds can be changed", len(names), want)
+	}
+}
+
+// sampled are shares that were sampled.
+type sampled struct{ hour, day []sharing.Sample }
+
+func (s sampled) Of(day bool) ([]sharing.Sample, time.Time) {
+	if day {
+		return s.day, s.day[0].At
+	}
+	return s.hour, s.hour[0].At
+}
+
+// TestShares: a tenant sees itself, and the others together and without their names; the
+// operator sees any of them, and all apart.
+func TestShares(t *testing.T) {
+	at := time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
+	one := sharing.Sample{
+		At: at, All: sharing.Parts{Memory: 0.75, Rate: 0.5, Slots: 0.25}, Weights: 4,
+		Uses: []sharing.Use{
+			{Tenant: "acme", Parts: sharing.Parts{Memory: 0.25, Rate: 0.5}, Entitled: 0.25},
+			{Tenant: "birch", Parts: sharing.Parts{Memory: 0.5, Slots: 0.25}, Entitled: 0.75},
+		},
+	}
+	idle := sharing.Sample{At: at.Add(sharing.Every), Weights: 3, LeftOut: 1}
+	s := newShopOf(t, nobody{admin: true}, func(c *Config) { c.Shares = sampled{[]sharing.Sample{one, idle}, []sharing.Sample{one}} })
+	want := api.Shares{Tenant: "acme", Over: "hour", Seconds: 10, Since: &at, Samples: []api.ShareSample{
+		{At: at, Own: &api.Share{Dominant: 0.5, Memory: 0.25, FuelRate: 0.5}, Entitled: 0.25, Others: api.Share{Dominant: 0.5, Memory: 0.5, Slots: 0.25}},
+		{At: at.Add(sharing.Every), Entitled: 0.25},
+	}}
+	w := s.ask(false, "GET", "/v1/shares", "")
+	if diff := cmp.Diff(want, expect[api.Shares](s, w, 200)); diff != "" || strings.Contains(w.Body.String(), "birch") {
+		t.Errorf("acme sees (-want +got):\n%s\n%s", diff, w.Body)
+	}
+	if got := expect[api.Shares](s, s.ask(true, "GET", "/v1/shares?over=day&tenant=acme", ""), 200); got.Seconds != 300 || len(got.Samples) != 1 || got.Tenants != nil {
+		t.Errorf("a day of acme: %+v", got)
+	}
+	all := []api.TenantShare{{Tenant: "acme", Dominant: []float64{0.5, 0}}, {Tenant: "birch", Dominant: []float64{0.5, 0}}}
+	if got := expect[api.Shares](s, s.ask(true, "GET", "/v1/shares?all=true", ""), 200); got.Tenant != "default" || cmp.Diff(all, got.Tenants) != "" {
+		t.Errorf("the operator sees %+v, want %+v", got.Tenants, all)
+	}
+	for _, tt := range []struct {
+		path string
+		code api.Code
+	}{
+		{"/v1/shares?all=true", api.CodeOperatorOnly},
+		{"/v1/shares?tenant=birch", api.CodeNotFound},
+		{"/v1/shares?over=year", api.CodeInvalid},
+	} {
+		w := s.ask(false, "GET", tt.path, "")
+		if p := expect[api.Problem](s, w, w.Code); w.Code < 400 || p.Code != tt.code {
+			t.Errorf("%s: %d, %s, want %s", tt.path, w.Code, p.Code, tt.code)
+		}
 	}
 }

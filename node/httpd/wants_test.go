@@ -60,7 +60,7 @@ func TestModuleWants(t *testing.T) {
 	}
 	taken("a module that wants nothing", job(ids["hello"], ""))
 	taken("a module that is elsewhere", job(fmt.Sprintf("sha256:%x", elsewhere[:]), ""))
-	s.book.do(t, &ledger.SetQuota{Tenant: "acme", Weight: 1, BandMax: 3, Capabilities: ledger.CapabilityHTTP})
+	s.book.do(t, &ledger.SetCapabilities{Tenant: "acme", Add: ledger.CapabilityHTTP})
 	taken("tenant and job", job(ids["fetch"], asks))
 	for range 2 { // what was read is remembered
 		refused("not the job", job(ids["fetch"], ""), api.CodeRefused, "capabilities: [http]")

@@ -148,7 +148,7 @@ var permits = map[string]permit{
 	"list-secrets": mayRead, "list-custodians": mayRead, "put-secret": mayChange, "drop-secret": mayChange,
 	"end-order": mayChange, "pause-order": mayChange, "resume-order": mayChange,
 	// A tenant sees itself, and what bounds it is the operator's.
-	"list-tenants": mayRead, "show-tenant": mayRead, "get-quota": mayRead, "show-usage": mayRead,
+	"list-tenants": mayRead, "show-tenant": mayRead, "get-quota": mayRead, "show-usage": mayRead, "show-shares": mayRead,
 	"create-tenant": mayRule, "set-quota": mayRule, "change-quota": mayRule, "change-capabilities": mayRule,
 	// Modules belong to nobody, and nodes to their operators.
 	"remove-module": mayRule, "drain-node": mayRule, "resume-node": mayRule,

@@ -20,7 +20,9 @@ func TestWhyNothingWaits(t *testing.T) {
 		&ledger.Submit{Job: job, Spec: ledger.JobSpec{Tenant: "default", Module: ledger.ModuleID{1}, Count: 1, Task: ledger.Resources{Slots: 1}, FuelMax: 1, Retry: ledger.Retry{AttemptsMax: 1}}},
 		&ledger.NoteReasons{Notes: []ledger.Note{{Job: job, Nodes: 1, Reasons: []ledger.Reason{{What: "full-slots", Nodes: 1}}}}},
 	)
-	why := func() api.Why { return expect[api.Why](s, s.ask(true, "GET", "/v1/jobs/"+job.String()+"/why", ""), 200) }
+	why := func() api.Why {
+		return expect[api.Why](s, s.ask(true, "GET", "/v1/jobs/"+job.String()+"/why", ""), 200)
+	}
 	if w := why(); len(w.Reasons) != 1 || !strings.Contains(w.Text, "1 nodes were passed over") {
 		t.Errorf("while it waits: %+v", w)
 	}

@@ -261,10 +261,20 @@ func pages(g *grid) []page {
 		{"module", "/modules/" + g.module, `document.querySelector(".sizes")`},
 		{"orders", "/orders", `document.querySelectorAll("tbody tr").length === 1 && document.querySelector("tbody").innerText.includes("<script>")`},
 		{"order", "/orders/" + g.order, `document.querySelector(".lead") && document.querySelector("h1").innerText.includes("<script>window.pwned=1</script>‹202e›gpj")`},
-		{"tenant", "/tenant", `document.querySelector(".columns")`},
+		{"tenant", "/tenant", tenantShows},
 		{"submit", "/submit?module=" + g.module, `document.querySelector(".outlook")`},
 	}
 }
+
+// tenantShows is true when the tenant's shares are drawn from a sample of while its job
+// has slots, in words and in the table too, and its usage by day.
+const tenantShows = `(() => {
+	const now = document.getElementById("moment")?.getAttribute("aria-valuetext").match(/: (\d+)\u00a0% of the grid/);
+	const line = document.querySelector("#shares ~ .plot .line-own")?.getAttribute("d");
+	const row = document.querySelector("#shares ~ details tbody tr");
+	return Number(now?.[1]) > 0 && /^M.*H/.test(line) && row.children[1].textContent === now[1] + "\u00a0%" &&
+		document.querySelector("#shares ~ p").innerText.includes("has samples since") && document.querySelectorAll(".columns").length === 2 && document.querySelector("#days ~ .scroll tbody tr");
+})()`
 
 // testPage looks at a page as people do who see well or badly, by day at a desk and by
 // night on a phone.

@@ -22,6 +22,7 @@ const routes = [
   [/^\/modules$/, 'modules', modulesPage],
   [/^\/modules\/([^/]+)$/, 'modules', modulePage],
   [/^\/tenant$/, 'tenant', tenantPage],
+  [/^\/tenants\/([^/]+)$/, 'tenant', tenantPage],
   [/^\/submit$/, 'submit', submitPage],
 ];
 

@@ -52,6 +52,31 @@ export function area(points, span, label, size = { width: 600, height: 120 }) {
     h('path', { class: 'fill', d: filled }), h('path', { class: 'line', d: line && `${line}h0` }));
 }
 
+// steps draws lines of shares from 0 to 1: each is {kind, points}, of [moment, share],
+// where a share that is not known is a gap, and each point holds until the next one or
+// frame.each later. frame is {from, to, each} in milliseconds; at marks a moment.
+export function steps(lines, frame, label, size = { width: 600, height: 160 }, at = undefined) {
+  const { width, height } = size;
+  const x = (t) => (Math.min(Math.max((t - frame.from) / (frame.to - frame.from), 0), 1) * width).toFixed(1);
+  const y = (v) => (height - 2 - Math.min(v, 1) * (height - 6)).toFixed(1);
+  const path = (points, base) => points.map(([t, v], i) => {
+    const next = points[i + 1];
+    const end = Math.min(next ? next[0] : Infinity, t + 1.5 * frame.each, frame.to);
+    if (v === undefined || end <= frame.from) return '';
+    if (base !== undefined) return `M${x(t)} ${base}V${y(v)}H${x(end)}V${base}Z`;
+    const before = points[i - 1];
+    const joined = before && before[1] !== undefined && t - before[0] <= 1.5 * frame.each && before[0] + frame.each > frame.from;
+    return `${joined ? 'V' : `M${x(t)} `}${y(v)}H${x(end)}`;
+  }).join('');
+  return h('svg', { class: 'area steps', viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
+    [0.25, 0.5, 0.75].map((v) => h('line', { key: v, class: 'rule', x1: 0, x2: width, y1: y(v), y2: y(v) })),
+    lines.map(({ kind, points }) => [
+      kind === 'own' && h('path', { key: 'fill', class: 'fill', d: path(points, height) }),
+      h('path', { key: kind, class: `line-${kind}`, d: path(points) }),
+    ]),
+    at && h('line', { key: 'at', class: 'line-at', x1: x(at), x2: x(at), y1: 0, y2: height }));
+}
+
 // columns draws a value per day: days are {name, value, parts}.
 export function columns(days, write, label) {
   const most = Math.max(...days.map((d) => d.value), 1);

@@ -18,6 +18,9 @@ function scaled(n, step, units) {
 export const bytes = (n) => scaled(n, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']);
 export const fuel = (n) => scaled(n, 1000, ['', 'k', 'M', 'G', 'T', 'P', 'E']);
 
+// byteSeconds writes memory over time.
+export const byteSeconds = (n) => `${bytes(n)}·s`;
+
 // duration writes seconds, the two largest units of them.
 export function duration(seconds) {
   if (!(seconds > 0)) return '0 s';
