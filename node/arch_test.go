@@ -112,6 +112,10 @@ func importRules() []importRule {
 			reason: "it decides what is given; those who run tasks are its hands",
 		},
 		{
+			from: "node/tail", only: []string{std, "ledger", "p2p", "p2p/rpc"},
+			reason: "what is followed is asked for in one package, whoever runs it and whoever shows it",
+		},
+		{
 			from: "node/calendar", only: []string{std},
 			reason: "when a schedule is due follows from its text and the zone alone, whoever asks",
 		},

@@ -161,8 +161,10 @@ func (end *ended) usage() ledger.Usage {
 // output is a stream of a task's output. It takes nothing until something is
 // written.
 type output struct {
-	e     *Executor
-	max   uint64
+	e   *Executor
+	max uint64
+	// feed is woken by each write. It guards spool, which is set by the first one.
+	feed  *feed
 	spool *result.Spool
 	// err is why something that was written is not there.
 	err error
@@ -181,9 +183,10 @@ func (o *output) Write(p []byte) (int, error) {
 			o.err = err
 			return 0, err
 		}
-		o.spool = s
+		o.feed.change(func() { o.spool = s })
 	}
 	n, err := o.spool.Write(p)
+	o.feed.wake()
 	switch {
 	case errors.Is(err, result.ErrSpoolFull):
 		o.e.metrics.limit("output_bytes")

@@ -177,6 +177,8 @@ type Config struct {
 	// SmallBytesMax bounds the result objects that are made in memory, and copied
 	// while they are stored.
 	SmallBytesMax int
+	// FollowersMax bounds those who follow running tasks of this node at once.
+	FollowersMax int
 }
 
 // Default returns the configuration of a node without its parts.
@@ -188,6 +190,7 @@ func Default() Config {
 		FetchTimeout: time.Minute, FetchAttempts: 3, PutAttempts: 5,
 		LeasesMax: 4096, JournalBytesMax: 16 << 20, OutcomesMax: 8192, SpoolMemoryBytes: 4 << 10,
 		OutputBytesMax: 2 << 30, InputBytesMax: 8 << 30, JobInputBytesMax: 2 << 30, InputFilesMax: 100_000, SmallBytesMax: 64 << 10,
+		FollowersMax: 64,
 	}
 }
 
@@ -229,6 +232,7 @@ func (c *Config) Validate() error {
 		{"JobInputBytesMax", c.JobInputBytesMax},
 		{"InputFilesMax", int64(c.InputFilesMax)},
 		{"SmallBytesMax", int64(c.SmallBytesMax)},
+		{"FollowersMax", int64(c.FollowersMax)},
 	} {
 		if f.n <= 0 {
 			return fmt.Errorf("%s %d is not positive", f.name, f.n)

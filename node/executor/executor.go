@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -38,6 +39,8 @@ type Executor struct {
 	inputs  *inputs
 	// collections are the outputs of jobs that tasks read here.
 	collections collections
+	// followers counts those who follow tasks.
+	followers atomic.Int32
 
 	// ctx ends when everything is to stop, whatever is left.
 	ctx  context.Context

@@ -280,6 +280,7 @@ func (e *Executor) takeUp(l *ledger.Lease, j ledger.Job, spec ledger.JobSpec) {
 	held := &lease{
 		e: e, epoch: l.Epoch, tasks: l.Tasks, todo: l.Open, attempt: l.Attempt,
 		width: l.Slots, since: time.Now(), open: e.orphans[l.Epoch], begun: l.Begun,
+		series: map[*series]struct{}{},
 	}
 	held.ctx, held.cancel = context.WithCancelCause(e.ctx)
 	held.notice, held.warn = context.WithCancel(context.WithoutCancel(e.ctx))

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -102,16 +103,30 @@ func (l *lease) key(index uint32) string {
 	return taskKey{l.job.id, l.epoch, l.attempt, index}.encode()
 }
 
-// begin says that tasks are about to be given to the sandbox.
-func (l *lease) begin(tasks []ended) {
+// begin says that a series is about to be given to the sandbox.
+func (l *lease) begin(s *series) {
+	s.run = rand.Uint64() | 1
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
-	if len(l.kept) == 0 {
-		return
+	for i := range s.tasks {
+		if len(l.kept) == 0 {
+			break
+		}
+		had := len(l.kept)
+		l.kept = slices.DeleteFunc(l.kept, func(k taskKey) bool { return k.index == s.ends[i].index })
+		if len(l.kept) < had {
+			s.run = 0
+		}
 	}
-	for i := range tasks {
-		l.kept = slices.DeleteFunc(l.kept, func(k taskKey) bool { return k.index == tasks[i].index })
-	}
+	l.series[s] = struct{}{}
+	l.feed.wake()
+}
+
+// over says that the sandbox is done with a series.
+func (l *lease) over(s *series) {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	delete(l.series, s)
 }
 
 // expireKept ends the tasks whose lease has not shown up in time: it has run out by

@@ -43,6 +43,8 @@ type lease struct {
 	// open is the number of tasks that have ended and wait for the ledger, cut
 	// those that were cut short and are not reported.
 	open, cut uint32
+	// series are those that the sandbox has.
+	series map[*series]struct{}
 	// working says that its goroutine runs, running that it has come to the tasks,
 	// tried that one of them has been started, begun that the ledger knows of it.
 	working, running, tried, begun bool
@@ -57,6 +59,8 @@ type lease struct {
 	noticed bool
 	// gone says that it is not held any more.
 	gone bool
+	// feed is woken when a series has begun, or the lease is gone.
+	feed feed
 	// spans counts the spans below that of the lease, by name.
 	spans map[string]int
 	// index is that of the last report, or part of it handed back, which the ledger has
@@ -130,6 +134,7 @@ func (l *lease) drop(index uint64, how string) {
 	e := l.e
 	l.gone = true
 	l.cancel(errStale)
+	l.feed.wake()
 	delete(e.leases, l.epoch)
 	e.done[l.epoch] = index
 	l.traceEnd(how)

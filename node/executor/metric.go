@@ -11,6 +11,7 @@ type metrics struct {
 	tasks, leases, limits, commands *prometheus.CounterVec
 	held, running                   prometheus.Gauge
 	waiting, untold, journal        prometheus.Gauge
+	followers                       prometheus.Gauge
 	bundles, runs, reports, kept    prometheus.Counter
 	fuel, notices                   prometheus.Counter
 }
@@ -36,6 +37,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	gauge(&m.waiting, "runs_waiting", "Runs in the journal that wait for the ledger.")
 	gauge(&m.untold, "outcomes_waiting", "Tasks whose outcome is in the journal and waits for the ledger.")
 	gauge(&m.journal, "journal_bytes", "Size of the journal.")
+	gauge(&m.followers, "followers", "Those who follow the output of tasks that run here.")
 	counter(&m.notices, "preempted_leases_total", "Leases that had to give way to a higher band.")
 	counter(&m.fuel, "fuel_total", "Fuel that attempts which ended here have burnt.")
 	counter(&m.bundles, "results_total", "Result objects that were stored.")

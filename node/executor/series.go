@@ -44,6 +44,13 @@ type series struct {
 	tasks   []worker.Task
 	ends    []ended
 	given   []*given
+
+	// run tells it from other runs under the lease; 0 goes on with one that an earlier
+	// process has begun.
+	run uint64
+	// feed tells those who follow a task. It guards phases.
+	feed   feed
+	phases []phase
 }
 
 // attemptTasks runs tasks that were taken out of the lease.
@@ -55,7 +62,7 @@ func (l *lease) attemptTasks(indexes []uint32) {
 	}
 	s := &series{
 		l: l, environ: environ, tasks: make([]worker.Task, 0, len(indexes)),
-		ends: make([]ended, len(indexes)), given: make([]*given, 0, len(indexes)),
+		ends: make([]ended, len(indexes)), given: make([]*given, 0, len(indexes)), phases: make([]phase, len(indexes)),
 	}
 	for i, index := range indexes {
 		if !s.add(index) {
@@ -64,7 +71,8 @@ func (l *lease) attemptTasks(indexes []uint32) {
 		}
 	}
 	if len(s.tasks) > 0 {
-		l.begin(s.ends[:len(s.tasks)])
+		l.begin(s)
+		defer l.over(s)
 		l.e.config.Sandbox.RunSeries(l.ctx, string(l.job.spec.Tenant), l.image, s.tasks, s.ended, s.back)
 	}
 }
@@ -92,7 +100,8 @@ func (s *series) add(index uint32) bool {
 	end := &s.ends[len(s.tasks)]
 	*end = ended{
 		l: l, index: index,
-		out: output{e: l.e, max: spec.Limits.OutputBytes}, errs: output{e: l.e, max: spec.Limits.OutputBytes},
+		out:  output{e: l.e, feed: &s.feed, max: spec.Limits.OutputBytes},
+		errs: output{e: l.e, feed: &s.feed, max: spec.Limits.OutputBytes},
 	}
 	s.given = append(s.given, given)
 	streams := worker.Streams{Stdin: given.stdin, Stdout: &end.out, Stderr: &end.errs}
@@ -114,12 +123,14 @@ func (s *series) ended(i int, o task.Outcome) {
 	s.given[i].close()
 	end := s.ends[i]
 	if o.Kind == task.WorkerLost && len(s.tasks) > 1 && s.l.ctx.Err() == nil {
+		s.turn(i, phaseAgain)
 		end.close()
 		s.l.pushBack([]uint32{end.index})
 		s.l.runAlone()
 		return
 	}
 	end.outcome = o
+	s.turn(i, phaseOver)
 	s.l.ended(end)
 }
 
@@ -128,6 +139,7 @@ func (s *series) back(from, to int) {
 	indexes := make([]uint32, 0, to-from)
 	for i := from; i < to; i++ {
 		s.given[i].close()
+		s.turn(i, phaseAgain)
 		indexes = append(indexes, s.ends[i].index)
 	}
 	s.l.pushBack(indexes)

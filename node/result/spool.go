@@ -139,6 +139,31 @@ func (s *Spool) Open() (io.ReadCloser, error) {
 	return io.NopCloser(io.MultiReader(bytes.NewReader(s.memory), io.NewSectionReader(s.file, 0, s.spilled))), nil
 }
 
+// Peek copies what was written from byte at on into p, as far as it is there: nothing is
+// no error. What is in the file is read while others write.
+func (s *Spool) Peek(p []byte, at int64) (int, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return 0, ErrSpoolClosed
+	}
+	if at < int64(len(s.memory)) {
+		defer s.mu.Unlock()
+		return copy(p, s.memory[at:]), nil
+	}
+	file, at := s.file, at-int64(len(s.memory))
+	p = p[:max(0, min(int64(len(p)), s.spilled-at))]
+	s.mu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := file.ReadAt(p, at)
+	if errors.Is(err, os.ErrClosed) {
+		err = ErrSpoolClosed
+	}
+	return n, err
+}
+
 // Close drops what has been written. It can be called again.
 func (s *Spool) Close() error {
 	s.mu.Lock()

@@ -54,6 +54,13 @@ func TestSpool(t *testing.T) {
 				t.Fatalf("writing %d bytes to %d of %d: %d, %v", len(p), len(want), c.BytesMax, n, err)
 			}
 			want = append(want, p[:n]...)
+			at, length := rapid.IntRange(0, 120).Draw(t, "at"), rapid.IntRange(0, 60).Draw(t, "length")
+			peeked := make([]byte, length)
+			n, err = s.Peek(peeked, int64(at))
+			rest := want[min(at, len(want)):]
+			if err != nil || !bytes.HasPrefix(rest, peeked[:n]) || n == 0 && length > 0 && len(rest) > 0 {
+				t.Fatalf("%q at %d of %q, %v", peeked[:n], at, want, err)
+			}
 		}
 		for range 2 {
 			if b := contents(t, s); !bytes.Equal(b, want) || s.Size() != int64(len(want)) {

@@ -96,7 +96,9 @@ type bundle struct {
 type Result struct {
 	result.Header
 	// Object has it, with those of other tasks.
-	Object         content.Hash
+	Object content.Hash
+	// Epoch is that of the lease under which the task ran.
+	Epoch          ledger.Epoch
 	Stdout, Stderr io.Reader
 }
 
@@ -107,6 +109,21 @@ func Open(config Config, job ledger.JobID, first, end uint32) (*Shelf, error) {
 	_, err := config.Ledger.View(func(tx ledger.Tx) error { return s.lookUp(tx, job, end) })
 	if err != nil {
 		return nil, fmt.Errorf("look up results of job %s: %w", job, err)
+	}
+	return s, nil
+}
+
+// OpenEpoch looks up the result of a task's attempt under one lease, also when later
+// ones have results.
+func OpenEpoch(config Config, job ledger.JobID, index uint32, epoch ledger.Epoch) (*Shelf, error) {
+	s := &Shelf{config: config, first: index, open: map[content.Hash]*bundle{}, slow: map[ledger.NodeID]bool{}, of: make([]int32, 1)}
+	_, err := config.Ledger.View(func(tx ledger.Tx) error {
+		list, err := ledger.OutputsOf(tx, job, index)
+		s.add(slices.DeleteFunc(list, func(o ledger.Output) bool { return o.Epoch != epoch }))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the result of task %d of job %s: %w", index, job, err)
 	}
 	return s, nil
 }
@@ -186,6 +203,7 @@ func (s *Shelf) Find(ctx context.Context, index uint32) (*Result, error) {
 	if b.ended || b.at.Index != index {
 		return nil, fmt.Errorf("%w: task %d, object %s", ErrMissing, index, content.Hash(o.Digest))
 	}
+	b.at.Epoch = o.Epoch
 	return b.at, nil
 }
 
@@ -195,7 +213,7 @@ func (b *bundle) next(object content.Hash) error {
 		b.ended = true
 		return nil
 	}
-	b.at = &Result{h, object, stdout, stderr}
+	b.at = &Result{Header: h, Object: object, Stdout: stdout, Stderr: stderr}
 	return err
 }
 
