@@ -14,6 +14,7 @@ import (
 	"github.com/dugnad/dugnad/node/control"
 	"github.com/dugnad/dugnad/node/custodian"
 	"github.com/dugnad/dugnad/node/keeper"
+	"github.com/dugnad/dugnad/node/tail"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
 	"github.com/dugnad/dugnad/p2p/rpc"
@@ -85,6 +86,7 @@ func (n *Node) openControl(ctx context.Context) error {
 // methods are what this node answers to other members.
 func (n *Node) methods() []rpc.Method {
 	methods := append(keeper.Methods(n.keeper.Load), custodian.Methods(n.custodian.Load)...)
+	methods = append(methods, tail.Methods(n.runs)...)
 	return append(methods, n.explainHere(), n.clockHere(), rpc.Method{
 		Name: versionMethod, Allow: p2p.RoleClient, RequestBytesMax: 0, ResponseBytesMax: 1 << 10,
 		Handler: func(context.Context, rpc.Request) ([]byte, error) { return []byte(n.config.Version), nil },

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,6 +158,7 @@ func TestJobs(t *testing.T) {
 			t.Errorf("%+v, %v", j, err)
 		}
 	})
+	t.Run("logs", func(t *testing.T) { followRunning(ctx, t, c) })
 	t.Run("dependency", func(t *testing.T) {
 		first := submit(ctx, t, c[0], "module: %s\n", hello)
 		second := submit(ctx, t, c[1], "module: %s\nafter: [%s]\n", hello, first.ID)
@@ -294,5 +296,47 @@ func readOutputs(ctx context.Context, t *testing.T, c []*client.Client, hello st
 	_, err = c[0].Submit(ctx, fmt.Appendf(nil, "module: %s\nstdin: {job: %032x}\n", hello, 1), "")
 	if problem(err) != "dependency_unknown" {
 		t.Errorf("the outputs of an unknown job: %v", err)
+	}
+}
+
+// followRunning: what a task writes is there while it runs, whichever node is asked, and
+// its end is told to all who follow.
+func followRunning(ctx context.Context, t *testing.T, c []*client.Client) {
+	s := submit(ctx, t, c[0], "module: %s\nreal_clock: true\n", push(ctx, t, c[0], "../../../node/web/testdata/sleep"))
+	var following, heard sync.WaitGroup
+	ends := make([]string, len(c))
+	for i := range c {
+		if _, err := c[i].Job(ctx, s.ID, client.Fresh{Index: s.Index}); err != nil {
+			t.Fatal(err)
+		}
+		heard.Add(1)
+		following.Go(func() {
+			done, text := sync.OnceFunc(heard.Done), ""
+			defer done()
+			if err := c[i].Logs(ctx, s.ID, 0, client.LogQuery{}, func(l api.Log) error {
+				switch l.Kind {
+				case api.LogOutput:
+					// It sleeps for an hour after this.
+					if text += string(l.Data()); text == "start\n" {
+						done()
+					}
+				case api.LogEnded:
+					ends[i] = text + l.State
+				}
+				return nil
+			}); err != nil {
+				t.Errorf("node %d: %v", i, err)
+			}
+		})
+	}
+	heard.Wait()
+	if _, err := c[1].Cancel(ctx, s.ID); err != nil {
+		t.Error(err)
+	}
+	following.Wait()
+	for i, end := range ends {
+		if end != "start\nkilled" {
+			t.Errorf("node %d has %q", i, end)
+		}
 	}
 }

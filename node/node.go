@@ -146,6 +146,8 @@ type Node struct {
 	// keeper is nil until it is there: other members may ask before.
 	keeper   atomic.Pointer[keeper.Keeper]
 	executor *executor.Executor
+	// runner is executor, nil until it is there: other members may ask before.
+	runner atomic.Pointer[executor.Executor]
 	// custodian is nil until it is there, too.
 	custodian atomic.Pointer[custodian.Custodian]
 	api       http.Handler

@@ -20,6 +20,7 @@ import (
 	"github.com/dugnad/dugnad/node/keeper"
 	"github.com/dugnad/dugnad/node/pool"
 	"github.com/dugnad/dugnad/node/scheduler"
+	"github.com/dugnad/dugnad/node/tail"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/node/web"
 	"github.com/dugnad/dugnad/p2p"
@@ -74,7 +75,16 @@ func (n *Node) openExecutor(ctx context.Context) error {
 	n.config.alter(&c)
 	e, err := executor.Open(ctx, c)
 	n.executor = e
+	n.runner.Store(e)
 	return err
+}
+
+// runs returns whose tasks can be followed here; nil is nobody's, or not yet.
+func (n *Node) runs() tail.Source {
+	if e := n.runner.Load(); e != nil {
+		return e
+	}
+	return nil
 }
 
 // holders names the nodes that the ledger knows to have a module, and those that
@@ -114,6 +124,7 @@ func (n *Node) openAPI(ctx context.Context) error {
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
 		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken, Page: n.page,
 		Audit: n.audit, Spans: n.spans, Shares: &n.shares, Log: n.log, Registerer: n.registry,
+		Tails: &tail.Asker{Self: n.self(), Source: n.runs, Peers: n.endpoint},
 	}
 	n.config.alter(&c)
 	var err error

@@ -133,6 +133,48 @@ type Event struct {
 	Band   uint8      `json:"band,omitempty" doc:"Of the job to which the tasks give way, with the cause preempted"`
 }
 
+// Kinds of Log.
+const (
+	// LogAttempt: an attempt at the task begins, or one that begins anew under the same
+	// lease. What follows is its output, from the beginning unless that was left out.
+	LogAttempt = "attempt"
+	// LogOutput is a piece of a stream.
+	LogOutput = "output"
+	// LogLeftOut: bytes of a stream do not come, as there are too many, or their node is
+	// gone with them.
+	LogLeftOut = "left_out"
+	// LogDelayed: the attempt's node cannot be asked now. It is asked again.
+	LogDelayed = "delayed"
+	// LogEnded: the task has ended. It is the last.
+	LogEnded = "ended"
+)
+
+// Log is a part of what a task puts out, as it comes, or says what becomes of that.
+type Log struct {
+	Kind string `json:"kind" enum:"attempt,output,left_out,delayed,ended"`
+	// Attempt, Node and Epoch are of an attempt.
+	Attempt uint32 `json:"attempt,omitempty" doc:"Attempts that failed before"`
+	Node    string `json:"node,omitempty"`
+	Epoch   uint64 `json:"epoch,omitempty"`
+	// Stream, At and one of Text and Base64 are of output.
+	Stream string `json:"stream,omitempty" enum:"stdout,stderr"`
+	At     uint64 `json:"at,omitempty" doc:"Where in the stream it begins, in bytes"`
+	Text   string `json:"text,omitempty" doc:"The output, when it is UTF-8"`
+	Base64 []byte `json:"base64,omitempty" doc:"The output, when it is not UTF-8; a character may be divided between two"`
+	Bytes  uint64 `json:"bytes,omitempty" doc:"How many are left out"`
+	Reason string `json:"reason,omitempty" doc:"Why it is delayed"`
+	State  string `json:"state,omitempty" doc:"How the task has ended"`
+	Exit   string `json:"exit,omitempty" doc:"Kind of outcome"`
+}
+
+// Data is the output.
+func (l *Log) Data() []byte {
+	if l.Text != "" {
+		return []byte(l.Text)
+	}
+	return l.Base64
+}
+
 // Task is one task of a job.
 type Task struct {
 	Index   uint32 `json:"index"`

@@ -69,34 +69,49 @@ func (c *Client) watch(ctx context.Context, id string, next *uint32, t *trial, v
 	}
 	defer res.Body.Close()
 	t.heard()
-	lines := bufio.NewScanner(res.Body)
+	err = visitEvents(res.Body, func(_ string, e api.Event) error {
+		if e.Number < *next {
+			return nil
+		}
+		*next = e.Number + 1
+		t.over()
+		if err := visit(e); err != nil {
+			return visitError{err}
+		}
+		ended = ended || e.Job != ""
+		return nil
+	})
+	return ended, err
+}
+
+// visitEvents calls visit with each event of a stream and its id. Only the stream's own
+// errors are a cutError.
+func visitEvents[E any](r io.Reader, visit func(id string, e E) error) error {
+	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, eventBytesMax)
-	data := ""
+	id, data := "", ""
 	for lines.Scan() {
 		line := lines.Text()
 		if text, ok := strings.CutPrefix(line, "data: "); ok {
 			data = text
+		} else if text, ok := strings.CutPrefix(line, "id: "); ok {
+			id = text
 		}
 		// Only the empty line says that the one before was not cut short.
 		if line != "" || data == "" {
 			continue
 		}
-		var e api.Event
+		var e E
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
-			return false, fmt.Errorf("read event: %w", err)
+			return fmt.Errorf("read event: %w", err)
 		}
-		if data = ""; e.Number < *next {
-			continue
+		data = ""
+		if err := visit(id, e); err != nil {
+			return err
 		}
-		*next = e.Number + 1
-		t.over()
-		if err := visit(e); err != nil {
-			return false, visitError{err}
-		}
-		ended = ended || e.Job != ""
 	}
 	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) {
-		return ended, cutError{err}
+		return cutError{err}
 	}
-	return ended, nil
+	return nil
 }

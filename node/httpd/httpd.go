@@ -16,6 +16,7 @@ import (
 	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/sharing"
 	"github.com/dugnad/dugnad/node/span"
+	"github.com/dugnad/dugnad/node/tail"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/content"
@@ -90,12 +91,19 @@ type Shares interface {
 	Of(day bool) (list []sharing.Sample, since time.Time)
 }
 
+// Tails follows what tasks put out while they run.
+type Tails interface {
+	// Follow is tail.Source.Follow at a node.
+	Follow(ctx context.Context, node ledger.NodeID, q tail.Query, visit func(p tail.Piece) error) error
+}
+
 // Config says what is answered from.
 type Config struct {
 	Ledger  Ledger
 	Objects Objects
 	Copies  Copies
 	Grid    Grid
+	Tails   Tails
 	// Self is this node: the holder of what is put here.
 	Self ledger.NodeID
 	// Tenant is whose jobs those of askers without a token are.

@@ -22,6 +22,7 @@ func (s *server) tasks(a huma.API) {
 		OperationID: "get-output", Method: http.MethodGet, Path: api.Prefix + "/jobs/{id}/tasks/{task}/{stream}", Summary: "Get what a task has put out", Tags: []string{"tasks"},
 		Responses: octets("The stream's bytes"),
 	}, s.taskOutput)
+	s.logs(a)
 	huma.Register(a, huma.Operation{
 		OperationID: "get-outputs", Method: http.MethodGet, Path: api.Prefix + "/jobs/{id}/{stream}", Summary: "Get what tasks have put out, one after another", Tags: []string{"tasks"},
 		Responses: octets("The streams of the tasks that have ended, in order of index"),

@@ -114,6 +114,9 @@ func resources(r ledger.Resources) api.Resources {
 // eventType is an event's, for the description of its stream.
 var eventType = reflect.TypeFor[api.Event]()
 
+// logType is the same for what a task puts out.
+var logType = reflect.TypeFor[api.Log]()
+
 // class names a class of exits; that of tasks that ended well has no name.
 func class(exit uint8) string {
 	if executor.Class(exit) == executor.ClassNone {
