@@ -105,7 +105,7 @@ func (a *app) dev(ctx context.Context, f devFlags) (err error) {
 		nodes = append(nodes, n)
 	}
 	if f.outbound.allow {
-		if err := nodes[0].Allow(opening, control.Allowance{Tenant: string(node.DefaultTenant), Capabilities: []string{ledger.FeatureHTTP}}); err != nil {
+		if err := nodes[0].AllowDefault(opening, ledger.FeatureHTTP); err != nil {
 			return err
 		}
 	}

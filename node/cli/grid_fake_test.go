@@ -91,6 +91,7 @@ func newFakeGrid(t *testing.T) *fakeGrid {
 	mux.HandleFunc("GET /v1/jobs/{id}/stdout", f.output)
 	mux.HandleFunc("GET /v1/jobs/{id}/stderr", f.output)
 	mux.HandleFunc("GET /v1/jobs/{id}/events", f.events)
+	mux.HandleFunc("GET /v1/jobs/{id}/tasks/{task}/logs", f.logs)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		f.requests = append(f.requests, r.Method+" "+strings.TrimPrefix(r.URL.Path, "/v1/"))
@@ -250,6 +251,43 @@ func (f *fakeGrid) output(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, k.stdout)
 		default:
 			_, _ = io.WriteString(w, k.stderr)
+		}
+	}
+}
+
+// logs tells the output of a task, to whom it is new, in pieces between which all else
+// happens that can.
+func (f *fakeGrid) logs(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	index, err := strconv.Atoi(r.PathValue("task"))
+	tasks := f.tasks[r.PathValue("id")]
+	if err != nil || index >= len(tasks) {
+		w.WriteHeader(http.StatusNotFound)
+		_ = json.NewEncoder(w).Encode(unknown("task"))
+		return
+	}
+	k := tasks[index]
+	list := []api.Log{
+		{Kind: api.LogAttempt, Node: "n1"},
+		{Kind: api.LogOutput, Stream: "stdout", Text: k.stdout[:1]},
+		{Kind: api.LogDelayed, Reason: "\x1b[2Jaway"},
+		{Kind: api.LogOutput, Stream: "stdout", Base64: []byte(k.stdout[1:])},
+		{Kind: api.LogLeftOut, Stream: "stderr", Bytes: 7},
+		{Kind: api.LogOutput, Stream: "stderr", Text: k.stderr},
+		{Kind: api.LogAttempt, Node: "n2"},
+		{Kind: api.LogEnded, State: "succeeded"},
+	}
+	first := 0
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		_, _ = fmt.Sscan(last, &first)
+	}
+	for i, l := range list[first:] {
+		data, _ := json.Marshal(l)
+		fmt.Fprintf(w, "id: %d\ndata: %s\n\n", first+i+1, data)
+		// The connection is cut once.
+		if first == 0 && i == 3 {
+			return
 		}
 	}
 }

@@ -86,7 +86,20 @@ func TestListings(t *testing.T) {
 		{args: "job wait " + jobA},
 		{args: "job logs " + jobB, stdout: "one\n3\n", stderr: "oops\n"},
 		{args: "job logs -f " + jobB, stdout: "one\ntwo\n3\n", stderr: "oops\n"},
-		{args: "job logs -f --task 1 " + jobB, stdout: "two\n"},
+		{
+			args: "job logs -f --task 1 " + jobB, stdout: "two\n",
+			stderr: "dugnad: output of task 1 is delayed: ?[2Jaway\ndugnad: output of the task ends before the task has ended: trying again for 1m\n" +
+				"dugnad: 7 bytes of stderr are left out here\ndugnad: task 1 begins anew, on node n2\n",
+		},
+		{
+			args: "job logs -f " + jobB + "/2", stdout: "3\n",
+			stderr: "dugnad: output of task 2 is delayed: ?[2Jaway\ndugnad: output of the task ends before the task has ended: trying again for 1m\n" +
+				"dugnad: 7 bytes of stderr are left out here\noops\ndugnad: task 2 begins anew, on node n2\n",
+		},
+		{args: "job logs " + jobB + "/2", stdout: "3\n", stderr: "oops\n"},
+		{args: "job logs -f " + jobB + "/9", code: 125, stderr: "dugnad: task is not there\n"},
+		{args: "job logs --task 1 " + jobB + "/2", code: 125, stderr: "dugnad: " + jobB + "/2 names a task, and so does --task\n"},
+		{args: "job logs " + jobB + "/two", code: 125, stderr: "dugnad: \"two\" is no number of a task: write JOB/TASK, such as " + jobB + "/0\n"},
 		{args: "job results --task 2 " + jobB, stdout: "3\n", stderr: "dugnad: job " + jobB + " has not ended: these are the results of 2 of 3 tasks\n"},
 		{
 			args: "job results " + jobA, stderr: "dugnad: job " + jobA + " reads stdout of job " + jobB + " as /input/counts\n" +

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +21,21 @@ type oneTask struct{ index int64 }
 func (o *oneTask) register(cmd *cobra.Command) {
 	cmd.Flags().Int64Var(&o.index, "task", -1, "only the task with this `number`, from 0")
 	cmd.Flags().Lookup("task").DefValue = ""
+}
+
+// cut takes the task's number off JOB/TASK.
+func (o *oneTask) cut(cmd *cobra.Command, text string) (job string, err error) {
+	job, number, found := strings.Cut(text, "/")
+	if !found {
+		return job, nil
+	}
+	if cmd.Flags().Changed("task") {
+		return "", usageError("%s names a task, and so does --task", text)
+	}
+	if _, err := strconv.ParseUint(number, 10, 63); err != nil {
+		return "", usageError("%q is no number of a task: write JOB/TASK, such as %s/0", number, job)
+	}
+	return job, cmd.Flags().Set("task", number)
 }
 
 // bounds returns the tasks that are wanted; an end of 0 is that of the job.
@@ -120,32 +137,44 @@ func (g *grid) taskJSON(t *api.Task, stdout, stderr io.Reader) error {
 	return g.writeJSON(r)
 }
 
+const logsLong = `Prints what the tasks that have ended have written, in order of their numbers: stdout to
+stdout, stderr to stderr. With -f it goes on until the job has ended, and shows what
+one task writes as it comes: the job's only one, or the one that --task or JOB/TASK
+names. With --json it prints one object per task.`
+
 func (a *app) jobLogsCommand() *cobra.Command {
 	var only oneTask
 	var follow bool
 	var cmd *cobra.Command
-	cmd = a.jobLeaf("logs", "Print all that a job's tasks have written",
-		"Prints what the tasks that have ended have written, in order of their numbers: stdout to\n"+
-			"stdout, stderr to stderr. With -f it goes on until the job has ended. With --json it\n"+
-			"prints one object per task.",
-		func(ctx context.Context, g *grid, id string) error {
-			first, end, err := only.bounds(cmd)
-			if err != nil {
-				return err
+	cmd = a.gridCommand(&cobra.Command{
+		Use: "logs JOB", Short: "Print all that a job's tasks have written", Long: logsLong,
+		Example: "  dugnad job logs 0191\n  dugnad job logs -f 0191/3",
+	}, func(ctx context.Context, g *grid, args []string) error {
+		job, err := only.cut(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		id, err := g.jobID(ctx, job)
+		if err != nil {
+			return err
+		}
+		first, end, err := only.bounds(cmd)
+		if err != nil {
+			return err
+		}
+		l := &logs{grid: g, id: id, next: first, end: end, out: g.guest(g.Out), errs: g.guest(g.Err)}
+		if follow {
+			return l.follow(ctx)
+		}
+		return visitTasks(ctx, g.client, id, first, end, func(t *api.Task, stdout, stderr io.Reader) error {
+			if !taskEnded(t) {
+				return nil
 			}
-			l := &logs{grid: g, id: id, next: first, end: end, out: g.guest(g.Out), errs: g.guest(g.Err)}
-			if follow {
-				return l.follow(ctx)
-			}
-			return visitTasks(ctx, g.client, id, first, end, func(t *api.Task, stdout, stderr io.Reader) error {
-				if !taskEnded(t) {
-					return nil
-				}
-				return l.print(t, stdout, stderr)
-			})
+			return l.print(t, stdout, stderr)
 		})
+	})
 	only.register(cmd)
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended, or the one task")
 	return cmd
 }
 
@@ -170,11 +199,14 @@ func taskEnded(t *api.Task) bool {
 // eventEnded is the kind of events that tell of tasks that have ended.
 const eventEnded = "ended"
 
-// follow prints tasks as they end, in order.
+// follow prints tasks as they end, in order, and one alone as it writes.
 func (l *logs) follow(ctx context.Context) error {
 	j, err := l.client.Job(ctx, l.id, client.Fresh{})
 	if err != nil {
 		return err
+	}
+	if !l.json && (l.end > 0 || j.Count == 1) {
+		return l.live(ctx, l.next)
 	}
 	if done, err := l.advance(ctx); done || err != nil || j.Final() {
 		return err
