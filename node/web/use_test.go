@@ -57,7 +57,8 @@ func testMillion(t *testing.T, b *browser, g *grid) {
 // testLive sees what becomes of a job without asking, and stops one.
 func testLive(t *testing.T, b *browser, g *grid) {
 	b.visit(t, "/jobs/"+g.running)
-	b.until(t, `document.querySelector("h1 .st-active")`)
+	b.until(t, `document.querySelector("h1 .st-active") && document.querySelector("tbody button")`)
+	testLogs(t, b)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := g.client.Cancel(ctx, g.running); err != nil {
@@ -72,6 +73,24 @@ func testLive(t *testing.T, b *browser, g *grid) {
 	b.until(t, `document.querySelector("h1 .st-active")`)
 	b.do(t, chromedp.Click(chromedp.CSS(".head .buttons button")), chromedp.Click(chromedp.CSS("dialog button.primary")))
 	b.until(t, `!document.querySelector("dialog").open && document.querySelector("h1 .st-paused")`)
+}
+
+// testLogs sees what a task has put out while it runs: it sleeps for an hour. A connection
+// that is cut is opened again, and shows nothing twice.
+func testLogs(t *testing.T, b *browser) {
+	const shown = `document.querySelector("pre[role=log]")?.innerText.trim() === "start"`
+	b.do(t, chromedp.Click(chromedp.CSS("tbody button")))
+	b.until(t, shown)
+	again := `(() => {
+		const real = window.EventSource;
+		window.opened = 0;
+		window.EventSource = function (url) { window.opened += url.includes("/logs?") && !url.endsWith("after="); return new real(url); };
+		Object.defineProperty(document, "hidden", { configurable: true, value: false });
+		document.dispatchEvent(new Event("visibilitychange"));
+		return true;
+	})()`
+	eval[bool](t, b, again)
+	b.until(t, `window.opened === 1 && `+shown)
 }
 
 // testSubmit brings a module and submits a job with it; what is no module, and a form

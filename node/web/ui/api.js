@@ -89,6 +89,33 @@ export function events(id, visit) {
   return stop;
 }
 
+// logs calls visit with what a task puts out, from the last bytes on as it comes, until
+// it has ended or signal says so. It holds a connection as events does.
+export function logs(job, task, bytesMax, visit, signal) {
+  let after = '';
+  let source;
+  const open = () => {
+    source = new EventSource(`/v1/jobs/${job}/tasks/${task}/logs?tail=${bytesMax}&after=${after}`);
+    source.onmessage = (message) => {
+      after = message.lastEventId;
+      const log = JSON.parse(message.data);
+      visit(log);
+      if (log.kind === 'ended') stop();
+    };
+  };
+  const turn = () => {
+    source.close();
+    if (!document.hidden) open();
+  };
+  const stop = () => {
+    document.removeEventListener('visibilitychange', turn);
+    source.close();
+  };
+  document.addEventListener('visibilitychange', turn);
+  signal.addEventListener('abort', stop, { once: true });
+  open();
+}
+
 const pageMax = 1000;
 const pagesMax = 8;
 

@@ -22,7 +22,7 @@ const nudgeApartMillis = 1000;
 const finals = ['succeeded', 'failed', 'killed', 'refused'];
 const final = (state) => finals.includes(state);
 
-export function jobPage({ parameters: [id], refresh, ask }) {
+export function jobPage({ parameters: [id], refresh, ask, signal }) {
   const page = { title: short(id), every: 2000, events: [], names: new Map(), from: 0, state: '', chosen: -1 };
   let nudge;
   let loaded = 0;
@@ -60,7 +60,7 @@ export function jobPage({ parameters: [id], refresh, ask }) {
     refresh();
   };
   const tools = {
-    page, look, ask, refresh,
+    page, look, ask, refresh, signal,
     choose: (i) => look({ from: i - (i % pageTasks), state: '', chosen: i }),
     name: (node) => page.names.get(node) || `…${node.slice(-6)}`,
   };
@@ -78,7 +78,7 @@ function view({ job, why, tasks }, tools) {
       job.count > 1 && component('map', taskMap, { job, choose: tools.choose })),
     card('course', 'Course', phases(job), course(job, tools), eventList(tools)),
     card('tasks', 'Tasks', taskList(job, tasks, tools)),
-    card('output', 'Output', component('output', output, { job, tasks: shown, choose: tools.choose })),
+    card('output', 'Output', component('output', output, { job, tasks: shown, choose: tools.choose, signal: tools.signal })),
     card('facts', 'Usage and facts', about(job)));
 }
 

@@ -3,29 +3,34 @@ import { beginning } from './api.js';
 import { badge } from './chart.js';
 import { h, render } from './dom.js';
 import { bytes, count } from './format.js';
+import { live } from './live.js';
 import { button, muted, told } from './parts.js';
 
 const manyBytes = 8 << 10;
 const oneBytes = 256 << 10;
 const finals = ['succeeded', 'failed', 'killed', 'refused'];
 
-// output shows the outputs of some tasks in el: of one all that is known of its end,
-// of several what they have put out, one below the other. Its data are {job, tasks,
-// choose}.
+// output shows the outputs of some tasks in el: of one what it puts out while it runs,
+// and all that is known of its end, of several what they have put out, one below the
+// other. Its data are {job, tasks, choose, signal}.
 export function output(el) {
   let data;
+  const running = live(() => show());
   const read = reader(() => show());
   const show = () => {
     const known = data.tasks.filter((t) => t.result);
     const open = data.tasks.filter((t) => !finals.includes(t.state)).length;
     const lines = known.length > 1 ? known.map((t) => line(t, data, read)).filter(Boolean) : [];
-    const waits = data.tasks.length === 1
-      ? 'What the task puts out is here when it has ended.'
-      : `${count(open)} of these tasks have not ended: what they put out comes here.`;
+    const alone = data.tasks.length === 1 && open === 1;
+    const now = running(alone && data.tasks[0], data);
+    const waits = alone
+      ? 'What the task puts out comes here, as it does.'
+      : `${count(open)} of these tasks have not ended: what they put out comes here. Choose one to see it as it comes.`;
     render(el, h('div', {},
       lines.length > 0 && h('div', { key: 'lines', class: 'lines', tabindex: 0, role: 'group', 'aria-label': 'Outputs of the tasks above' }, lines),
       known.length === 1 && one(known[0], data, read),
-      open > 0 && muted(waits),
+      now,
+      open > 0 && !now && muted(waits),
       !open && known.length !== 1 && !lines.length && muted('Nothing was put out.')));
   };
   return (now) => {
