@@ -25,11 +25,11 @@ func (c *Cache) Freeze(frozen bool) {
 	}
 }
 
-// hold stops a process and its time, or has both go on; under the lock.
-func (k *compilers) hold(p *process, left *countdown) {
-	left.hold(k.frozen)
+// hold stops a process and its time, or has both go on; under the locc.
+func (c *compilers) hold(p *process, left *countdown) {
+	left.hold(c.frozen)
 	signal := syscall.SIGCONT
-	if k.frozen {
+	if c.frozen {
 		signal = syscall.SIGSTOP
 	}
 	// An error means that it has ended.
@@ -38,12 +38,12 @@ func (k *compilers) hold(p *process, left *countdown) {
 
 // ready says that a process has begun and has so much time: from now on it is frozen
 // with the others.
-func (k *compilers) ready(p *process, left *countdown) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.running[p] = left
-	if k.frozen {
-		k.hold(p, left)
+func (c *compilers) ready(p *process, left *countdown) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[p] = left
+	if c.frozen {
+		c.hold(p, left)
 	}
 }
 
