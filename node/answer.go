@@ -86,7 +86,7 @@ func (n *Node) openControl(ctx context.Context) error {
 // methods are what this node answers to other members.
 func (n *Node) methods() []rpc.Method {
 	methods := append(keeper.Methods(n.keeper.Load), custodian.Methods(n.custodian.Load)...)
-	methods = append(methods, tail.Methods(n.runs)...)
+	methods = append(methods, tail.Methods(n.runs, n.link.Up)...)
 	return append(methods, n.explainHere(), n.clockHere(), rpc.Method{
 		Name: versionMethod, Allow: p2p.RoleClient, RequestBytesMax: 0, ResponseBytesMax: 1 << 10,
 		Handler: func(context.Context, rpc.Request) ([]byte, error) { return []byte(n.config.Version), nil },

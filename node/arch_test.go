@@ -112,7 +112,7 @@ func importRules() []importRule {
 			reason: "it decides what is given; those who run tasks are its hands",
 		},
 		{
-			from: "node/tail", only: []string{std, "ledger", "p2p", "p2p/rpc"},
+			from: "node/tail", only: []string{std, "ledger", "p2p", "p2p/bandwidth", "p2p/rpc"},
 			reason: "what is followed is asked for in one package, whoever runs it and whoever shows it",
 		},
 		{

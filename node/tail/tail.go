@@ -10,6 +10,7 @@ import (
 
 	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/p2p"
+	"github.com/dugnad/dugnad/p2p/bandwidth"
 	"github.com/dugnad/dugnad/p2p/rpc"
 )
 
@@ -107,8 +108,8 @@ var (
 )
 
 // Methods are what members may ask of this node. source is called for each request: it
-// returns nil while there is none.
-func Methods(source func() Source) []rpc.Method {
+// returns nil while there is none. up, if it is not nil, bounds what is sent.
+func Methods(source func() Source, up *bandwidth.Flow) []rpc.Method {
 	return []rpc.Method{{
 		Name: followMethod, Allow: p2p.RoleClient, RequestBytesMax: queryBytes, ResponseBytesMax: pieceHead + PieceBytesMax,
 		Watch: func(ctx context.Context, r rpc.Request, send func(message []byte) error) error {
@@ -123,6 +124,9 @@ func Methods(source func() Source) []rpc.Method {
 			var message []byte
 			return s.Follow(ctx, q, func(p Piece) error {
 				message = p.append(message[:0])
+				if err := up.Wait(ctx, bandwidth.KindLogs, len(message)); err != nil {
+					return err
+				}
 				return send(message)
 			})
 		},
@@ -140,6 +144,9 @@ type Asker struct {
 	Self   ledger.NodeID
 	Source func() Source
 	Peers  Peers
+	// Down, if it is not nil, counts what comes: what follows waits for it. The other node
+	// has a bound of its own.
+	Down *bandwidth.Flow
 }
 
 // Follow is Source.Follow at a node, whose word for what it sends is not taken: a piece
@@ -165,6 +172,7 @@ func (a *Asker) Follow(ctx context.Context, node ledger.NodeID, q Query, visit f
 		if err != nil {
 			return ended(err)
 		}
+		a.Down.Book(bandwidth.KindLogs, len(message))
 		p, err := decodePiece(message)
 		if err == nil {
 			err = in.take(&p)

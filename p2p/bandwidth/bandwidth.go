@@ -37,6 +37,8 @@ const (
 	// KindCopies are small results, which go to the node that keeps the other copy
 	// inside of the request.
 	KindCopies Kind = "copies"
+	// KindLogs is what tasks put out while they run, for those who follow them.
+	KindLogs Kind = "logs"
 	// KindHTTP are connections of guests to the outside.
 	KindHTTP Kind = "http"
 	// KindAPI are requests of other machines to the HTTP interface, and their answers.
@@ -62,7 +64,7 @@ func New(reg prometheus.Registerer) (*Link, error) {
 			waits: waits.WithLabelValues(direction), waited: waited.WithLabelValues(direction),
 			bound: bound.WithLabelValues(direction), waiting: waiting.WithLabelValues(direction),
 		}
-		for _, k := range []Kind{KindObjects, KindCopies, KindHTTP, KindAPI} {
+		for _, k := range []Kind{KindObjects, KindCopies, KindLogs, KindHTTP, KindAPI} {
 			f.moved[k] = moved.WithLabelValues(direction, string(k))
 		}
 		return f
