@@ -14,8 +14,9 @@ func Check(tx Tx) (err error) {
 		reader:  reader{tx},
 		days:    map[accountKey]*daySum{},
 		tenants: map[TenantID]*Tenant{}, nodes: map[NodeID]*Node{}, modules: map[ModuleID]uint64{},
-		want: map[byte]int{},
+		revocations: map[TenantID]uint32{}, want: map[byte]int{},
 	}
+	c.each([]byte{tableRevocation}, c.revocation)
 	c.each([]byte{tableJob}, c.job)
 	c.each([]byte{tableOrder}, c.order)
 	c.each([]byte{tableMaker}, c.maker)
@@ -26,7 +27,6 @@ func Check(tx Tx) (err error) {
 	c.each([]byte{tableModuleDay}, c.moduleDay)
 	c.each([]byte{tableAccount}, c.account)
 	c.charges()
-	c.each([]byte{tableRevocation}, c.revocation)
 	c.each([]byte{tableSecret}, c.secret)
 	c.each([]byte{tableCustodian}, c.custodian)
 	c.tables()
@@ -40,6 +40,8 @@ type checker struct {
 	nodes   map[NodeID]*Node
 	modules map[ModuleID]uint64
 	days    map[accountKey]*daySum
+	// revocations counts those of each tenant.
+	revocations map[TenantID]uint32
 	// want counts, per table, the keys that something accounts for.
 	want map[byte]int
 	// seen has a bit per task of the job at hand.
@@ -82,6 +84,8 @@ func (c *checker) tenant(key, value []byte) {
 	equal(t.Queued, want.Queued, "tenant %s: queued tasks", t.ID)
 	equal(t.Jobs, want.Jobs, "tenant %s: open jobs", t.ID)
 	equal(t.Stored, want.Stored, "tenant %s: stored bytes", t.ID)
+	equal(t.Revocations, c.revocations[t.ID], "tenant %s: revocations", t.ID)
+	delete(c.revocations, t.ID)
 	equal(t.Rate, want.Rate, "tenant %s: fuel rate of its leases", t.ID)
 	c.want[tableTenant]++
 }
@@ -141,10 +145,14 @@ func (c *checker) tables() {
 	if len(c.tenants)+len(c.nodes)+len(c.modules) > 0 {
 		wrong("jobs or leases name %d tenants, %d nodes and %d modules that do not exist", len(c.tenants), len(c.nodes), len(c.modules))
 	}
+	if len(c.revocations) > 0 {
+		wrong("revocations name %d tenants that do not exist", len(c.revocations))
+	}
 	var m meta
 	if c.load(keyMeta(), &m) {
 		c.want[tableMeta]++
 	}
+	equal(int(m.Revocations), c.want[tableRevocation], "the number of revocations")
 	if c.last > m.Epoch {
 		wrong("a lease has epoch %d, the last one given is %d", c.last, m.Epoch)
 	}

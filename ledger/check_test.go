@@ -33,7 +33,7 @@ func rich(d *driver) {
 	}}}})
 	d.do(&ledger.Report{Node: "n2", Leases: []ledger.LeaseReport{{Epoch: 3, Runs: []ledger.Run{{First: 0, Count: 1, State: ledger.TaskSucceeded}}}}})
 	charged(d)
-	d.do(&ledger.Revoke{ID: [32]byte{1}, Until: d.now + 60*second})
+	d.do(&ledger.Revoke{ID: [32]byte{1}, Until: d.now + 60*second, Tenant: "acme"})
 	d.do(&ledger.PutSecret{Tenant: "acme", Name: "TOKEN", ID: [16]byte{1}, Keys: []ledger.SecretKey{{Node: "n1", Sealed: []byte("key")}}, Value: []byte("sealed")})
 	d.do(&ledger.PutCustodian{Node: "n1", Card: []byte("card")})
 	d.do(&ledger.NoteReasons{Notes: []ledger.Note{{Job: jobNumber(2), Reasons: []ledger.Reason{{What: "memory"}}}}})

@@ -56,6 +56,7 @@ const (
 	CodeCapability
 	CodeSecretUnknown
 	CodeQuotaSecrets
+	CodeQuotaRevocations
 
 	codes
 )
@@ -110,6 +111,7 @@ var codeTable = [codes]struct{ name, help string }{
 	CodeSignature:         {"signature", "the report is not signed by the key that its node is known with"},
 	CodeSecretUnknown:     {"secret_unknown", "name a secret that the tenant has, or set it first"},
 	CodeQuotaSecrets:      {"quota_secrets", "remove secrets that are not needed any more"},
+	CodeQuotaRevocations:  {"quota_revocations", "wait until tokens that were revoked have been over for a day, make tokens with an end, or revoke by its id alone the token that many were made of"},
 }
 
 // String returns the code's stable name.

@@ -117,6 +117,7 @@ func goldenCommands() map[string]Command {
 		"wrap_secret":     &WrapSecret{Tenant: "acme", Name: "API_KEY", ID: [16]byte{1, 15: 2}, Keys: []SecretKey{{"n2", []byte{3}}, {"n3", []byte{6}}}},
 		"put_custodian":   &PutCustodian{Node: "n2", Card: []byte{7}},
 		"submit_v3":       &Submit{Job: id("job"), Spec: spec3},
+		"revoke_v3":       &Revoke{ID: [32]byte{1, 31: 2}, Until: 5e9, Tenant: "acme"},
 		"revoke":          &Revoke{ID: [32]byte{1, 31: 2}, Until: 5e9},
 	}
 }
@@ -138,7 +139,7 @@ func goldenRecords() map[string]fielder {
 		"pending_v3": &Pending{Job: id("job"), Tasks: Tasks(10, 12), Cause: CausePreempted, Preempted: 20e9, For: 3},
 		"event_v3":   &Event{Number: 7, At: 20e9, Kind: EventNotice, First: 10, Count: 2, Node: "n1", Epoch: 5, Cause: CausePreempted, Until: 30e9, Band: 3},
 		"node_v3":    &Node{ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Until: 601e9, Key: [32]byte{1, 31: 2}},
-		"tenant_v3":  &Tenant{ID: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3(), Stored: 7, Rate: 8, Capabilities: CapabilityHTTP},
+		"tenant_v3":  &Tenant{ID: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3(), Stored: 7, Rate: 8, Capabilities: CapabilityHTTP, Revocations: 9},
 		"job_v3":     &Job{ID: id("job"), Tenant: "acme", Count: 1, Tasks: Tally{TaskSucceeded: 1}, Usage: Usage{1, 2, 3, 4}, Stored: 5, Day: 20454, Today: Usage{6, 7, 8, 9}},
 		"account_v3": &Account{Usage: Usage{1, 2, 3, 4}, Receipts: Usage{5, 6, 7, 8}, Forgotten: Usage{9, 10, 11, 12}, Modules: 13},
 		"charges":    &charges{Usage{1, 2, 3, 4}},
@@ -184,6 +185,9 @@ func goldenRecords() map[string]fielder {
 		"secret":     &Secret{Tenant: "acme", Name: "API_KEY", ID: [16]byte{1, 15: 2}, Version: 3, Created: 4, Changed: 5, Nodes: []NodeID{"n1"}, Keys: []SecretKey{{"n2", []byte{3}}}},
 		"custodian":  &Custodian{Node: "n2", Card: []byte{7}},
 		"revocation": &Revocation{At: 1e9, Until: 5e9},
+
+		"revocation_v3": &Revocation{At: 1e9, Until: 5e9, Tenant: "acme"},
+		"meta_v3":       &meta{Epoch: 300, Revocations: 7},
 
 		"maker":  &maker{Order: OrderID(id("order")), Node: "n1"},
 		"result": &Result{Code: CodeQuotaFuel, What: "fuel", Have: 3, Min: 1, Max: 2, Items: []Item{{CodeStaleLease, 300, 7}}, More: true},
@@ -313,6 +317,8 @@ func TestStableNumbers(t *testing.T) {
 		{"SecretKeyBytesMax", SecretKeyBytesMax},
 		{"CardsMax", CardsMax},
 		{"CardBytesMax", CardBytesMax},
+		{"RevocationsMax", RevocationsMax},
+		{"GridRevocationsMax", GridRevocationsMax},
 		{"AttemptsMax", AttemptsMax},
 		{"LabelsMax", LabelsMax},
 		{"HoldersMax", HoldersMax},
@@ -337,6 +343,7 @@ func TestStableNumbers(t *testing.T) {
 		{"AccountDays", AccountDays},
 		{"DrainNanosMax", int64(DrainNanosMax)},
 		{"RefusalNanos", int64(RefusalNanos)},
+		{"RevocationNanos", int64(RevocationNanos)},
 		{"NoticeNanos", int64(NoticeNanos)},
 		{"NoticeLateNanos", int64(NoticeLateNanos)},
 		{"PreemptAgainNanos", int64(PreemptAgainNanos)},

@@ -78,6 +78,12 @@ const (
 	CardsMax          = 64
 	CardBytesMax      = 4 << 10
 
+	// RevocationsMax bounds the delegations of a tenant that were taken back and are
+	// remembered, GridRevocationsMax those of all and of whom it is not known. One is
+	// some 100 bytes.
+	RevocationsMax     = 4096
+	GridRevocationsMax = 65536
+
 	// tickScan is the number of timers that one Tick looks at, tickTimers how many
 	// of them it lets fire, and errandSteps the number of ranges, leases, jobs or
 	// records that one command touches beside what it names. What is left is done
@@ -99,6 +105,9 @@ const (
 	RetentionMaxNanos = Time(400 * 24 * time.Hour)
 	// AccountDays is how many days a daily account is kept.
 	AccountDays = 400
+	// RevocationNanos is how long a delegation's revocation is remembered when the
+	// delegation is over by itself: longer than clocks differ.
+	RevocationNanos = Time(24 * time.Hour)
 	// NoticeNanos is how long a lease that has to give way to a higher band may go on,
 	// and NoticeLateNanos how much later the ledger takes its tasks back when its node
 	// has not handed them back.

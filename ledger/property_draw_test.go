@@ -93,7 +93,10 @@ func (w *world) command() ledger.Command {
 		}
 		return c
 	case 30:
-		return &ledger.Revoke{ID: [32]byte{byte(w.n(0, 3, "delegation"))}, Until: max(0, w.now+second*ledger.Time(w.n(-1, 60, "until"))*ledger.Time(w.n(0, 3, "bounded")))}
+		return &ledger.Revoke{
+			ID: [32]byte{byte(w.n(0, 3, "delegation"))}, Until: max(0, w.now+second*ledger.Time(w.n(-1, 60, "until"))*ledger.Time(w.n(0, 3, "bounded"))),
+			Tenant: rapid.SampledFrom([]ledger.TenantID{"", "alder", "birch", "cedar"}).Draw(w.t, "whose"),
+		}
 	case 31:
 		return w.secret()
 	case 20, 21:

@@ -48,6 +48,8 @@ type Tenant struct {
 	Rate uint64
 	// Capabilities are what its jobs may ask for beyond computing.
 	Capabilities Capabilities
+	// Revocations is how many of its delegations were taken back and are remembered.
+	Revocations uint32
 }
 
 // Label is a property that a node declares.
@@ -286,4 +288,6 @@ type client struct {
 type meta struct {
 	// Epoch is the last one given.
 	Epoch Epoch
+	// Revocations is how many there are.
+	Revocations uint32
 }

@@ -60,11 +60,12 @@ func (t *Tenant) fields(w *wire) {
 	t.Leased.fields(w)
 	w.u64(&t.Queued)
 	w.u32(&t.Jobs)
-	if w.since(3, t.Quota.hasLater() || t.Stored|t.Rate != 0 || t.Capabilities != 0) {
+	if w.since(3, t.Quota.hasLater() || t.Stored|t.Rate != 0 || t.Capabilities != 0 || t.Revocations != 0) {
 		t.Quota.later(w)
 		w.u64(&t.Stored)
 		w.u64(&t.Rate)
 		w.u32((*uint32)(&t.Capabilities))
+		w.u32(&t.Revocations)
 	}
 }
 
@@ -215,7 +216,12 @@ func (c *client) fields(w *wire) {
 	w.bytes(&c.Result)
 }
 
-func (m *meta) fields(w *wire) { w.u64((*uint64)(&m.Epoch)) }
+func (m *meta) fields(w *wire) {
+	w.u64((*uint64)(&m.Epoch))
+	if w.since(3, m.Revocations != 0) {
+		w.u32(&m.Revocations)
+	}
+}
 
 func (c *Constraint) fields(w *wire) {
 	text(w, &c.Label)

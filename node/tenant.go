@@ -21,6 +21,8 @@ var (
 	errTenantExists = errors.New("there is a tenant of that name: choose another one, or make another token for it with --existing")
 	errNoTenant     = errors.New("there is no tenant of that name: leave out --existing to make it")
 	errTenantName   = errors.New("a tenant's name has 1 to 64 of a-z, 0-9 and -")
+	errOver         = errors.New("the token has been over for more than a day, or is not in this century: no node takes it")
+	errOther        = errors.New("the token is of a tenant that this grid has not: use the founder's node of its own grid")
 	errKey          = errors.New("a key has 32 bytes, and so has a delegation's id")
 )
 
@@ -89,14 +91,15 @@ func (n *Node) Revoke(ctx context.Context, r control.Revocation) error {
 	case len(r.ID) != 32:
 		return fmt.Errorf("revoke: %w", errKey)
 	}
-	c := &ledger.Revoke{ID: [32]byte(r.ID)}
+	c := &ledger.Revoke{ID: [32]byte(r.ID), Tenant: ledger.TenantID(r.Tenant)}
 	if r.Until != nil {
 		// The delegation is good in the second of its end, too.
 		c.Until = ledger.Time(r.Until.Add(time.Second).UnixNano())
 	}
 	ctx, cancel := context.WithTimeout(ctx, tenantTimeout)
 	defer cancel()
-	if err := n.tell(ctx, c, nil); err != nil {
+	known := map[ledger.Code]error{ledger.CodeInvalid: errOver, ledger.CodeTenantUnknown: errOther}
+	if err := n.tell(ctx, c, known); err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
 	return nil

@@ -77,7 +77,7 @@ func (a *arguments) command(verb string, parts [][]string) ledger.Command {
 	case "custodian":
 		return &ledger.PutCustodian{Node: ledger.NodeID(a.word(0)), Card: []byte(a.text("card"))}
 	case "revoke":
-		c := &ledger.Revoke{ID: a.module(a.word(0))}
+		c := &ledger.Revoke{ID: a.module(a.word(0)), Tenant: ledger.TenantID(a.text("tenant"))}
 		if a.text("until") != "" {
 			c.Until = a.until()
 		}

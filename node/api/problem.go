@@ -99,7 +99,7 @@ var statuses = map[Code]int{
 	"quota_stored_bytes": http.StatusTooManyRequests, "quota_egress_per_day": http.StatusTooManyRequests,
 	"tenant_exists": http.StatusConflict,
 	"quota_queued":  http.StatusTooManyRequests, "quota_jobs": http.StatusTooManyRequests, "quota_orders": http.StatusTooManyRequests,
-	"quota_secrets": http.StatusTooManyRequests, CodeSecretUnknown: http.StatusNotFound,
+	"quota_secrets": http.StatusTooManyRequests, "quota_revocations": http.StatusTooManyRequests, CodeSecretUnknown: http.StatusNotFound,
 	CodeUnauthorized: http.StatusUnauthorized, CodeTokenInvalid: http.StatusUnauthorized, CodeTokenExpired: http.StatusUnauthorized,
 	CodeTokenRevoked: http.StatusUnauthorized, CodeTokenOtherGrid: http.StatusUnauthorized, CodeTokenOtherCall: http.StatusUnauthorized,
 	CodeTokenReplayed: http.StatusUnauthorized, CodeTokenNarrower: http.StatusForbidden, CodeOperatorOnly: http.StatusForbidden, CodeAdminOnly: http.StatusForbidden,

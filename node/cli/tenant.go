@@ -246,16 +246,26 @@ func (a *app) showToken(g warrant.Grant, asJSON bool) error {
 
 func (a *app) tenantRevokeCommand() *cobra.Command {
 	var file string
+	var until time.Time
 	cmd := a.nodeCommand(&cobra.Command{
 		Use:   "revoke [ID]",
 		Short: "Take back a token, and all that were made of it",
 		Long: "Takes back the token in " + environToken + " or --token-file, or the one with the id, which\n" +
-			"dugnad tenant token --show tells. Every node refuses it from then on. Works on the\n" +
-			"founder's node and on those of admins.",
+			"dugnad tenant token --show tells. Every node refuses it from then on, and what it was is\n" +
+			"forgotten a day after the token is over by itself; of an id alone that is what --until says,\n" +
+			"or never. 4096 are remembered of a tenant, and 65536 of all. Works on the founder's node\n" +
+			"and on those of admins.",
 	}, 0, func(cmd *cobra.Command, c *control.Client, args []string) error {
 		r, err := a.revocation(args, file)
 		if err != nil {
 			return err
+		}
+		switch {
+		case until.IsZero():
+		case len(args) == 0:
+			return usageError("--until is for an id: a token says itself when it ends")
+		default:
+			r.Until = &until
 		}
 		return c.Revoke(cmd.Context(), r)
 	})
@@ -266,6 +276,7 @@ func (a *app) tenantRevokeCommand() *cobra.Command {
 		return nil
 	}
 	registerToken(cmd.Flags(), &file)
+	cmd.Flags().Var(untilValue{&until}, "until", "when the token with the id ends by itself, or later (default never)")
 	return cmd
 }
 
@@ -294,7 +305,7 @@ func (a *app) revocation(args []string, file string) (r control.Revocation, err 
 	}
 	g := token.Grant()
 	last := g.IDs[len(g.IDs)-1]
-	r.ID = last[:]
+	r.ID, r.Tenant = last[:], g.Tenant
 	if !g.Until.IsZero() {
 		r.Until = &g.Until
 	}

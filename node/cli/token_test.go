@@ -36,6 +36,7 @@ func TestToken(t *testing.T) {
 		"as a command":       {"", []string{"tenant", text}, exitFailure, "no command"},
 		"as a flag":          {"", []string{"tenant", "token", "--token", text}, exitFailure, "unknown flag"},
 		"an id cut short":    {"", []string{"tenant", "revoke", "abc"}, exitFailure, "64 hexadecimal"},
+		"an end of no id":    {text, []string{"tenant", "revoke", "--until", "2h"}, exitFailure, "--until is for an id"},
 		"only what is not":   {text, []string{"tenant", "token", "--only", "all the rest"}, exitFailure, "none of run, read and all"},
 		"only what is more":  {text, []string{"tenant", "token", "--only", "all"}, exitFailure, "more than it was given"},
 		"until before now":   {text, []string{"tenant", "token", "--until", "2020-01-01T00:00:00Z"}, exitFailure, "is in the past"},

@@ -148,6 +148,8 @@ type Revocation struct {
 	ID []byte `json:"id"`
 	// Until is when it is over by itself; nil is never.
 	Until *time.Time `json:"until,omitempty"`
+	// Tenant is whose it is; empty is not known.
+	Tenant string `json:"tenant,omitempty"`
 }
 
 // Expulsion names who is put out.

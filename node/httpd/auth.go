@@ -59,6 +59,17 @@ func newGate(s *server, next http.Handler) (*gate, error) {
 	metric.Register(s.Registerer, &open, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dugnad_api_sessions", Help: "Sessions of browsers, with those that have not begun and those that are over and not forgotten.",
 	}, func() float64 { return float64(s.login.sessions.count()) }), &err)
+	var revoked prometheus.GaugeFunc
+	metric.Register(s.Registerer, &revoked, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dugnad_api_revocations", Help: "Tokens that were taken back and are remembered, by this node's copy of the ledger: at most 65,536.",
+	}, func() float64 {
+		n := 0
+		_, _ = s.Ledger.View(func(tx ledger.Tx) (err error) {
+			n, err = ledger.CountRevocations(tx)
+			return err
+		})
+		return float64(n)
+	}), &err)
 	return g, err
 }
 

@@ -235,6 +235,9 @@ func TestSessionBad(t *testing.T) {
 	if _, err := ledger.Apply(h.tx, 1, ledger.Encode(ledger.Envelope{Now: 1e18, Body: &ledger.Revoke{ID: revoked.Grant().IDs[1]}})); err != nil {
 		t.Fatal(err)
 	}
+	if got := metrictest.Value(t, h.reg, "dugnad_api_revocations"); got != 1 {
+		t.Errorf("%v revocations are counted", got)
+	}
 	with := func(name, value string) map[string]string {
 		out := map[string]string{}
 		for n, v := range byPage {
