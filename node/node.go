@@ -86,6 +86,9 @@ type Config struct {
 	APINames []string
 	// APIToken wants a token at loopback addresses, too.
 	APIToken bool
+	// MetricsKey lets whoever shows it read the API's metrics, and nothing else; empty is
+	// nobody.
+	MetricsKey string
 	// APITLS has TLS spoken on loopback, too.
 	APITLS bool
 	// APICert and APIKey are files with a certificate and its key, in PEM, that are read

@@ -122,7 +122,7 @@ func (n *Node) openScheduler(ctx context.Context) error {
 func (n *Node) openAPI(ctx context.Context) error {
 	c := httpd.Config{
 		Ledger: n.book, Objects: n.store, Copies: n.keeper.Load(), Grid: n, Self: n.self(), Tenant: DefaultTenant, Version: n.config.Version,
-		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken, Page: n.page,
+		Roots: warrant.Roots{Grid: n.host.Grid(), Admin: n.host.AdminKey}, Names: n.apiNames(), TokenAlways: n.config.APIToken, Page: n.page, MetricsKey: n.config.MetricsKey,
 		Audit: n.audit, Spans: n.spans, Shares: &n.shares, Log: n.log, Registerer: n.registry,
 		Tails: &tail.Asker{Self: n.self(), Source: n.runs, Peers: n.endpoint, Down: n.link.Down},
 	}

@@ -90,7 +90,7 @@ func TestAuditFollow(t *testing.T) {
 // TestObserve: what is printed is what the package has.
 func TestObserve(t *testing.T) {
 	for args, want := range map[string]string{
-		"alerts": "alert: DugnadNoLeader", "dashboard": `"title": "Dugnad"`, "metrics": "| `dugnad_executor_fuel_total` | counter | fuel |",
+		"alerts": "alert: DugnadNoLeader", "scrape": "credentials_file: metrics.key", "dashboard": `"title": "Dugnad"`, "metrics": "| `dugnad_executor_fuel_total` | counter | fuel |",
 	} {
 		r := newTestRun(t)
 		if code := r.run("observe", args); code != 0 || !strings.Contains(r.stdout.String(), want) {
@@ -104,5 +104,37 @@ func TestObserve(t *testing.T) {
 	}
 	if code := newTestRun(t).run("observe", "alert"); code == 0 {
 		t.Error("a misspelt word is taken")
+	}
+}
+
+// TestMetricsKey: a file with the key to a node's metrics has one that is long enough to be
+// one, and is its owner's.
+func TestMetricsKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.key")
+	for _, tt := range []struct {
+		text string
+		mode os.FileMode
+		says string
+	}{
+		{strings.Repeat("a", metricsKeyBytesMin) + "\n", 0o600, ""},
+		{strings.Repeat("a", metricsKeyBytesMax), 0o400, ""},
+		{strings.Repeat("a", metricsKeyBytesMin), 0o644, "mode is 0644"},
+		{strings.Repeat("a", metricsKeyBytesMin-1), 0o600, "openssl rand"},
+		{strings.Repeat("a", metricsKeyBytesMax+1), 0o600, "openssl rand"},
+		{strings.Repeat("a", metricsKeyBytesMin) + "\nb", 0o600, "openssl rand"},
+		{strings.Repeat("å", metricsKeyBytesMin), 0o600, "openssl rand"},
+		{"", 0o600, "no file with"},
+	} {
+		_ = os.Remove(path)
+		if err := os.WriteFile(path, []byte(tt.text), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		key, err := readMetricsKey(path)
+		if tt.says == "" && (err != nil || key != strings.TrimSpace(tt.text)) || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), path)) {
+			t.Errorf("%.40q, %o: %q, %v, want %q", tt.text, tt.mode, key, err, tt.says)
+		}
+	}
+	if key, err := readMetricsKey(""); key != "" || err != nil {
+		t.Errorf("without a file: %q, %v", key, err)
 	}
 }

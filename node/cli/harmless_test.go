@@ -97,7 +97,7 @@ func (r *testRun) onTerminal(t *testing.T, args ...string) string {
 var textless = map[string]string{
 	"up": "founds or joins, and logs", "dev": "as up", "backup": "writes a file", "restore": "reads one", "ledger backup": "writes a file",
 	"ledger check": "reads this machine's ledger, and tells ids", "ledger recover": "as check", "ledger restore": "as check",
-	"observe alerts": "prints what is built in", "observe dashboard": "as alerts", "observe metrics": "as alerts", "version": "prints what is built in",
+	"observe alerts": "prints what is built in", "observe dashboard": "as alerts", "observe metrics": "as alerts", "observe scrape": "as alerts", "version": "prints what is built in",
 	"completion bash": "prints what is built in", "completion fish": "as bash", "completion powershell": "as bash", "completion zsh": "as bash",
 	"audit": "reads a file of this machine: see TestAuditCommand", "node prefs check": "reads a file: see prefs.TestMistakes",
 	"tenant create": "prints the caller's own words", "tenant token": "as create", "tenant revoke": "as create", "tenant allow": "as create",

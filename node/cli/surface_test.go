@@ -397,6 +397,7 @@ func TestSurfaceSettings(t *testing.T) {
 		"no such file":         {"--api-cert", junk, "--api-key", junk + ".none"},
 		`"*" is not an origin`: {"--api-cors", "*"},
 		"--api-rate is -1":     {"--api-rate", "-1"},
+		"openssl rand -hex 32": {"--metrics-key-file", junk},
 		"missing port":         {"--api-listen", "127.0.0.1"},
 		"need --api-listen":    {"--api-tls", "--api-listen", ""},
 		"cannot assign":        {"--api-listen", "192.0.2.1:1"},

@@ -51,6 +51,7 @@ type upFlags struct {
 	apiCert, apiKey string
 	apiCORS         []string
 	apiRate         float64
+	metricsKeyFile  string
 	outbound        outboundFlags
 	stopTimeout     time.Duration
 	trace           bool
@@ -107,13 +108,14 @@ func (a *app) upCommand() *cobra.Command {
 	fs.StringSliceVar(&f.apiCORS, "api-cors", nil, "* `origin` of web pages that may use the API, such as https://example.org, can be repeated")
 	fs.Float64Var(&f.apiRate, "api-rate", 0, "* requests per second that an address, and a token, may make of the API (default 200; on loopback 1000 by a token, and no bound without one)")
 	fs.Lookup("api-rate").DefValue = ""
+	fs.StringVar(&f.metricsKeyFile, "metrics-key-file", "", "* `file` with a key that lets Prometheus read /metrics, and nothing else, from anywhere; see dugnad observe scrape")
 	f.outbound.register(fs, allowNodesHelp)
 	fs.BoolVar(&f.neverVote, "never-vote", false, "* stay out of the ledger's quorum")
 	fs.Var(patienceValue{&f.stopTimeout}, "stop-timeout", "* how long tasks that run may go on when the node is told to stop; 0 is not at all")
 	fs.BoolVar(&f.trace, "trace", false, "* send what becomes of jobs to an OpenTelemetry collector: that of OTEL_EXPORTER_OTLP_ENDPOINT, or "+traceEndpoint)
 	fs.StringVar(&f.traceEndpoint, "trace-endpoint", "", "* `URL` of the collector to send it to, with OTLP over HTTP; implies --trace")
 	setting(fs, "node-dir", "join", "name", "listen", "announce", "loopback", "slots", "offer-memory", "offer-disk", "never-vote", "api-listen",
-		"api-name", "api-auth", "api-tls", "api-cert", "api-key", "api-cors", "api-rate", "stop-timeout", "trace", "trace-endpoint")
+		"api-name", "api-auth", "api-tls", "api-cert", "api-key", "api-cors", "api-rate", "metrics-key-file", "stop-timeout", "trace", "trace-endpoint")
 	return cmd
 }
 
@@ -170,6 +172,9 @@ func (a *app) nodeConfig(f upFlags) (node.Config, error) {
 	config.APIListen, config.APINames, config.APIToken = f.apiListen, f.apiNames, f.apiAuth == apiAuthToken
 	config.APITLS, config.APICert, config.APIKey = f.apiTLS, f.apiCert, f.apiKey
 	config.APIOrigins, config.APIRate = f.apiCORS, f.apiRate
+	if config.MetricsKey, err = readMetricsKey(f.metricsKeyFile); err != nil {
+		return node.Config{}, err
+	}
 	if config.TraceEndpoint, err = f.collector(a.Environ); err != nil {
 		return node.Config{}, err
 	}
@@ -197,7 +202,7 @@ func (f upFlags) checkAPI() error {
 		return errors.New("--api-cert and --api-key come together")
 	case f.apiRate < 0 || math.IsNaN(f.apiRate) || math.IsInf(f.apiRate, 0):
 		return fmt.Errorf("--api-rate is %g, want a number of requests per second", f.apiRate)
-	case f.apiListen == "" && (f.apiTLS || f.apiAuth == apiAuthToken || f.apiCert != "" || len(f.apiNames) > 0 || len(f.apiCORS) > 0 || f.apiRate > 0):
+	case f.apiListen == "" && (f.apiTLS || f.apiAuth == apiAuthToken || f.apiCert != "" || len(f.apiNames) > 0 || len(f.apiCORS) > 0 || f.apiRate > 0 || f.metricsKeyFile != ""):
 		return errors.New("settings of the API need --api-listen, an address such as 127.0.0.1:4611")
 	}
 	return nil

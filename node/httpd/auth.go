@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -93,6 +94,9 @@ func (g *gate) find(r *http.Request) (*asker, error) {
 		return g.newcomer(r, where)
 	}
 	if proofs := r.Header.Values("Authorization"); len(proofs) > 0 {
+		if key, ok := strings.CutPrefix(proofs[0], bearer); ok && len(proofs) == 1 && g.MetricsKey != "" && r.URL.Path == metricsPath {
+			return g.scraper(r, key)
+		}
 		return g.holder(r, where, proofs)
 	}
 	if where.socket {
@@ -108,6 +112,26 @@ func (g *gate) find(r *http.Request) (*asker, error) {
 		return nil, g.unknownHost(r)
 	}
 	return &asker{Tenant: g.Tenant, Command: warrant.All}, nil
+}
+
+const (
+	// metricsPath is where the metrics are, bearer the scheme of a key to them.
+	metricsPath = "/metrics"
+	bearer      = "Bearer "
+	// rateMetrics is whose requests those with the key count as.
+	rateMetrics = "metrics"
+)
+
+// scraper returns who may read the metrics alone.
+func (g *gate) scraper(r *http.Request, key string) (*asker, error) {
+	if subtle.ConstantTimeCompare([]byte(key), []byte(g.MetricsKey)) != 1 {
+		return nil, api.NewProblem(api.CodeTokenInvalid, "the key to the metrics is another one", "give the key that is in the file of the node's --metrics-key-file")
+	}
+	bounds := holdersOf(r.Context())
+	if err := bounds.early(r, rateMetrics); err != nil {
+		return nil, err
+	}
+	return &asker{scraper: true}, bounds.count(r.Context(), rateMetrics)
 }
 
 // holder returns who holds the token that a proof was made with.
@@ -193,7 +217,7 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // node, and not about a tenant.
 func (s *server) tokenless(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a := who(r.Context()); a.Tenant == "" || a.IDs != nil {
+		if a := who(r.Context()); !a.scraper && (a.Tenant == "" || a.IDs != nil) {
 			p := refused(&asker{}, "")
 			s.refusals.WithLabelValues(string(p.Code)).Inc()
 			http.Error(w, p.Error(), p.Status)

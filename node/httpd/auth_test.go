@@ -126,6 +126,12 @@ func TestGate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const key = "a key to the metrics"
+	config.Registerer, config.MetricsKey = prometheus.NewRegistry(), key
+	keyed, err := Handler(config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	config.Registerer, config.TokenAlways = nil, true
 	strict, err := Handler(config)
 	if err != nil {
@@ -165,22 +171,30 @@ func TestGate(t *testing.T) {
 		"from nowhere":                    {open, asking{"GET", "/v1/jobs", there, nil, nil, "", ""}, "401 unauthorized"},
 		"from elsewhere, the description": {open, asking{"GET", "/openapi.json", there, public, nil, "", ""}, "401 unauthorized"},
 
-		"with a token":                     {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, there), ""}, "200 "},
-		"with a token, by name":            {open, asking{"GET", "/v1/jobs", "node.example", public, nil, reads(whole, "node.example"), ""}, "200 "},
-		"with a token, by name and port":   {open, asking{"GET", "/v1/jobs", "NODE.example:9", public, nil, reads(whole, "node.example:9"), ""}, "200 "},
-		"with a token, over QUIC":          {open, asking{"GET", "/v1/jobs", "[2001:db8::7]", overQUIC, nil, reads(whole, "[2001:db8::7]"), ""}, "200 "},
-		"with a token, from this machine":  {strict, asking{"GET", "/v1/jobs", here, loopback, nil, reads(whole, here), ""}, "200 "},
-		"with a token, through the socket": {open, asking{"GET", "/v1/jobs", "node", socket, nil, reads(whole, "node"), ""}, "200 "},
-		"a token is no operator":           {open, asking{"POST", "/v1/nodes/n1/drain", "node", socket, nil, by(whole, warrant.Call{Host: "node", Method: "POST", Path: "/v1/nodes/n1/drain"}), ""}, "403 operator_only"},
-		"a token, metrics":                 {open, asking{"GET", "/metrics", there, public, nil, reads(whole, there), ""}, "403 "},
-		"a token to run, to read":          {open, asking{"GET", "/v1/jobs", there, public, nil, reads(run, there), ""}, "200 "},
-		"a token to read, to run":          {open, asking{"POST", "/v1/jobs", there, public, nil, by(read, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"}), ""}, "403 token_narrower"},
-		"a token to run, to end an order":  {open, asking{"POST", "/v1/orders/x/end", there, public, nil, by(run, warrant.Call{Host: there, Method: "POST", Path: "/v1/orders/x/end"}), ""}, "403 token_narrower"},
-		"a token that was revoked":         {open, asking{"GET", "/v1/jobs", there, public, nil, reads(gone, there), ""}, "401 token_revoked"},
-		"a token of another grid":          {open, asking{"GET", "/v1/jobs", there, public, nil, reads(other.Token(t, "acme", warrant.Limits{}), there), ""}, "401 token_other_grid"},
-		"a proof to read, to write":        {open, asking{"POST", "/v1/jobs", there, public, nil, reads(whole, there), ""}, "401 token_other_call"},
-		"a proof for another query":        {open, asking{"POST", "/v1/jobs?a=b", there, public, nil, by(whole, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"}), ""}, "401 token_other_call"},
-		"a proof for another node":         {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, "192.0.2.8:4611"), ""}, "401 token_other_call"},
+		"with a token":                                {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, there), ""}, "200 "},
+		"with a token, by name":                       {open, asking{"GET", "/v1/jobs", "node.example", public, nil, reads(whole, "node.example"), ""}, "200 "},
+		"with a token, by name and port":              {open, asking{"GET", "/v1/jobs", "NODE.example:9", public, nil, reads(whole, "node.example:9"), ""}, "200 "},
+		"with a token, over QUIC":                     {open, asking{"GET", "/v1/jobs", "[2001:db8::7]", overQUIC, nil, reads(whole, "[2001:db8::7]"), ""}, "200 "},
+		"with a token, from this machine":             {strict, asking{"GET", "/v1/jobs", here, loopback, nil, reads(whole, here), ""}, "200 "},
+		"with a token, through the socket":            {open, asking{"GET", "/v1/jobs", "node", socket, nil, reads(whole, "node"), ""}, "200 "},
+		"a token is no operator":                      {open, asking{"POST", "/v1/nodes/n1/drain", "node", socket, nil, by(whole, warrant.Call{Host: "node", Method: "POST", Path: "/v1/nodes/n1/drain"}), ""}, "403 operator_only"},
+		"a token, metrics":                            {open, asking{"GET", "/metrics", there, public, nil, reads(whole, there), ""}, "403 "},
+		"a key to the metrics":                        {keyed, asking{"GET", "/metrics", there, public, nil, bearer + key, ""}, "200 "},
+		"a key to the metrics, by any name":           {keyed, asking{"GET", "/metrics", "node-7:1", overQUIC, nil, bearer + key, ""}, "200 "},
+		"a key to the metrics, for more":              {keyed, asking{"GET", "/v1/jobs", there, public, nil, bearer + key, ""}, "401 token_invalid"},
+		"a key to the metrics, for what they lead to": {keyed, asking{"GET", "/metrics/../v1/jobs", there, public, nil, bearer + key, ""}, "401 token_invalid"},
+		"a key to the metrics, to write":              {keyed, asking{"POST", "/metrics", there, public, nil, bearer + key, ""}, "405 "},
+		"another key to the metrics":                  {keyed, asking{"GET", "/metrics", there, public, nil, bearer + key + "s", ""}, "401 token_invalid"},
+		"no key to the metrics":                       {keyed, asking{"GET", "/metrics", there, public, nil, "", ""}, "401 unauthorized"},
+		"an empty key to the metrics":                 {open, asking{"GET", "/metrics", there, public, nil, bearer, ""}, "401 token_invalid"},
+		"a token to run, to read":                     {open, asking{"GET", "/v1/jobs", there, public, nil, reads(run, there), ""}, "200 "},
+		"a token to read, to run":                     {open, asking{"POST", "/v1/jobs", there, public, nil, by(read, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"}), ""}, "403 token_narrower"},
+		"a token to run, to end an order":             {open, asking{"POST", "/v1/orders/x/end", there, public, nil, by(run, warrant.Call{Host: there, Method: "POST", Path: "/v1/orders/x/end"}), ""}, "403 token_narrower"},
+		"a token that was revoked":                    {open, asking{"GET", "/v1/jobs", there, public, nil, reads(gone, there), ""}, "401 token_revoked"},
+		"a token of another grid":                     {open, asking{"GET", "/v1/jobs", there, public, nil, reads(other.Token(t, "acme", warrant.Limits{}), there), ""}, "401 token_other_grid"},
+		"a proof to read, to write":                   {open, asking{"POST", "/v1/jobs", there, public, nil, reads(whole, there), ""}, "401 token_other_call"},
+		"a proof for another query":                   {open, asking{"POST", "/v1/jobs?a=b", there, public, nil, by(whole, warrant.Call{Host: there, Method: "POST", Path: "/v1/jobs"}), ""}, "401 token_other_call"},
+		"a proof for another node":                    {open, asking{"GET", "/v1/jobs", there, public, nil, reads(whole, "192.0.2.8:4611"), ""}, "401 token_other_call"},
 		// It was shown a proof, and passes itself off as the one that it is for.
 		"from a node that is in between":         {open, asking{"GET", "/v1/jobs", "192.0.2.8:4611", public, nil, reads(whole, "192.0.2.8:4611"), ""}, "421 host_unknown"},
 		"from a node on this machine in between": {open, asking{"GET", "/v1/jobs", "127.0.0.1:4621", loopback, nil, reads(whole, "127.0.0.1:4621"), ""}, "421 host_unknown"},

@@ -52,7 +52,7 @@ func Handler(config Config) (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.register(mux)
 	if g, ok := config.Registerer.(prometheus.Gatherer); ok {
-		mux.Handle("GET /metrics", s.tokenless(promhttp.HandlerFor(g, promhttp.HandlerOpts{})))
+		mux.Handle("GET "+metricsPath, s.tokenless(promhttp.HandlerFor(g, promhttp.HandlerOpts{})))
 	}
 	g, err := newGate(s, mux)
 	if err != nil {

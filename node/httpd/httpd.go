@@ -120,6 +120,9 @@ type Config struct {
 	TokenAlways bool
 	// Shares are this node's samples; nil has none.
 	Shares Shares
+	// MetricsKey is what lets read the metrics, and nothing else, wherever it is shown as
+	// a bearer's token: Prometheus cannot make proofs. Empty is nobody's.
+	MetricsKey string
 	// Spans is told of jobs that were accepted; nil is nobody.
 	Spans *span.Tracer
 	// Audit is where what was done is noted; nil is nowhere.

@@ -29,6 +29,8 @@ type asker struct {
 	// without one.
 	IDs   [][32]byte
 	Until time.Time
+	// scraper says that it is somebody who may read the metrics alone.
+	scraper bool
 	// grant is what a token gives, nil without one; session is a browser's.
 	grant   *warrant.Grant
 	session *session

@@ -20,6 +20,12 @@ var Catalogue string
 //go:embed alerts.yaml
 var Alerts []byte
 
+// Scrape is a configuration for Prometheus, in its format, that scrapes nodes of this and
+// of other machines.
+//
+//go:embed prometheus.yml
+var Scrape []byte
+
 // Dashboard is a dashboard for Grafana, in its format.
 //
 //go:embed dashboard.json

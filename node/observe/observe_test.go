@@ -333,7 +333,7 @@ func TestAlertCases(t *testing.T) {
 	}
 }
 
-// TestRules: Prometheus takes the rules, and each alert fires when it is to, and not else.
+// TestRules: Prometheus takes the rules and the configuration, and each alert fires when it is to, and not else.
 func TestRules(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
@@ -346,8 +346,11 @@ func TestRules(t *testing.T) {
 		}
 	}
 	write("alerts.yaml", Alerts)
+	write("prometheus.yml", Scrape)
+	write("metrics.key", nil)
+	write("api.crt", nil)
 	write("cases.yaml", casesFile(t))
-	for _, args := range [][]string{{"check", "rules", "alerts.yaml"}, {"test", "rules", "cases.yaml"}} {
+	for _, args := range [][]string{{"check", "rules", "alerts.yaml"}, {"check", "config", "prometheus.yml"}, {"test", "rules", "cases.yaml"}} {
 		cmd := exec.Command(promtool, args...)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
