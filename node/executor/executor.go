@@ -67,6 +67,10 @@ type Executor struct {
 	// yet, orphans how many of their tasks wait for the ledger.
 	replayed map[ledger.Epoch][]ledger.Run
 	orphans  map[ledger.Epoch]uint32
+	// unanswered are leases that are not held any more and whose reports the ledger has not
+	// answered, for their spans: it may say that a lease is over before it answers the
+	// report that ends it. There are none without a tracer.
+	unanswered map[ledger.Epoch]*lease
 	// kept has the tasks that an earlier process has begun and whose leases were not
 	// taken up again yet. What is left of them is ended at keptUntil.
 	kept      map[ledger.Epoch][]taskKey
@@ -147,7 +151,7 @@ func newExecutor(config Config) *Executor {
 		slots:   &slots{max: config.Slots},
 		changed: make(chan struct{}, 1), kicked: make(chan struct{}, 1), asked: make(chan struct{}),
 		leases: map[ledger.Epoch]*lease{}, jobs: map[ledger.JobID]*job{}, done: map[ledger.Epoch]uint64{},
-		replayed: map[ledger.Epoch][]ledger.Run{}, orphans: map[ledger.Epoch]uint32{},
+		replayed: map[ledger.Epoch][]ledger.Run{}, orphans: map[ledger.Epoch]uint32{}, unanswered: map[ledger.Epoch]*lease{},
 		dirty: map[ledger.JobID]struct{}{}, kept: map[ledger.Epoch][]taskKey{},
 	}
 	e.gather = newGather(e)

@@ -138,6 +138,7 @@ func (l *lease) drop(index uint64, how string) {
 	delete(e.leases, l.epoch)
 	e.done[l.epoch] = index
 	l.traceEnd(how)
+	l.leave()
 	e.metrics.leases.WithLabelValues(how).Inc()
 	e.metrics.held.Set(float64(len(e.leases)))
 	if len(e.leases) == 0 && e.emptied != nil {

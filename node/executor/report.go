@@ -118,6 +118,7 @@ func (e *Executor) answered(id ledger.JobID, report *ledger.LeaseReport, code le
 	}
 	l := e.leases[report.Epoch]
 	if l == nil {
+		e.traceLate(report.Epoch, tasks, code, began)
 		if e.orphans[report.Epoch] -= min(tasks, e.orphans[report.Epoch]); e.orphans[report.Epoch] == 0 {
 			delete(e.orphans, report.Epoch)
 		}

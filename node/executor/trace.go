@@ -116,6 +116,30 @@ func (l *lease) traceStore(began time.Time, tasks int, err error) {
 	l.tracePart(span.Store, began, time.Now(), failed(err, "results"), span.Number("tasks", tasks))
 }
 
+// leave remembers a lease that is not held any more until its reports are answered. The
+// caller holds e.mu.
+func (l *lease) leave() {
+	switch {
+	case l.e.config.Spans == nil || l.open == 0:
+	case len(l.e.unanswered) >= l.e.config.LeasesMax:
+		l.e.metrics.limit("lease_spans")
+	default:
+		l.e.unanswered[l.epoch] = l
+	}
+}
+
+// traceLate records an answer to the report of such a lease. The caller holds e.mu.
+func (e *Executor) traceLate(epoch ledger.Epoch, tasks uint32, code ledger.Code, began time.Time) {
+	l := e.unanswered[epoch]
+	if l == nil {
+		return
+	}
+	l.traceReport(began, tasks, code)
+	if l.open -= min(tasks, l.open); l.open == 0 {
+		delete(e.unanswered, epoch)
+	}
+}
+
 // traceReport records that the ledger has answered a report. The caller holds e.mu.
 func (l *lease) traceReport(began time.Time, tasks uint32, code ledger.Code) {
 	if l.e.config.Spans == nil {
