@@ -45,7 +45,7 @@ func (f gridFlags) client(a *app) (*client.Client, error) {
 		if err != nil {
 			return nil, usageError("--api: %w", err)
 		}
-		c, err := client.Open(client.Config{URL: url, TLS: pinned, Token: token, Retrying: a.retrying})
+		c, err := client.Open(client.Config{URL: url, TLS: pinned, Token: token, Traceparent: traceparent(a.Environ), Retrying: a.retrying})
 		if err != nil {
 			return nil, usageError("--api: %w", err)
 		}
@@ -60,6 +60,8 @@ func (f gridFlags) client(a *app) (*client.Client, error) {
 		Token:    token,
 		Dial:     func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, dir) },
 		Retrying: a.retrying,
+		// Below the trace of whoever has started this program.
+		Traceparent: traceparent(a.Environ),
 	})
 }
 

@@ -37,6 +37,8 @@ type fakeGrid struct {
 	nodes    []api.Node
 	orders   []api.Order
 	requests []string
+	// parents are the traceparents of submissions.
+	parents []string
 }
 
 type fakeTask struct {
@@ -108,6 +110,7 @@ func unknown(what string) *api.Problem {
 }
 
 func (f *fakeGrid) submit(r *http.Request) (any, *api.Problem) {
+	f.parents = append(f.parents, r.Header.Get("Traceparent"))
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, api.NewProblem(api.CodeInternal, err.Error(), "")

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/dugnad/dugnad/node/span"
 )
@@ -47,4 +48,18 @@ func checkCollector(from, address string) error {
 		return fmt.Errorf("%s: %w", from, err)
 	}
 	return nil
+}
+
+// traceparent returns the place in a trace of whoever has started this program, as
+// OpenTelemetry's programs pass it on in the environment; empty is none. What is not
+// well formed is none, as it is in a header.
+func traceparent(environ []string) string {
+	if strings.EqualFold(lookup(environ, "OTEL_SDK_DISABLED"), "true") {
+		return ""
+	}
+	trace, above, ok := span.Parent(lookup(environ, "TRACEPARENT"))
+	if !ok {
+		return ""
+	}
+	return span.FormatParent(trace, above)
 }

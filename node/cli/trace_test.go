@@ -40,3 +40,30 @@ func TestCollector(t *testing.T) {
 		}
 	}
 }
+
+// TestTraceparent: jobs hang below the trace of whoever has started dugnad, which a node
+// is told when there is one.
+func TestTraceparent(t *testing.T) {
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for _, args := range []string{"run --grid always @/m.wasm", "job submit @/job.yaml"} {
+		for _, tt := range []struct {
+			environ []string
+			want    string
+		}{
+			{nil, ""},
+			{[]string{"TRACEPARENT=" + parent}, parent},
+			{[]string{"TRACEPARENT=" + parent, "OTEL_SDK_DISABLED=false"}, parent},
+			{[]string{"TRACEPARENT=" + parent, "OTEL_SDK_DISABLED=True"}, ""},
+			{[]string{"TRACEPARENT="}, ""},
+			{[]string{"TRACEPARENT=x\r\nAuthorization: y"}, ""},
+		} {
+			f, r := newFakeGrid(t), newTestRun(t)
+			r.write(t, "job.yaml", "module: m.wasm\n")
+			r.env = append(r.env, tt.environ...)
+			code := r.run(append(strings.Fields(args), "--api", f.url)...)
+			if got := f.parents; code != 0 || len(got) == 0 || got[len(got)-1] != tt.want {
+				t.Errorf("%s with %q: exit code %d, %s, sends %q, want %q", args, tt.environ, code, r.stderr.String(), f.parents, tt.want)
+			}
+		}
+	}
+}

@@ -44,6 +44,9 @@ type Config struct {
 	// Token is the text of a tenant's token: a secret, which is not sent. Each request
 	// carries a proof that is made with it. Empty sends none, to a node that needs none.
 	Token string
+	// Traceparent is the caller's place in a trace, as W3C Trace Context writes it: jobs that
+	// are submitted are traced below that by nodes that trace. Empty is none.
+	Traceparent string
 	// Retrying, if set, is told why each time that calls begin to be tried again.
 	// It may be called from several goroutines.
 	Retrying func(err error)
@@ -57,6 +60,8 @@ type Client struct {
 	transport *http.Transport
 	patience  time.Duration
 	retrying  func(err error)
+	// traceparent is a header of submissions, empty for none.
+	traceparent string
 	// credential is nil where there is no token.
 	credential *credential
 	// met says that the node has answered.
@@ -110,7 +115,7 @@ func Open(config Config) (*Client, error) {
 	if patience == 0 {
 		patience = PatienceDefault
 	}
-	c := &Client{base: base, http: http.Client{Transport: t}, transport: t, patience: patience, retrying: config.Retrying, credential: credential}
+	c := &Client{base: base, http: http.Client{Transport: t}, transport: t, patience: patience, retrying: config.Retrying, credential: credential, traceparent: config.Traceparent}
 	// A node sends nobody elsewhere, least of all with a proof.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
@@ -261,6 +266,9 @@ func (c *Client) Submit(ctx context.Context, file []byte, key string) (api.Submi
 		}
 	}
 	h := http.Header{"Content-Type": {"application/yaml"}, "Idempotency-Key": {key}}
+	if c.traceparent != "" {
+		h.Set("Traceparent", c.traceparent)
+	}
 	return repeat(ctx, c, func() (api.Submitted, error) {
 		return call[api.Submitted](ctx, c, http.MethodPost, "/jobs", nil, h, bytes.NewReader(file))
 	})
