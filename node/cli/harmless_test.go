@@ -100,7 +100,7 @@ var textless = map[string]string{
 	"observe alerts": "prints what is built in", "observe dashboard": "as alerts", "observe metrics": "as alerts", "observe scrape": "as alerts", "version": "prints what is built in",
 	"completion bash": "prints what is built in", "completion fish": "as bash", "completion powershell": "as bash", "completion zsh": "as bash",
 	"audit": "reads a file of this machine: see TestAuditCommand", "node prefs check": "reads a file: see prefs.TestMistakes",
-	"tenant create": "prints the caller's own words", "tenant token": "as create", "tenant revoke": "as create", "tenant allow": "as create",
+	"tenant create": "prints the caller's own words", "tenant token": "as create", "tenant revoke": "as create", "tenant allow": "as create", "tenant deny": "as create",
 	"help": "prints what is built in",
 }
 

@@ -3,6 +3,7 @@ package web_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -24,7 +25,7 @@ const words = `[document.title, document.body.textContent, ...[...document.query
 func testHostile(t *testing.T, b *browser) {
 	pages := []string{
 		"/", "/jobs", "/jobs/" + apitest.Job, "/nodes/" + apitest.Node, "/modules", "/modules/" + apitest.Module, "/orders", "/orders/" + apitest.Order,
-		"/tenant", "/submit?module=" + apitest.Module,
+		"/tenant", "/tenants/" + url.PathEscape(apitest.Text), "/submit?module=" + apitest.Module,
 	}
 	for _, refuse := range []bool{false, true} {
 		mux := http.NewServeMux()

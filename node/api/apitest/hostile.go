@@ -45,18 +45,20 @@ func answers() map[string]any {
 		"POST /orders/{id}/end": &api.Submitted{}, "POST /orders/{id}/pause": &api.Submitted{}, "POST /orders/{id}/resume": &api.Submitted{},
 		"POST /plans": &api.Plan{}, "GET /secrets": &api.Secrets{}, "PUT /secrets/{name}": &api.Secret{}, "GET /custodians": &api.Custodians{},
 		"GET /sessions/current": &api.Session{}, "GET /tenants": &api.Tenants{}, "POST /tenants": &api.Tenant{}, "GET /tenants/{id}": &api.Tenant{},
-		"GET /tenants/{id}/quota": &api.Quota{}, "PUT /tenants/{id}/quota": &api.Tenant{}, "GET /usage": &api.UsageReport{},
+		"GET /tenants/{id}/quota": &api.Quota{}, "PUT /tenants/{id}/quota": &api.Tenant{}, "PATCH /tenants/{id}/quota": &api.Tenant{}, "PATCH /tenants/{id}/capabilities": &api.Tenant{},
+		"GET /usage": &api.UsageReport{}, "GET /shares": &api.Shares{},
 	}
 }
 
-// Handler answers for the API. With refuse it refuses whatever is asked.
+// Handler answers for the API. What it does not know it refuses, and with refuse whatever
+// is asked.
 func Handler(refuse bool) http.Handler {
 	mux := http.NewServeMux()
+	p := api.Problem{}
+	Fill(&p)
+	p.Status, p.Code, p.RetryAfter = http.StatusUnprocessableEntity, api.CodeInvalid, 0
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Status, &p) })
 	if refuse {
-		p := api.Problem{}
-		Fill(&p)
-		p.Status, p.Code, p.RetryAfter = http.StatusUnprocessableEntity, api.CodeInvalid, 0
-		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Status, &p) })
 		return mux
 	}
 	for pattern, v := range answers() {
@@ -72,16 +74,31 @@ func Handler(refuse bool) http.Handler {
 	mux.HandleFunc("GET "+api.Prefix+"/jobs/{id}/tasks/{task}/{stream}", put)
 	mux.HandleFunc("GET "+api.Prefix+"/objects/{id}", put)
 	mux.HandleFunc("GET "+api.Prefix+"/jobs/{id}/events", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		for i, kind := range []string{"submitted", "placed", "running", "ended", "finished"} {
+		stream(w, []string{"submitted", "placed", "running", "ended", "finished"}, func(i int, kind string) any {
 			e := api.Event{}
 			Fill(&e)
 			e.Number, e.Kind = uint32(i+1), kind
-			b, _ := json.Marshal(e)
-			fmt.Fprintf(w, "data: %s\n\n", b)
-		}
+			return e
+		})
+	})
+	mux.HandleFunc("GET "+api.Prefix+"/jobs/{id}/tasks/{task}/logs", func(w http.ResponseWriter, _ *http.Request) {
+		stream(w, []string{api.LogAttempt, api.LogOutput, api.LogLeftOut, api.LogDelayed, api.LogAttempt, api.LogOutput, api.LogEnded}, func(_ int, kind string) any {
+			l := api.Log{}
+			Fill(&l)
+			l.Kind, l.Base64 = kind, nil
+			return l
+		})
 	})
 	return mux
+}
+
+// stream sends events of so many kinds, and ends.
+func stream(w http.ResponseWriter, kinds []string, event func(i int, kind string) any) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for i, kind := range kinds {
+		b, _ := json.Marshal(event(i, kind))
+		fmt.Fprintf(w, "id: %d\ndata: %s\n\n", i+1, b)
+	}
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -95,7 +112,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 var known = map[string]string{
 	"id": Job, "job": Job, "after": Job, "blame": Job, "module": Module, "object": Module, "node": Node, "Node.id": Node,
 	"Order.id": Order, "Order.kind": "cron", "Result.kind": "trap", "next": "", "state": "failed", "Node.state": "up", "Order.state": "active", "Lease.state": "running",
-	"Why.state": "active", "by": "job", "day": "2026-03-04", "from": "2026-03-04", "to": "2026-03-04", "command": "all", "stream": "stdout", "kind": "cron",
+	"Why.state": "active", "by": "job", "day": "2026-03-04", "from": "2026-03-04", "to": "2026-03-04", "command": "all", "over": "hour", "stream": "stdout", "kind": "cron",
 	"schedule": "30 4 * * *", "Submitted.kind": "", "Tenant.id": Text, "UsagePart.day": Text,
 }
 
