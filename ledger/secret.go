@@ -1,6 +1,9 @@
 package ledger
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+)
 
 // SecretName names a secret of a tenant as a variable is named: 1 to SecretNameBytesMax
 // of A-Z, a-z, 0-9 and "_", no digit first.
@@ -253,6 +256,17 @@ func FindSecret(tx Tx, t TenantID, n SecretName) (is Secret, value []byte, err e
 		value = bytes.Clone(reader{tx}.get(keySecretValue(t, n)))
 	}
 	return is, value, err
+}
+
+// SecretNodes returns the only nodes that are given a secret, in ascending order; none is
+// any, or that there is no such secret.
+func SecretNodes(tx Tx, t TenantID, n SecretName) (nodes []NodeID, err error) {
+	defer catch(&err)
+	is, err := one[Secret](tx, keySecret(t, n), "secret", n)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return is.Nodes, err
 }
 
 // Secrets returns all secrets of a tenant, in order of name: at most SecretsMax.

@@ -9,9 +9,10 @@ import (
 
 // demand is what jobs ask for in labels and features, checked once per class.
 type demand struct {
-	spec *ledger.JobSpec
+	spec  *ledger.JobSpec
+	bound []Bound
 	// fails counts usable nodes by the first of features, then constraints, that
-	// they lack.
+	// they lack, then of secrets that they are not given.
 	fails []uint32
 	// classes lack nothing, in ascending order.
 	classes []int32
@@ -40,7 +41,7 @@ func (p *Planner) shapeFor(in *Job, tenant int32) int32 {
 	if tenant >= 0 && len(p.tenants[tenant].allowed) == 0 {
 		tenant = -1
 	}
-	k := shapeKey{p.poolFor(poolKey{p.demandFor(in.Spec), tenant}), in.Spec.Task}
+	k := shapeKey{p.poolFor(poolKey{p.demandFor(in), tenant}), in.Spec.Task}
 	if s, ok := p.shapeOf[k]; ok {
 		return s
 	}
@@ -51,11 +52,16 @@ func (p *Planner) shapeFor(in *Job, tenant int32) int32 {
 	return i
 }
 
-// demandFor returns the demand of a specification.
-func (p *Planner) demandFor(spec *ledger.JobSpec) int32 {
+// demandFor returns the demand of a job.
+func (p *Planner) demandFor(in *Job) int32 {
+	spec := in.Spec
 	k := binary.AppendUvarint(p.key[:0], uint64(len(spec.Features)))
 	for _, f := range spec.Features {
 		k = appendString(k, f)
+	}
+	k = binary.AppendUvarint(k, uint64(len(in.Bound)))
+	for i := range in.Bound {
+		k = binary.AppendUvarint(k, uint64(p.boundOf[boundKey{spec.Tenant, in.Bound[i].Secret}]))
 	}
 	for i := range spec.Constraints {
 		c := &spec.Constraints[i]
@@ -72,14 +78,15 @@ func (p *Planner) demandFor(spec *ledger.JobSpec) int32 {
 	i := int32(len(p.demands))
 	p.demandOf[string(k)] = i
 	p.demands = next(p.demands)
-	p.readDemand(&p.demands[i], spec)
+	p.readDemand(&p.demands[i], in)
 	return i
 }
 
-// readDemand finds the classes that lack nothing, one feature or constraint after
-// the other.
-func (p *Planner) readDemand(d *demand, spec *ledger.JobSpec) {
-	d.spec, d.fails, d.classes, d.open, d.closed = spec, d.fails[:0], d.classes[:0], d.open[:0], 0
+// readDemand finds the classes that lack nothing, one feature, constraint or secret
+// after the other.
+func (p *Planner) readDemand(d *demand, in *Job) {
+	spec := in.Spec
+	d.spec, d.bound, d.fails, d.classes, d.open, d.closed = spec, in.Bound, d.fails[:0], d.classes[:0], d.open[:0], 0
 	for c := range p.classes {
 		d.classes = append(d.classes, int32(c))
 	}
@@ -102,6 +109,9 @@ func (p *Planner) readDemand(d *demand, spec *ledger.JobSpec) {
 		} else {
 			keep(p.classesBy().labels[ledger.Label{Name: c.Label, Value: c.Value}], c.Not)
 		}
+	}
+	for i := range in.Bound {
+		keep(p.classesBy().bounds[p.boundOf[boundKey{spec.Tenant, in.Bound[i].Secret}]], false)
 	}
 	for _, c := range d.classes {
 		if class := &p.classes[c]; len(class.node.Allow) > 0 {

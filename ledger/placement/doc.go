@@ -14,7 +14,8 @@
 //
 //  1. node-state: the node is not up.
 //  2. offer-stale: its offer is older than Params.OfferAgeNanosMax.
-//  3. feature, label: what the specification demands, in its order.
+//  3. feature, label: what the specification demands, in its order; then secret: a
+//     secret that it names is for other nodes.
 //  4. tenant-denied, tenant-not-allowed: the operator's lists; deny wins.
 //  5. small-…: the node would be too small if it were empty.
 //  6. full-…: too little is free now. Free is, in every dimension, the smaller

@@ -209,10 +209,14 @@ func (p *Planner) tallyClasses(r *Reasons, j *job, l *pool) uint64 {
 	d := &p.demands[l.demand]
 	for i, n := range d.fails {
 		c := Count{Code: CodeFeature, Nodes: n}
-		if i < len(d.spec.Features) {
-			c.Detail = d.spec.Features[i]
-		} else {
-			c.Code, c.Detail = CodeLabel, d.spec.Constraints[i-len(d.spec.Features)].String()
+		features, constraints := d.spec.Features, d.spec.Constraints
+		switch i -= len(features); {
+		case i < 0:
+			c.Detail = features[i+len(features)]
+		case i < len(constraints):
+			c.Code, c.Detail = CodeLabel, constraints[i].String()
+		default:
+			c.Code, c.Detail = CodeSecret, string(d.bound[i-len(constraints)].Secret)
 		}
 		r.add(c)
 	}

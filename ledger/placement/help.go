@@ -29,6 +29,8 @@ func (c Count) String() string {
 		return text("node lacks the feature ", "nodes lack the feature ") + c.Detail
 	case c.Code == CodeLabel:
 		return text("node lacks the label ", "nodes lack the label ") + c.Detail
+	case c.Code == CodeSecret:
+		return text("node is not given the secret ", "nodes are not given the secret ") + c.Detail
 	case c.Code == CodeDenied:
 		return text("node denies the tenant", "nodes deny the tenant")
 	case c.Code == CodeNotAllowed:
@@ -100,6 +102,8 @@ func (c Count) help() string {
 		return "do without the feature " + c.Detail
 	case c.Code == CodeLabel:
 		return "drop the demand " + c.Detail + ", or label nodes"
+	case c.Code == CodeSecret:
+		return "set the secret " + c.Detail + " for other nodes, or for all"
 	case c.Code == CodeDenied, c.Code == CodeNotAllowed:
 		return "ask the operators to let the tenant in"
 	case c.Code == CodeSmallSlots && c.Nearest > 0:

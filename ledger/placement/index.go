@@ -9,6 +9,8 @@ type index struct {
 	// names has the classes with a label, whatever its value.
 	names  map[string][]int32
 	labels map[ledger.Label][]int32
+	// bounds has the classes that are given a secret which is not for all.
+	bounds map[int32][]int32
 }
 
 // classesBy returns the index, which is made when a demand first needs it.
@@ -21,6 +23,7 @@ func (p *Planner) classesBy() *index {
 		x.features = make(map[string][]int32)
 		x.names = make(map[string][]int32)
 		x.labels = make(map[ledger.Label][]int32)
+		x.bounds = make(map[int32][]int32)
 	}
 	x.built = true
 	for c := range p.classes {
@@ -32,6 +35,9 @@ func (p *Planner) classesBy() *index {
 			enter(x.names, l.Name, int32(c))
 			enter(x.labels, l, int32(c))
 		}
+		for _, b := range p.boundTo[n.ID] {
+			enter(x.bounds, b, int32(c))
+		}
 	}
 	return x
 }
@@ -41,6 +47,7 @@ func (x *index) clear() {
 	clear(x.features)
 	clear(x.names)
 	clear(x.labels)
+	clear(x.bounds)
 }
 
 // enter adds a class to one of the lists. Nothing says that a node names a

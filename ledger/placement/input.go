@@ -65,6 +65,15 @@ type Job struct {
 	Running []Running
 	// Since is when the oldest of its ready tasks became ready.
 	Since ledger.Time
+	// Bound are its secrets that are for some nodes only. In one input a tenant's secret
+	// has the same nodes for all jobs.
+	Bound []Bound
+}
+
+// Bound is a secret of a job's tenant, and the only nodes that are given it.
+type Bound struct {
+	Secret ledger.SecretName
+	Nodes  []ledger.NodeID
 }
 
 // Unbounded is the amount that is no bound.

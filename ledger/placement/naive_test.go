@@ -79,6 +79,11 @@ func (m *naive) static(j *Job, n *Node) Code {
 			return CodeLabel
 		}
 	}
+	for _, b := range j.Bound {
+		if !slices.Contains(b.Nodes, n.ID) {
+			return CodeSecret
+		}
+	}
 	if slices.Contains(n.Deny, j.Spec.Tenant) {
 		return CodeDenied
 	}

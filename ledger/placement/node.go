@@ -29,7 +29,8 @@ type fetched struct {
 	module, next int32
 }
 
-// class is the usable nodes with equal labels, features and lists.
+// class is the usable nodes with equal labels, features and lists, which are given the
+// same secrets.
 type class struct {
 	node  *Node
 	nodes []int32
@@ -38,6 +39,31 @@ type class struct {
 // tenant is a tenant that lists name: the classes that do, in ascending order.
 type tenant struct {
 	allowed, denied []int32
+}
+
+// boundKey is a secret that is not for all nodes.
+type boundKey struct {
+	tenant ledger.TenantID
+	secret ledger.SecretName
+}
+
+// readBounds notes which nodes the jobs' secrets are for.
+func (p *Planner) readBounds() {
+	for i := range p.in.Jobs {
+		j := &p.in.Jobs[i]
+		for _, b := range j.Bound {
+			k := boundKey{j.Spec.Tenant, b.Secret}
+			if _, known := p.boundOf[k]; known {
+				continue
+			}
+			id := intern(p.boundOf, k)
+			for _, n := range b.Nodes {
+				if list := p.boundTo[n]; !endsWith(list, id) {
+					p.boundTo[n] = append(list, id)
+				}
+			}
+		}
+	}
 }
 
 // readNodes sorts the nodes, sets aside those that take nothing and puts the
@@ -114,8 +140,12 @@ func (p *Planner) classFor(in *Node) int32 {
 	for _, t := range in.Allow {
 		k = appendString(k, string(t))
 	}
+	k = binary.AppendUvarint(k, uint64(len(in.Deny)))
 	for _, t := range in.Deny {
 		k = appendString(k, string(t))
+	}
+	for _, b := range p.boundTo[in.ID] {
+		k = binary.AppendUvarint(k, uint64(b))
 	}
 	p.key = k
 	if c, ok := p.classOf[string(k)]; ok {

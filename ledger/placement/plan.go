@@ -52,7 +52,11 @@ type Planner struct {
 	here         here
 	sifted       []int32 // classes that deny the tenant of the job in hand
 
-	classOf  map[string]int32
+	classOf map[string]int32
+	boundOf map[boundKey]int32
+	// boundTo has, for each node that secrets are bound to, which these are, in
+	// ascending order.
+	boundTo  map[ledger.NodeID][]int32
 	tenantOf map[ledger.TenantID]int32
 	demandOf map[string]int32
 	poolOf   map[poolKey]int32

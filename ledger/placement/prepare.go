@@ -12,6 +12,8 @@ func (p *Planner) prepare(in Input) {
 	p.in, p.params, p.out = in, in.Params, Output{}
 	if p.classOf == nil {
 		p.classOf = make(map[string]int32)
+		p.boundOf = make(map[boundKey]int32)
+		p.boundTo = make(map[ledger.NodeID][]int32)
 		p.tenantOf = make(map[ledger.TenantID]int32)
 		p.demandOf = make(map[string]int32)
 		p.poolOf = make(map[poolKey]int32)
@@ -24,6 +26,7 @@ func (p *Planner) prepare(in Input) {
 		p.yields = make(map[int32]*yield)
 		p.stuck = make(map[bandShape]bool)
 	}
+	p.readBounds()
 	p.readNodes()
 	p.quotas = p.quotas[:0]
 	for _, q := range in.Quotas {
@@ -44,6 +47,8 @@ func (p *Planner) prepare(in Input) {
 func (p *Planner) release() {
 	p.in, p.out = Input{}, Output{}
 	clear(p.classOf)
+	clear(p.boundOf)
+	clear(p.boundTo)
 	clear(p.tenantOf)
 	clear(p.demandOf)
 	clear(p.poolOf)
@@ -64,7 +69,7 @@ func (p *Planner) release() {
 		p.classes[i].node = nil
 	}
 	for i := range p.demands {
-		p.demands[i].spec = nil
+		p.demands[i].spec, p.demands[i].bound = nil, nil
 	}
 	p.classes, p.tenants, p.demands, p.claimants = p.classes[:0], p.tenants[:0], p.demands[:0], p.claimants[:0]
 	clear(p.spreads)

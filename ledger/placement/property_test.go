@@ -109,6 +109,14 @@ func drawJob(t *rapid.T, i int) Job {
 		avoid := rapid.SampledFrom([][]ledger.NodeID{nil, nil, {"n00000"}, {"n00001", "n00000"}, {"gone"}}).Draw(t, "avoid")
 		j.Pending = append(j.Pending, ledger.Pending{Tasks: r, Avoid: avoid})
 	}
+	// A tenant's secret has the same nodes for all jobs.
+	if rapid.IntRange(0, 3).Draw(t, "secret A") == 0 {
+		j.Bound = append(j.Bound, Bound{"A", []ledger.NodeID{nodeName(0), nodeName(2), "gone"}})
+	}
+	if rapid.IntRange(0, 3).Draw(t, "secret B") == 0 {
+		nodes := map[ledger.TenantID][]ledger.NodeID{"t1": {nodeName(0), nodeName(1)}, "t2": {"gone"}}
+		j.Bound = append(j.Bound, Bound{"B", nodes[spec.Tenant]})
+	}
 	if spec.SpreadLabel != "" {
 		j.Running = rapid.SampledFrom([][]Running{nil, {{"n", 1}}, {{"x", 2}, {"y", 1}}, {{"elsewhere", 7}}}).Draw(t, "running")
 	}

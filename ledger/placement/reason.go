@@ -19,6 +19,8 @@ const (
 	CodeStale
 	CodeFeature
 	CodeLabel
+	// CodeSecret: a secret of the job is for other nodes.
+	CodeSecret
 	CodeDenied
 	CodeNotAllowed
 	// CodeSmall… : the node is too small even when empty.
@@ -46,7 +48,7 @@ const (
 )
 
 var codeNames = [codes]string{
-	"fits", "node-state", "offer-stale", "feature", "label", "tenant-denied", "tenant-not-allowed",
+	"fits", "node-state", "offer-stale", "feature", "label", "secret", "tenant-denied", "tenant-not-allowed",
 	"small-memory", "small-fuel-rate", "small-slots", "small-scratch",
 	"full-memory", "full-fuel-rate", "full-slots", "full-scratch",
 	"disk", "avoided", "spread", "quota", "limit", "other",
@@ -86,7 +88,7 @@ type Reasons struct {
 // Count is a number of nodes that fail the same constraint first.
 type Count struct {
 	Code Code
-	// Detail is the feature, the demand on a label, or the node's state.
+	// Detail is the feature, the demand on a label, the secret, or the node's state.
 	Detail string
 	Nodes  uint32
 	// Need and Nearest are set for capacity and disk: what the job needs, and the

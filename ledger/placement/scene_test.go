@@ -140,6 +140,10 @@ func (s *scene) job(args []string) error {
 				spec.Constraints = append(spec.Constraints, ledger.Constraint{Label: strings.Trim(label, "!"), Value: value, Not: not})
 			}
 		},
+		"secret": func(v string) {
+			name, nodes, _ := strings.Cut(v, ":")
+			j.Bound = append(j.Bound, Bound{ledger.SecretName(name), ids[ledger.NodeID](nodes)})
+		},
 		"tasks": func(v string) { j.Pending = append(j.Pending, ledger.Pending{Tasks: taskRange(v), Avoid: avoid}) },
 		"avoid": func(v string) { avoid = ids[ledger.NodeID](v) },
 		"running": func(v string) {

@@ -37,6 +37,8 @@ type Snapshot struct {
 	all    total // what the nodes that are up have
 	held   map[ledger.JobID]leases
 	reads  int // leases that may still be read
+	// bound has which nodes the secrets are for that a pass has come upon.
+	bound map[boundKey][]ledger.NodeID
 }
 
 // leases is the slots that a job's leases held when it had that many events: each
@@ -99,6 +101,7 @@ func (s *Snapshot) begin(params Params) {
 	clear(s.nodes)
 	s.jobs, s.nodes, s.quotas, s.claims, s.ranks = s.jobs[:0], s.nodes[:0], s.quotas[:0], s.claims[:0], s.ranks[:0]
 	s.reads, s.all, s.params = leasesMax, total{}, params
+	clear(s.bound)
 	s.pass++
 }
 
@@ -183,8 +186,38 @@ func (s *Snapshot) readJob(tx ledger.Tx, q *ledger.QueuedJob) error {
 	if j.Running, err = s.running(tx, q); err != nil {
 		return err
 	}
+	if j.Bound, err = s.bounds(tx, q.Spec); err != nil {
+		return err
+	}
 	s.jobs = append(s.jobs, j)
 	return nil
+}
+
+// bounds returns a job's secrets that are for some nodes only.
+func (s *Snapshot) bounds(tx ledger.Tx, spec *ledger.JobSpec) (list []Bound, err error) {
+	if len(spec.Secrets) > 0 && s.bound == nil {
+		s.bound = make(map[boundKey][]ledger.NodeID)
+	}
+	for _, name := range spec.Secrets {
+		k := boundKey{spec.Tenant, name}
+		nodes, known := s.bound[k]
+		if !known {
+			if nodes, err = ledger.SecretNodes(tx, spec.Tenant, name); err != nil {
+				return nil, err
+			}
+			s.bound[k] = nodes
+		}
+		if len(nodes) > 0 {
+			list = append(list, Bound{name, nodes})
+		}
+	}
+	return list, nil
+}
+
+// Bounds returns those of a job's secrets that are for some nodes only.
+func Bounds(tx ledger.Tx, spec *ledger.JobSpec) ([]Bound, error) {
+	var s Snapshot
+	return s.bounds(tx, spec)
 }
 
 // moduleBytes returns a module's size; zero when the ledger does not know it.

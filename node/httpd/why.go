@@ -218,6 +218,7 @@ var helps = map[string]string{
 	"offer-stale":        "these nodes were not heard of lately: look at their connection",
 	"feature":            "ask for no feature that no node has, or add nodes that have it",
 	"label":              "change the constraint, or label nodes",
+	"secret":             "set the secret for other nodes, or for all (dugnad secret set), or change the constraint",
 	"tenant-denied":      "ask the operators, or other ones",
 	"tenant-not-allowed": "ask the operators, or other ones",
 	"small-memory":       "ask for less memory per task, or add larger nodes",

@@ -97,7 +97,10 @@ func (l *lead) explain(spec *ledger.JobSpec) (Explanation, error) {
 		ID: hypothetical, Spec: spec, Since: in.Now, ExpectedNanos: max(in.Params.WorkNanosMax/probeRounds, 1),
 		Pending: []ledger.Pending{{Job: hypothetical, Tasks: ledger.Tasks(0, spec.Count)}},
 	}
-	if _, err := l.config.Ledger.View(func(tx ledger.Tx) error {
+	if _, err := l.config.Ledger.View(func(tx ledger.Tx) (err error) {
+		if job.Bound, err = placement.Bounds(tx, spec); err != nil {
+			return err
+		}
 		m, err := ledger.FindModule(tx, spec.Module)
 		if errors.Is(err, ledger.ErrNotFound) {
 			return nil

@@ -18,6 +18,8 @@ const (
 	wakeRetry = "retry" // the ledger has refused, or not answered
 	wakeAvoid = "avoid" // tasks may go back to where they failed
 	wakeBrake = "brake" // the brake lets more through
+
+	wakeSecret = "secret" // a secret was set or removed
 	// wakePreempt: something has waited long enough for others to give way
 	wakePreempt = "preempt"
 )

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/placement"
 )
 
 const (
@@ -142,7 +143,8 @@ func (p paces) read(tx ledger.Tx, id ledger.JobID) (*pace, error) {
 
 // pace is how fast a job's tasks are.
 type pace struct {
-	spec ledger.JobSpec
+	spec  ledger.JobSpec
+	bound []placement.Bound
 	// left is how many more spares the job may have.
 	left uint32
 	// mean is the time of a task that has ended, zero when too few have, or the
@@ -163,6 +165,9 @@ func readPace(tx ledger.Tx, id ledger.JobID) (*pace, error) {
 		return p, nil
 	}
 	if p.spec, err = ledger.FindSpec(tx, id); err == nil && j.Spares < p.spec.SparesMax {
+		if p.bound, err = placement.Bounds(tx, &p.spec); err != nil {
+			return nil, err
+		}
 		p.left = p.spec.SparesMax - j.Spares
 		p.mean = max(time.Duration(j.Usage.WallNanos/uint64(done)), 1)
 	}
@@ -202,7 +207,7 @@ func (l *lead) rooms(now time.Time) *rooms {
 func (r *rooms) choose(s *straggler) ledger.NodeID {
 	var best *ledger.Node
 	for _, n := range r.nodes {
-		if n.ID == s.lease.Node || slices.Contains(s.lease.Avoid, n.ID) || !s.spec.Task.Fits(r.free[n.ID]) || !suits(n, &s.spec) {
+		if n.ID == s.lease.Node || slices.Contains(s.lease.Avoid, n.ID) || !s.spec.Task.Fits(r.free[n.ID]) || !suits(n, &s.spec) || !given(n.ID, s.bound) {
 			continue
 		}
 		if best == nil || r.free[n.ID].Slots > r.free[best.ID].Slots {

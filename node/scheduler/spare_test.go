@@ -11,7 +11,11 @@ import (
 // slow starts a job of which all tasks but the last of the node have ended, each
 // after a second.
 func slow(g *grid, spares uint32) ledger.JobID {
-	s := spec(8)
+	return slowOf(g, spec(8), spares)
+}
+
+// slowOf is slow for a job of eight tasks.
+func slowOf(g *grid, s ledger.JobSpec, spares uint32) ledger.JobID {
 	s.SparesMax = spares
 	id := g.submit(s)
 	g.mustDo(&ledger.Place{Placements: []ledger.Placement{
@@ -88,6 +92,21 @@ func TestNoStraggler(t *testing.T) {
 				g.expect("spares of which nobody was heard", int(g.job(id).Spares), 0)
 				g.expect("proposed", g.metric("spares_total", ""), 2*c.want)
 			})
+		})
+	}
+}
+
+// TestSpareBound: no second attempt goes to a node that is not given the job's secrets.
+func TestSpareBound(t *testing.T) {
+	for to, want := range map[int]int{0: 0, 1: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGrid(t)
+			g.add(2, 2)
+			setSecret(g, 1, nodeID(to))
+			slowOf(g, confiding(8), 1)
+			g.open()
+			g.wait(time.Minute)
+			g.expect("proposed", g.metric("spares_total", ""), want)
 		})
 	}
 }

@@ -49,6 +49,7 @@ type left struct {
 // demand is what a kind of blocked jobs asks of a node.
 type demand struct {
 	spec        *ledger.JobSpec
+	bound       []placement.Bound
 	moduleBytes uint64
 	avoid       []ledger.NodeID
 }
@@ -107,7 +108,7 @@ func (w *waits) block(j *placement.Job, r *placement.Reasons, avoids bool) {
 		w.crowded = true
 		return
 	}
-	d := demand{spec: j.Spec, moduleBytes: j.ModuleBytes}
+	d := demand{spec: j.Spec, bound: j.Bound, moduleBytes: j.ModuleBytes}
 	if avoids {
 		d.avoid = avoidedByAll(j.Pending)
 	}
@@ -160,7 +161,17 @@ func (d *demand) allows(n *ledger.Node) bool {
 			return false
 		}
 	}
-	return !slices.Contains(d.avoid, n.ID)
+	return given(n.ID, d.bound) && !slices.Contains(d.avoid, n.ID)
+}
+
+// given reports whether a node is given secrets that are for some nodes only.
+func given(n ledger.NodeID, list []placement.Bound) bool {
+	for i := range list {
+		if !slices.Contains(list[i].Nodes, n) {
+			return false
+		}
+	}
+	return true
 }
 
 // hear takes changes of the ledger in.
@@ -189,6 +200,11 @@ func (l *lead) hear(n news) error {
 		case bytes.HasPrefix(c.Key, ledger.TenantPrefix()):
 			if t := l.backlog.Tenant(ledger.TenantID(c.Key[len(ledger.TenantPrefix()):])); t != nil {
 				l.snapshot.Hear(t, l.stamp(time.Now()))
+			}
+		case bytes.HasPrefix(c.Key, ledger.SecretPrefix()):
+			// It may be for other nodes than before.
+			if len(l.waits.left) > 0 {
+				l.wake(time.Now(), wakeSecret)
 			}
 		case bytes.HasPrefix(c.Key, ledger.OrderPrefix()):
 			if err := l.hearOrder(c.Key, value); err != nil {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dugnad/dugnad/ledger"
+	"github.com/dugnad/dugnad/ledger/placement"
 	"github.com/dugnad/dugnad/p2p"
 )
 
@@ -22,6 +24,7 @@ func TestWakes(t *testing.T) {
 		return s
 	}
 	full := func(g *grid) { g.submit(spec(4)) }
+	bound := func(g *grid) { setSecret(g, 1, nodeID(7)); g.jobs++ }
 	for name, test := range map[string]struct {
 		// blocked is what waits on a grid of one node of four slots, after before.
 		before  func(g *grid)
@@ -54,6 +57,10 @@ func TestWakes(t *testing.T) {
 		"the quota grows too little":   {quota(20), spec(1), func(g *grid) { setQuota(g, 25) }, 0},
 		"a node comes, quota":          {quota(20), spec(1), func(g *grid) { g.add(1, 4) }, 0},
 		"the tenant is denied no more": {func(g *grid) { g.deny(0, "t"); g.wait(2 * time.Second); g.jobs++ }, spec(1), func(g *grid) { g.offer(0, 4) }, 1},
+		"a node without the secret":    {bound, confiding(1), func(g *grid) { g.add(1, 4) }, 0},
+		"the secret is for it":         {bound, confiding(1), func(g *grid) { setSecret(g, 2, nodeID(0), nodeID(7)) }, 1},
+		"the secret is for all":        {bound, confiding(1), func(g *grid) { setSecret(g, 2) }, 1},
+		"the secret is removed":        {bound, confiding(1), func(g *grid) { g.mustDo(&ledger.DropSecret{Tenant: "t", Name: "KEY"}) }, 1},
 		"another is denied no more":    {func(g *grid) { g.deny(0, "t", "u"); g.wait(2 * time.Second); g.jobs++ }, spec(1), func(g *grid) { g.deny(0, "t") }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,6 +98,52 @@ func large(slots uint32) ledger.JobSpec {
 	s := spec(1)
 	s.Task.Slots = slots
 	return s
+}
+
+// confiding names a secret.
+func confiding(count uint32) ledger.JobSpec {
+	s := spec(count)
+	s.Secrets = []ledger.SecretName{"KEY"}
+	return s
+}
+
+// setSecret sets the secret that confiding names, for some nodes only, or for all.
+func setSecret(g *grid, version byte, nodes ...ledger.NodeID) {
+	g.mustDo(&ledger.PutSecret{
+		Tenant: "t", Name: "KEY", ID: [16]byte{version}, Nodes: nodes,
+		Keys: []ledger.SecretKey{{Node: nodeID(0), Sealed: []byte{1}}}, Value: []byte{1},
+	})
+}
+
+// TestBound: tasks that are given a secret go to the nodes that it is for, of which there
+// are few, and to no others, whatever is free there.
+func TestBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrid(t)
+		g.add(40, 4)
+		g.open()
+		setSecret(g, 1, nodeID(11), nodeID(23), nodeID(99))
+		synctest.Wait()
+		e, err := g.Explain(t.Context(), confiding(9))
+		if err != nil || e.Started != 8 || len(e.Nodes) != 2 || e.Reasons == nil || e.Reasons.Of(placement.CodeSecret) != 38 {
+			t.Errorf("%+v, %v: want eight of nine tasks on two nodes", e, err)
+		}
+		id := g.submit(confiding(9))
+		g.wait(3 * time.Second)
+		g.expect("tasks that have started", out(g.job(id)), 8)
+		for i := range 40 {
+			if list := g.leases(i); (len(list) > 0) != (i == 11 || i == 23) {
+				t.Errorf("node %d has %d leases", i, len(list))
+			}
+		}
+		for range 20 {
+			g.renew()
+			g.wait(3 * time.Second)
+		}
+		if names := g.reasons(id); !slices.Contains(names, "38 secret") {
+			t.Errorf("reasons %q", names)
+		}
+	})
 }
 
 // quota bounds the tenant's memory, and uses it up.
