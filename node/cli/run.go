@@ -49,6 +49,8 @@ type runFlags struct {
 	// outbound says which HTTP requests the guest may make, hosts to whom.
 	outbound outboundFlags
 	hosts    []string
+	// secrets are variables and what they are given, secretFiles where that is here.
+	secrets, secretFiles []string
 }
 
 // job is what one dugnad run has to do, checked.
@@ -70,6 +72,10 @@ type job struct {
 	sha256 string
 	// outbound is what the guest may reach when it runs here; it is set when spec.HTTP is.
 	outbound outbound.Config
+	// secrets are in the environment of each task, and in nothing that is printed;
+	// secretFiles has the files of some of them, by name.
+	secrets     []guestSecret
+	secretFiles map[string]string
 	// id is that of the job on the grid, if it runs there.
 	id string
 }
@@ -158,6 +164,8 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fs.Var(bytesValue(&f.limits.StackBytes), "stack", "* deepest call stack")
 	fs.Var(countValue(&f.limits.OpenFiles), "open-files", "* most files open at the same time")
 	fs.StringArrayVar(&f.env, "env", nil, "`K=V` in the guest's environment; K alone takes its value from here (repeatable)")
+	fs.StringArrayVar(&f.secrets, "secret", nil, "`VARIABLE=SECRET`: the guest's variable is a secret: on the grid one that dugnad secret set has kept, here a variable or --secret-file; the name alone is both (repeatable)")
+	fs.StringArrayVar(&f.secretFiles, "secret-file", nil, "`SECRET=FILE`: run here, with the file's content for a secret, without the newline at its end (repeatable)")
 	fs.StringVar(&f.stdin, "stdin", "", "`file` for the guest's stdin, or - for dugnad's own, read like a file (default dugnad's own as it arrives, or nothing with --count)")
 	fs.StringArrayVar(&f.inputs, "input", nil, "`NAME=PATH`: the guest may read the file or folder PATH at /input/NAME (repeatable)")
 	fs.StringVar(&f.output, "output", "", "`file` for the guest's stdout")
@@ -216,6 +224,15 @@ func (a *app) newJob(f *runFlags, args []string) (*job, error) {
 	}
 	if j.outbound, err = f.outbound.config(); err != nil {
 		return nil, err
+	}
+	if j.secrets, err = guestSecrets(f.secrets, j.spec.Env); err != nil {
+		return nil, err
+	}
+	if j.secretFiles, err = secretFiles(f.secretFiles, j.secrets); err != nil {
+		return nil, err
+	}
+	if len(f.secretFiles) > 0 && f.grid == gridAlways {
+		return nil, usageError("--secret-file is for what runs here: on the grid a secret is what dugnad secret set has kept")
 	}
 	if err := j.spec.Validate(); err != nil {
 		return nil, usageError("%w", err)
@@ -293,6 +310,14 @@ func (j *job) readOnly() []string {
 
 // runJob prepares the module and runs every task.
 func (a *app) runJob(ctx context.Context, j *job) (err error) {
+	env, err := a.secretEnv(j)
+	if err != nil {
+		return err
+	}
+	j.spec.Env = append(slices.Clone(j.spec.Env), env...)
+	if err := j.spec.Validate(); err != nil {
+		return usageError("%w", err)
+	}
 	if err := makeDataDir(j.dataDir); err != nil {
 		return err
 	}

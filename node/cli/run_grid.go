@@ -29,7 +29,7 @@ const (
 
 // gridOf returns who has the grid run the job, or nil when it is to run here.
 func (a *app) gridOf(ctx context.Context, f *runFlags, j *job) (*client.Client, error) {
-	if f.grid == gridNever {
+	if f.grid == gridNever || len(f.secretFiles) > 0 {
 		return nil, nil
 	}
 	if f.grid == gridAuto && (j.dialogue && converses(a.In) || j.substituted() || !f.where.answers(ctx, a.Environ)) {
@@ -120,6 +120,12 @@ func (a *app) gridJob(ctx context.Context, j *job, c *client.Client, module jobs
 		Fuel: jobspec.Fuel(l.Fuel), Memory: jobspec.Size(l.MemoryBytes), Timeout: jobspec.Duration(l.Timeout),
 		Output: jobspec.Size(l.OutputBytes), Scratch: jobspec.Size(l.ScratchBytes), ScratchFiles: l.ScratchFiles,
 		Stack: jobspec.Size(l.StackBytes), OpenFiles: l.OpenFiles,
+	}
+	for _, s := range j.secrets {
+		if spec.Secrets == nil {
+			spec.Secrets = map[string]string{}
+		}
+		spec.Secrets[s.variable] = s.name
 	}
 	spec.RealClock, spec.RealRandom, spec.Seed = j.spec.RealClock, j.spec.RealRandom, j.spec.Seed
 	if h := j.spec.HTTP; h != nil {
