@@ -146,6 +146,60 @@ func TestNoSecret(t *testing.T) {
 	}
 }
 
+// TestSecretsAdopted: when the process starts again it remembers no secret. A task that
+// goes on under the same lease has its job's secrets asked for anew, and is run with the
+// values and the key that it was run with before.
+func TestSecretsAdopted(t *testing.T) {
+	g, s := newSafe(t)
+	id := g.submit(2, withSecrets(), namesSecrets)
+	epoch := g.place(id, 0, 2, 2)
+	begun := make(chan attempt, 4)
+	release := make(chan struct{})
+	g.box.run = func(a attempt) task.Outcome {
+		begun <- a
+		<-a.ctx.Done()
+		return task.Outcome{Kind: task.Cancelled, Message: "cancelled"}
+	}
+	before := g.open(func(c *Config) { c.Secrets = s })
+	<-begun
+	<-begun
+	if err := before.crash(); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	asked := s.asked
+	s.mu.Unlock()
+	if asked == 0 {
+		t.Error("nobody has asked")
+	}
+	g.box.run = func(a attempt) task.Outcome {
+		begun <- a
+		<-release
+		return exit(0)
+	}
+	orphans := newLeft(taskKey{job: id, epoch: epoch, index: 0}.encode(), taskKey{job: id, epoch: epoch, index: 1}.encode())
+	g.open(func(c *Config) { c.Secrets, c.Orphans = s, orphans })
+	for range 2 {
+		a := <-begun
+		if !slices.Contains(a.spec.Env, "ONE=value {index} of A") || !slices.Contains(a.spec.Env, "TWO=value of B") {
+			t.Errorf("task %d goes on with %q", a.index, a.spec.Env)
+		}
+	}
+	s.mu.Lock()
+	if s.asked <= asked {
+		t.Error("the process that comes after has not asked")
+	}
+	s.mu.Unlock()
+	close(release)
+	if j := g.finished(id); j.State != ledger.JobSucceeded {
+		t.Errorf("%+v", j)
+	}
+	if orphans.mu.Lock(); len(orphans.discarded) > 0 {
+		t.Errorf("discarded %q", orphans.discarded)
+	}
+	orphans.mu.Unlock()
+}
+
 type neverGiven struct{}
 
 func (neverGiven) Error() string { return "never given" }
