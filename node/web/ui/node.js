@@ -42,6 +42,8 @@ export function nodePage({ parameters: [id], refresh, ask }) {
         meter('Scratch', node.reserved.scratch_bytes, node.capacity.scratch_bytes, bytes))),
     card('facts', 'Facts', facts([
       ['State', node.state, ' since ', h('time', { datetime: node.since, title: clock(node.since) }, ago(node.since))],
+      node.until && ['Hands back', 'what still runs at ', h('time', { datetime: node.until }, clock(node.until))],
+      node.withheld && ['Gives nothing now', node.withheld],
       ['Leases', count(node.leases)],
       node.download && ['Download', traffic(node.download)],
       node.upload && ['Upload', traffic(node.upload)],

@@ -39,7 +39,7 @@ export const nodeName = (n) => n.name || `…${n.id.slice(-6)}`;
 
 // marks say what a node is beside others.
 export function marks(n) {
-  const words = [n.self && 'answers you', n.leader && 'leader', !n.leader && n.voter && 'voter'].filter(Boolean);
+  const words = [n.withheld && 'gives nothing now', n.self && 'answers you', n.leader && 'leader', !n.leader && n.voter && 'voter'].filter(Boolean);
   return words.map((m) => h('span', { key: m, class: 'mark' }, m));
 }
 
@@ -65,7 +65,7 @@ function view({ list, recent, active, more }) {
       ['Tasks running', count(tasks('running', 'leased')), `on ${plural(sum(list, 'reserved', 'slots'), 'slot')} of ${count(sum(list, 'capacity', 'slots'))}`],
       ['Tasks waiting', count(tasks('queued')), more ? 'of the first 1000 jobs' : `of ${plural(active.length, 'active job')}`],
       ['Memory taken', taken('memory_bytes'), `of ${bytes(sum(list, 'capacity', 'memory_bytes'))}`],
-      ['Fuel rate taken', taken('fuel_rate'), rate ? `of ${fuel(rate)}/s` : 'not measured yet'],
+      ['Fuel rate taken', rate ? taken('fuel_rate') : '–', rate ? `of ${fuel(rate)}/s` : 'not measured yet'],
     ]),
     card('load', 'Load', plot(load('', 'Slots taken in the grid')), h('p', { class: 'muted small' }, `Slots taken, the last ${duration(Math.round(span('')))}`)),
     card('nodes', 'Nodes', h('ul', { class: 'nodes' }, list.slice(0, nodesShown).map(nodeRow)),

@@ -43,7 +43,7 @@ export function history(shares, state, change, load) {
   };
   const f = frame(shares);
   const picture = (title, own, others, size) => steps([
-    line('own', samples, (s) => s.own && own(s.own)), line('others', samples, (s) => others(s.others)), line('entitled', samples, (s) => s.entitled),
+    line('others', samples, (s) => others(s.others)), line('own', samples, (s) => s.own && own(s.own)), line('entitled', samples, (s) => s.entitled),
   ], f, `${title} of ${tenant}${samples.length ? `: ${samples.at(-1).own ? part(own(samples.at(-1).own)) : 'not told apart'} now` : ''}`, size, state.at === undefined ? undefined : new Date(samples[state.at]?.at));
   const ticks = h('div', { class: 'ticks under' }, [0, 0.25, 0.5, 0.75, 1].map((t) => h('span', { key: t }, t === 1 ? 'now' : hour(f.from + t * (f.to - f.from)))));
   return card('shares', 'Share of the grid over time',
