@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -63,13 +64,13 @@ func awaitBack(ctx context.Context, t *testing.T, c *client.Client, job string) 
 	}
 }
 
-// told sends the node a signal, and waits until its log says something behind a place.
-func (n *nodeProcess) told(t *testing.T, s os.Signal, text string, behind int) {
+// told sends the node a signal, and waits until its log has said something.
+func (n *nodeProcess) told(t *testing.T, s os.Signal, text string) {
 	t.Helper()
 	if err := n.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
-	n.await(t, n.errOut, behind, text)
+	n.await(t, n.errOut, 0, text)
 }
 
 // TestOperator: an operator gives less, makes a mistake, pauses, stops and resumes the
@@ -111,7 +112,11 @@ func TestOperator(t *testing.T) {
 	prefsOf(t, n.dir, "the file is mended", func(p control.Preferences) bool { return p.Problem == "" && p.Cores == 0.3 })
 
 	// With a signal it is read at once, and the log says what it came to.
-	n.told(t, syscall.SIGHUP, "preferences are as they were", 0)
+	// Under nohup it heeds none.
+	heeds := !signal.Ignored(syscall.SIGHUP)
+	if heeds {
+		n.told(t, syscall.SIGHUP, "preferences are as they were")
+	}
 	// In one step: half of a file is a file.
 	if err := os.WriteFile(file+".new", []byte("cores: 30%\nhand_back: 1h\ndownload: 2MiB\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -119,7 +124,10 @@ func TestOperator(t *testing.T) {
 	if err := os.Rename(file+".new", file); err != nil {
 		t.Fatal(err)
 	}
-	n.told(t, syscall.SIGHUP, `changed="download: 2MiB"`, 0)
+	if heeds {
+		n.told(t, syscall.SIGHUP, `changed="download: 2MiB"`)
+	}
+	prefsOf(t, n.dir, "there is a bound", func(p control.Preferences) bool { return p.Download.Bound == 2<<20 })
 	says(t, n.dir, exitOK, "per second of 2.0 MiB at most", "node", "prefs")
 	says(t, n.dir, exitOK, "per second of 2.0 MiB at most", "node", "show", "hut")
 
