@@ -215,6 +215,9 @@ type Placement struct {
 	Heed bool
 	// Spare asks for a second attempt at the one task Start, which is leased.
 	Spare bool
+	// Refusals is how often in a row the tasks were given, and are now, to a node that had
+	// refused them, at most RefusalsTop: with each the wait doubles if it refuses again.
+	Refusals uint8
 }
 
 // Begin says that a node has begun to run leases.
@@ -294,7 +297,8 @@ type LeaseName struct {
 }
 
 // RefuseLease hands back a lease that the node will not run: its tasks are
-// queued again after RefusalNanos, and keep away from the node. The cause is one
+// queued again after RefusalNanos, or longer the more Refusals its
+// placement had, and keep away from the node. The cause is one
 // of CauseRefused, CauseFull, CauseModule and CausePreference; CauseNone counts as
 // CauseRefused.
 type RefuseLease struct {

@@ -89,6 +89,11 @@ func (c *Place) fields(w *wire) {
 			w.bool(&c.Placements[i].Spare)
 		}
 	}
+	if w.since(3, slices.ContainsFunc(c.Placements, func(p Placement) bool { return p.Refusals > 0 })) {
+		for i := range c.Placements {
+			w.u8(&c.Placements[i].Refusals)
+		}
+	}
 }
 
 func (c *Begin) fields(w *wire) {

@@ -56,6 +56,7 @@ func goldenQuota3() Quota {
 func goldenSpec3() JobSpec {
 	spec := goldenSpec2()
 	spec.Secrets = []SecretName{"API_KEY", "TOKEN"}
+	spec.Labels, spec.TimeoutNanos = []Label{{"purpose", "research"}, {"team", "a"}}, 90e9
 	return spec
 }
 
@@ -78,6 +79,7 @@ func goldenCommands() map[string]Command {
 		"place_v2":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9, Spare: true}, {Job: id("job"), Start: 11, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9}}},
 		"set_node_state_v2": &SetNodeState{Node: "n1", State: NodeUnreachable, From: []NodeState{NodeUp, NodeDraining}},
 
+		"place_v3":          &Place{Placements: []Placement{{Job: id("job"), Start: 10, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9}, {Job: id("job"), Start: 11, Count: 1, Node: "n1", Slots: 1, Expiry: 5e9, Refusals: 2}}},
 		"set_node_state_v3": &SetNodeState{Node: "n1", State: NodeDraining, From: []NodeState{NodeUp}, WithinNanos: 600e9},
 		"set_quota_v3":      &SetQuota{Tenant: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3()},
 		"set_quota_only_v3": &SetQuota{Tenant: "acme", Quota: Quota{Jobs: 1000}, Only: QuotaJobs | QuotaEgressPerDay},
@@ -134,9 +136,9 @@ func goldenRecords() map[string]fielder {
 
 		"lease_v3": &Lease{
 			Node: "n1", Epoch: 5, Job: id("job"), State: LeaseRunning, Begun: true, Tasks: Tasks(10, 12), Open: Tasks(10, 12), Slots: 2,
-			Granted: 1e9, Expiry: 61e9, Timer: 61e9, Notice: 30e9, For: 3, Preempted: 20e9, Rate: 5,
+			Granted: 1e9, Expiry: 61e9, Timer: 61e9, Notice: 30e9, For: 3, Preempted: 20e9, Rate: 5, Refusals: 2,
 		},
-		"pending_v3": &Pending{Job: id("job"), Tasks: Tasks(10, 12), Cause: CausePreempted, Preempted: 20e9, For: 3},
+		"pending_v3": &Pending{Job: id("job"), Tasks: Tasks(10, 12), Cause: CausePreempted, Preempted: 20e9, For: 3, Refusals: 2},
 		"event_v3":   &Event{Number: 7, At: 20e9, Kind: EventNotice, First: 10, Count: 2, Node: "n1", Epoch: 5, Cause: CausePreempted, Until: 30e9, Band: 3},
 		"node_v3":    &Node{ID: "n1", State: NodeDraining, Changed: 1e9, Capacity: Resources{1, 2, 3, 4}, Until: 601e9, Key: [32]byte{1, 31: 2}},
 		"tenant_v3":  &Tenant{ID: "acme", Weight: 2, BandMax: 5, Quota: goldenQuota3(), Stored: 7, Rate: 8, Capabilities: CapabilityHTTP, Revocations: 9},
@@ -321,6 +323,8 @@ func TestStableNumbers(t *testing.T) {
 		{"GridRevocationsMax", GridRevocationsMax},
 		{"AttemptsMax", AttemptsMax},
 		{"LabelsMax", LabelsMax},
+		{"JobLabelsMax", JobLabelsMax},
+		{"JobLabelBytesMax", JobLabelBytesMax},
 		{"HoldersMax", HoldersMax},
 		{"TextBytesMax", TextBytesMax},
 		{"BandTop", BandTop},
@@ -343,6 +347,7 @@ func TestStableNumbers(t *testing.T) {
 		{"AccountDays", AccountDays},
 		{"DrainNanosMax", int64(DrainNanosMax)},
 		{"RefusalNanos", int64(RefusalNanos)},
+		{"RefusalsTop", RefusalsTop},
 		{"RevocationNanos", int64(RevocationNanos)},
 		{"NoticeNanos", int64(NoticeNanos)},
 		{"NoticeLateNanos", int64(NoticeLateNanos)},

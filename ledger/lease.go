@@ -82,7 +82,7 @@ func (c *RefuseLease) apply(s *session) Result {
 	return s.eachLease(c.Node, c.Epochs, func(_ int, j *heldJob, l *Lease) Item {
 		n := l.Open.Count()
 		s.giveBack(j, l, l.Open, cause, Pending{
-			Attempt: l.Attempt, Losses: l.Losses, NotBefore: s.now + RefusalNanos, Avoid: avoid(l.Avoid, l.Node),
+			Attempt: l.Attempt, Losses: l.Losses, NotBefore: s.now + RefusalNanos<<l.Refusals, Avoid: avoid(l.Avoid, l.Node), Refusals: l.Refusals,
 		})
 		return Item{Epoch: l.Epoch, Count: n}
 	})

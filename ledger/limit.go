@@ -32,6 +32,9 @@ const (
 	AttemptsMax = 1000
 	// LabelsMax bounds a node's labels.
 	LabelsMax = 64
+	// JobLabelsMax bounds a job's labels, JobLabelBytesMax the name and the value of each.
+	JobLabelsMax     = 16
+	JobLabelBytesMax = 63
 	// HoldersMax bounds the nodes that are listed as holders of a module.
 	HoldersMax = 64
 	// TextBytesMax bounds a label, a value, a feature or a name.
@@ -115,8 +118,10 @@ const (
 	NoticeLateNanos = Time(30 * time.Second)
 	// PreemptAgainNanos is the least time between two notices for the same task.
 	PreemptAgainNanos = Time(time.Minute)
-	// RefusalNanos is the wait after a node has refused a lease.
+	// RefusalNanos is the wait after a node has refused a lease, of which it takes
+	// RefusalNanos << Placement.Refusals; RefusalsTop bounds these.
 	RefusalNanos = Time(time.Second)
+	RefusalsTop  = 6
 
 	// ClockAheadMax and ClockBehindMax are how far a command's Now may be from the
 	// leader's clock for Admit. Ahead is dangerous: leases end early by as much.

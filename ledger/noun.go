@@ -194,6 +194,12 @@ type JobSpec struct {
 	// Secrets are the tenant's secrets that tasks are given, in ascending order: at most
 	// JobSecretsMax.
 	Secrets []SecretName
+	// Labels say what the job is, in ascending order of name: at most JobLabelsMax. They
+	// are demands on nothing: nodes have rules for them.
+	Labels []Label
+	// TimeoutNanos is the longest that an attempt may take; zero is that the ledger was
+	// not told.
+	TimeoutNanos int64
 	// Payload is the rest of the specification, which the ledger only keeps:
 	// at most PayloadBytesMax.
 	Payload []byte

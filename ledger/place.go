@@ -29,7 +29,7 @@ func (s *session) place(p *Placement) Item {
 		return Item{Code: CodeNodeUnknown}
 	case n.State != NodeUp:
 		return Item{Code: CodeNodeState}
-	case p.Count == 0 || p.Count > LeaseTasksMax || p.Slots == 0 || p.Slots > p.Count,
+	case p.Count == 0 || p.Count > LeaseTasksMax || p.Slots == 0 || p.Slots > p.Count, p.Refusals > RefusalsTop,
 		p.Expiry <= s.now || p.Expiry > s.now+SpanMax:
 		return Item{Code: CodeInvalid}
 	}
@@ -50,13 +50,13 @@ func (s *session) place(p *Placement) Item {
 	}
 	s.removePending(j, from)
 	if !rest.Empty() {
-		s.addPending(j, Pending{Tasks: rest, Attempt: from.Attempt, Losses: from.Losses, Cause: from.Cause, Avoid: from.Avoid, Preempted: from.Preempted, For: from.For})
+		s.addPending(j, Pending{Tasks: rest, Attempt: from.Attempt, Losses: from.Losses, Cause: from.Cause, Avoid: from.Avoid, Preempted: from.Preempted, For: from.For, Refusals: from.Refusals})
 	}
 	s.meta().Epoch++
 	l := &Lease{
 		Node: n.ID, Epoch: s.meta().Epoch, Job: j.ID, Tasks: tasks, Open: tasks, Slots: slots,
 		Granted: s.now, Expiry: p.Expiry, Timer: p.Expiry,
-		Attempt: from.Attempt, Losses: from.Losses, Avoid: from.Avoid, Preempted: from.Preempted,
+		Attempt: from.Attempt, Losses: from.Losses, Avoid: from.Avoid, Preempted: from.Preempted, Refusals: p.Refusals,
 	}
 	s.grant(j, n, l)
 	return Item{Epoch: l.Epoch, Count: tasks.Count()}

@@ -248,6 +248,9 @@ func (w *world) spec() ledger.JobSpec {
 	if w.n(0, 5, "secret") == 0 {
 		spec.Secrets = []ledger.SecretName{"A"}
 	}
+	if w.n(0, 3, "labelled") == 0 {
+		spec.Labels = []ledger.Label{{Name: "purpose", Value: "research"}}
+	}
 	if w.n(0, 3, "payload") == 0 {
 		spec.Payload = []byte("payload")
 	}
@@ -272,7 +275,7 @@ func (w *world) place() ledger.Command {
 			c.Placements = append(c.Placements, ledger.Placement{
 				Job: q.Job.ID, Start: r.Tasks.First + uint32(w.n(0, 20, "off")/20), Count: count, Node: w.node(),
 				Slots: min(count, uint32(w.n(1, 20, "slots"))), Expiry: w.now + second*ledger.Time(w.n(0, 60, "expiry")),
-				Heed: w.n(0, 1, "heed") == 0,
+				Heed: w.n(0, 1, "heed") == 0, Refusals: uint8(w.n(0, 3, "refusals") / 3),
 			})
 		}
 	}

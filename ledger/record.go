@@ -169,6 +169,8 @@ type Pending struct {
 	// the band of the job to which they gave way, with CausePreempted.
 	Preempted Time
 	For       uint8
+	// Refusals is that of the placement under which they were refused.
+	Refusals uint8
 }
 
 // Lease is the right of a node to run some tasks of a job for a while.
@@ -204,6 +206,8 @@ type Lease struct {
 	Preempted Time
 	// Rate is the fuel per second of a slot, for a tenant with a quota of that.
 	Rate uint64
+	// Refusals is that of its placement.
+	Refusals uint8
 	// retries and retry say that tasks which failed under it wait in the
 	// back-off range that begins with task retry.
 	retries bool

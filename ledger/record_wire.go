@@ -129,9 +129,10 @@ func (p *Pending) fields(w *wire) {
 	w.u8((*uint8)(&p.Cause))
 	w.time(&p.NotBefore)
 	list(w, &p.Avoid, func(n *NodeID) { text(w, n) })
-	if w.since(3, p.Preempted != 0 || p.For != 0) {
+	if w.since(3, p.Preempted != 0 || p.For != 0 || p.Refusals != 0) {
 		w.time(&p.Preempted)
 		w.u8(&p.For)
+		w.u8(&p.Refusals)
 	}
 }
 
@@ -156,11 +157,12 @@ func (l *Lease) fields(w *wire) {
 		w.bool(&l.Spare)
 		w.tasks(&l.Elsewhere)
 	}
-	if w.since(3, l.Notice != 0 || l.For != 0 || l.Preempted != 0 || l.Rate != 0) {
+	if w.since(3, l.Notice != 0 || l.For != 0 || l.Preempted != 0 || l.Rate != 0 || l.Refusals != 0) {
 		w.time(&l.Notice)
 		w.u8(&l.For)
 		w.time(&l.Preempted)
 		w.u64(&l.Rate)
+		w.u8(&l.Refusals)
 	}
 }
 
@@ -253,7 +255,9 @@ func (s *JobSpec) fields(w *wire) {
 		w.i64(&s.RetentionNanos)
 		w.u32(&s.SparesMax)
 	}
-	if w.since(3, len(s.Secrets) > 0) {
+	if w.since(3, len(s.Secrets) > 0 || len(s.Labels) > 0 || s.TimeoutNanos != 0) {
 		list(w, &s.Secrets, func(n *SecretName) { text(w, n) })
+		list(w, &s.Labels, func(l *Label) { l.fields(w) })
+		w.i64(&s.TimeoutNanos)
 	}
 }

@@ -133,6 +133,7 @@ func (s *JobSpec) check() Result {
 		{"after", uint64(len(s.After)), 0, AfterMax},
 		{"retention", uint64(s.Retention()), uint64(RetentionMinNanos), uint64(RetentionMaxNanos)},
 		{"spares", uint64(s.SparesMax), 0, SparesLimit},
+		{"timeout", uint64(s.TimeoutNanos), 0, uint64(SpanMax)},
 		{"spread_label", uint64(len(s.SpreadLabel)), 0, TextBytesMax},
 		{"payload", uint64(len(s.Payload)), 0, PayloadBytesMax},
 	} {
@@ -158,6 +159,9 @@ func (s *JobSpec) checkLists() Result {
 		}
 	}
 	if r := s.checkSecrets(); r.Code != CodeOK {
+		return r
+	}
+	if r := s.checkLabels(); r.Code != CodeOK {
 		return r
 	}
 	if s.AfterAny && s.AfterOne {

@@ -12,7 +12,8 @@ func (p *Planner) amount(j *job, left uint32, n int32) (slots, count uint32) {
 	nd := &p.nodes[n]
 	room := p.room(j, nd)
 	slots = min(room, left, p.share(j, n), p.step(j))
-	limit := uint64(max(1, p.params.WorkNanosMax/j.expected))
+	// What a node is given ends, as far as can be told, before its machine is off.
+	limit := uint64(max(1, min(p.params.WorkNanosMax, p.stays(nd.in))/j.expected))
 	rounds := j.left / (uint64(p.params.Stages) * p.parallel(j, room))
 	rounds = min(max(rounds, uint64(p.params.WorkNanosMin/j.expected), 1), limit)
 	tasks := uint64(slots) * min(rounds, uint64(p.params.TasksMax)) // below 2⁶⁴

@@ -11,12 +11,11 @@ import (
 // scoreMax is the best that each part of a score can be.
 const scoreMax = 1000
 
-// choose returns the node with the best score for tasks of r, or -1.
-func (p *Planner) choose(j *job, r *ledger.Pending) int32 {
+// choose returns the node with the best score for tasks of range i, or -1.
+func (p *Planner) choose(j *job, i int) int32 {
 	s := &p.shapes[j.shape]
-	p.readAvoid(r)
+	p.readAvoid(j, i)
 	p.readHeld(j)
-	p.lifted = false
 	if p.saturated(j) {
 		return -1
 	}
@@ -32,20 +31,49 @@ func (p *Planner) choose(j *job, r *ledger.Pending) int32 {
 		if !refused {
 			return -1
 		}
-		return p.search(j, s)
+		return p.search(j, i, s)
 	}
 }
 
-// readAvoid looks up the nodes that r avoids.
-func (p *Planner) readAvoid(r *ledger.Pending) {
+// readAvoid looks up the nodes that range i of j avoids, but for one that has refused it
+// for what the operator wanted then and does not any more.
+func (p *Planner) readAvoid(j *job, i int) {
 	p.avoid = p.avoid[:0]
-	for _, id := range r.Avoid {
-		if i, ok := slices.BinarySearchFunc(p.nodes, id, func(n node, id ledger.NodeID) int {
+	r := &j.Pending[i]
+	for k, id := range r.Avoid {
+		n, ok := slices.BinarySearchFunc(p.nodes, id, func(n node, id ledger.NodeID) int {
 			return cmp.Compare(n.in.ID, id)
-		}); ok {
-			p.avoid = append(p.avoid, int32(i))
+		})
+		if !ok || k == len(r.Avoid)-1 && r.Cause == ledger.CausePreference && p.nodes[n].in.Offer.Changed > j.refusedAt(i) {
+			continue
+		}
+		p.avoid = append(p.avoid, int32(n))
+	}
+}
+
+// refusedAt is when range i was refused, at the latest.
+func (j *Job) refusedAt(i int) ledger.Time {
+	return j.readyAt(i) - ledger.RefusalNanos<<min(j.Pending[i].Refusals, ledger.RefusalsTop)
+}
+
+// readyAt is since when range i is ready.
+func (j *Job) readyAt(i int) ledger.Time {
+	if i < len(j.Ready) && j.Ready[i] > 0 {
+		return j.Ready[i]
+	}
+	return j.Since
+}
+
+// refusals returns Placement.Refusals for range i on a node.
+func (j *Job) refusals(i int, n ledger.NodeID) uint8 {
+	r := &j.Pending[i]
+	switch r.Cause {
+	case ledger.CauseRefused, ledger.CauseFull, ledger.CauseModule, ledger.CausePreference:
+		if slices.Contains(r.Avoid, n) {
+			return min(r.Refusals+1, ledger.RefusalsTop)
 		}
 	}
+	return 0
 }
 
 // best returns the best node of the window, or -1. It drops those that do not
@@ -74,15 +102,29 @@ func (p *Planner) best(j *job, s *shape) (best int32, pruned, refused bool) {
 }
 
 // search looks beyond the window, for a job that accepts none of its nodes. As a
-// last resort it lifts the avoidance.
-func (p *Planner) search(j *job, s *shape) int32 {
+// last resort it goes back to one that range i avoids.
+func (p *Planner) search(j *job, i int, s *shape) int32 {
 	best, avoided := p.searchAll(j, s, false)
-	if best >= 0 || !avoided || int64(p.in.Now)-int64(j.Since) <= p.params.AvoidNanosMax || p.elsewhere(j, s) {
+	if best >= 0 || !avoided || !p.mayReturn(j, i) {
 		return best
 	}
 	best, _ = p.searchAll(j, s, true)
-	p.lifted = best >= 0
 	return best
+}
+
+// mayReturn reports whether tasks of range i may go to a node that it avoids when no other
+// can take them now: at once when no other could even if it were empty, unless they were
+// lost, or else when they have waited for Params.AvoidNanosMax. What it avoids is in p.avoid.
+func (p *Planner) mayReturn(j *job, i int) bool {
+	cause := j.Pending[i].Cause
+	lost := cause == ledger.CauseLost || cause == ledger.CauseGone
+	return p.in.Now > j.ReturnAt(i, &p.params) || !lost && !p.elsewhere(j, &p.shapes[j.shape])
+}
+
+// ReturnAt is until when tasks of range i wait for other nodes rather than go back to one
+// that the range avoids.
+func (j *Job) ReturnAt(i int, params *Params) ledger.Time {
+	return j.readyAt(i) + ledger.Time(params.AvoidNanosMax)
 }
 
 // searchAll scores up to SampleSize acceptable nodes of the first LookMax of the
@@ -117,18 +159,23 @@ func (p *Planner) searchAll(j *job, s *shape, lift bool) (best int32, avoided bo
 	return best, avoided
 }
 
-// elsewhere reports whether a node that j does not avoid could take it, if not
-// now.
+// elsewhere reports whether a node that is not to be avoided could take j, if not now.
 func (p *Planner) elsewhere(j *job, s *shape) bool {
 	l := &p.pools[s.key.pool]
 	for i := range l.size() {
 		n := l.node(i)
 		nd := &p.nodes[n]
-		if !p.denies(j, nd) && !slices.Contains(p.avoid, n) && s.key.task.Fits(nd.capacity) && (j.ModuleBytes <= nd.disk || p.holds(j, nd)) {
+		if !p.denies(j, nd) && !slices.Contains(p.avoid, n) && s.key.task.Fits(nd.gives()) && !p.leaves(j, nd) && (j.ModuleBytes <= nd.disk || p.holds(j, nd)) {
 			return true
 		}
 	}
 	return false
+}
+
+// gives is what a node would have free if it were empty.
+func (nd *node) gives() ledger.Resources {
+	o := &nd.in.Offer
+	return least(nd.capacity, o.Free.Plus(nd.in.Reserved).Minus(o.Over))
 }
 
 // refuses applies the filters that depend on the job alone, after the lists;
@@ -138,12 +185,20 @@ func (p *Planner) refuses(j *job, n int32, lift bool) Code {
 	switch {
 	case j.ModuleBytes > nd.disk && !p.holds(j, nd):
 		return CodeDisk
+	case p.leaves(j, nd):
+		return CodeLeaves
 	case !lift && slices.Contains(p.avoid, n):
 		return CodeAvoided
 	case j.spread >= 0 && j.SpreadMax > 0 && p.here.slots[p.spreads[j.spread].of[n]] >= j.SpreadMax:
 		return CodeSpread
 	}
 	return CodeFits
+}
+
+// leaves reports whether a node's machine is switched off before a task of j would
+// certainly have ended.
+func (p *Planner) leaves(j *job, nd *node) bool {
+	return j.longest > p.untilMin && j.longest > p.stays(nd.in)
 }
 
 // score returns how good a node is for j.

@@ -7,13 +7,18 @@ import (
 	"github.com/dugnad/dugnad/ledger"
 )
 
-// demand is what jobs ask for in labels and features, checked once per class.
+// demand is what jobs ask for in labels and features, and are in labels, checked once
+// per class.
 type demand struct {
 	spec  *ledger.JobSpec
 	bound []Bound
 	// fails counts usable nodes by the first of features, then constraints, that
 	// they lack, then of secrets that they are not given.
 	fails []uint32
+	// denied has the nodes whose rules deny one of the labels, by rule, unallowed those
+	// whose rules allow none of them.
+	denied    []ruled
+	unallowed ruled
 	// classes lack nothing, in ascending order.
 	classes []int32
 	// open are the nodes of those that allow everybody, closed the number of
@@ -52,6 +57,51 @@ func (p *Planner) shapeFor(in *Job, tenant int32) int32 {
 	return i
 }
 
+// ruled is nodes that are out, by a rule or because they leave.
+type ruled struct {
+	rule  ledger.LabelRule
+	nodes uint32
+	// first are the first of them by id.
+	first []ledger.NodeID
+}
+
+// ruledMax bounds the nodes that a reason names.
+const ruledMax = 3
+
+// add takes in the nodes of a class.
+func (r *ruled) add(p *Planner, c *class) {
+	r.nodes += uint32(len(c.nodes))
+	for _, n := range c.nodes[:min(len(c.nodes), ruledMax)] {
+		r.name(p.nodes[n].in.ID)
+	}
+}
+
+// name takes in the id of a node if it is one of the first.
+func (r *ruled) name(id ledger.NodeID) {
+	at, _ := slices.BinarySearch(r.first, id)
+	if at < ruledMax {
+		r.first = slices.Insert(r.first, at, id)
+		r.first = r.first[:min(len(r.first), ruledMax)]
+	}
+}
+
+// appendLabels appends those of a specification's labels that a rule names: what is the
+// same for all rules is one demand.
+func (p *Planner) appendLabels(k []byte, spec *ledger.JobSpec) []byte {
+	if len(p.rules) == 0 {
+		return k
+	}
+	for _, l := range spec.Labels {
+		if _, ok := p.rules[ledger.LabelRule{Name: l.Name}]; !ok {
+			if _, ok = p.rules[ledger.LabelRule(l)]; !ok {
+				continue
+			}
+		}
+		k = append(appendString(appendString(k, l.Name), l.Value), 2)
+	}
+	return k
+}
+
 // demandFor returns the demand of a job.
 func (p *Planner) demandFor(in *Job) int32 {
 	spec := in.Spec
@@ -71,6 +121,7 @@ func (p *Planner) demandFor(in *Job) int32 {
 		}
 		k = append(appendString(appendString(k, c.Label), c.Value), not)
 	}
+	k = p.appendLabels(k, spec)
 	p.key = k
 	if d, ok := p.demandOf[string(k)]; ok {
 		return d
@@ -113,6 +164,7 @@ func (p *Planner) readDemand(d *demand, in *Job) {
 	for i := range in.Bound {
 		keep(p.classesBy().bounds[p.boundOf[boundKey{spec.Tenant, in.Bound[i].Secret}]], false)
 	}
+	p.readRules(d)
 	for _, c := range d.classes {
 		if class := &p.classes[c]; len(class.node.Allow) > 0 {
 			d.closed += uint32(len(class.nodes))
@@ -120,6 +172,39 @@ func (p *Planner) readDemand(d *demand, in *Job) {
 			d.open = append(d.open, class.nodes...)
 		}
 	}
+}
+
+// readRules drops the classes whose rules keep the labels away; deny wins.
+func (p *Planner) readRules(d *demand) {
+	d.denied, d.unallowed = d.denied[:0], ruled{first: d.unallowed.first[:0]}
+	if len(p.rules) == 0 {
+		return
+	}
+	d.classes = slices.DeleteFunc(d.classes, func(c int32) bool {
+		class := &p.classes[c]
+		labels := d.spec.Labels
+		covers := func(r ledger.LabelRule) bool { return r.Covers(labels) }
+		switch i := slices.IndexFunc(class.node.DenyLabels, covers); {
+		case i >= 0:
+			d.deny(class.node.DenyLabels[i]).add(p, class)
+		case len(class.node.AllowLabels) > 0 && !slices.ContainsFunc(class.node.AllowLabels, covers):
+			d.unallowed.add(p, class)
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// deny returns the nodes that are out by a rule.
+func (d *demand) deny(r ledger.LabelRule) *ruled {
+	for i := range d.denied {
+		if d.denied[i].rule == r {
+			return &d.denied[i]
+		}
+	}
+	d.denied = append(d.denied, ruled{rule: r})
+	return &d.denied[len(d.denied)-1]
 }
 
 // accepts reports whether the nodes of a class lack nothing.

@@ -16,17 +16,26 @@
 //  2. offer-stale: its offer is older than Params.OfferAgeNanosMax.
 //  3. feature, label: what the specification demands, in its order; then secret: a
 //     secret that it names is for other nodes.
-//  4. tenant-denied, tenant-not-allowed: the operator's lists; deny wins.
-//  5. small-…: the node would be too small if it were empty.
-//  6. full-…: too little is free now. Free is, in every dimension, the smaller
+//  4. job-label-denied, job-label-not-allowed: the operator's rules for the job's
+//     labels; deny wins.
+//  5. tenant-denied, tenant-not-allowed: the operator's lists; deny wins.
+//  6. small-…: the node would be too small if it were empty.
+//  7. full-…: too little is free now. Free is, in every dimension, the smaller
 //     of capacity minus what the ledger reserves and what the offer says, less
 //     what this plan has placed already.
-//  7. disk: it does not hold the module and has no room for it.
-//  8. avoided: an earlier attempt at these tasks failed there. This filter is
-//     lifted when the job has waited longer than Params.AvoidNanosMax and no
-//     other node could take it even when empty. Placement.Heed is set unless it
-//     was lifted, so that the ledger refuses a plan older than the failure.
-//  9. spread: the node's value of the job's spread label has its share.
+//  8. disk: it does not hold the module and has no room for it.
+//  9. power-off: its machine is switched off (Offer.Until) before the job's timeout
+//     would have passed; Params.TimeoutNanos is that of jobs that say none.
+//  10. avoided: an earlier attempt at these tasks failed there, or it refused them.
+//     This filter is lifted when no other node can take them now: at once when no
+//     other could even if it were empty, after Params.AvoidNanosMax when others are
+//     full, or when the tasks were lost. A node that refused them last for what its
+//     operator wanted is not avoided any more when that has changed since
+//     (Offer.Changed). Placement.Heed is set unless the range avoids the node, so that
+//     the ledger refuses a plan older than the failure. Placement.Refusals counts how
+//     often in a row tasks went to nodes that had refused them: the wait after the next
+//     refusal doubles with it.
+//  11. spread: the node's value of the job's spread label has its share.
 //
 // What passes all of them and got nothing all the same counts under quota, when
 // the tenant may not lease more, or under limit: a bound of this pass was reached
@@ -106,9 +115,10 @@
 //
 // # What it costs
 //
-// Nodes with equal labels, features and lists are one class: labels and features
-// are looked up once per distinct demand in an index of classes, lists once per
-// class. Jobs with the same demand and size are one shape, unless a list allows
+// Nodes with equal labels, features, lists and rules are one class: labels and features
+// are looked up once per distinct demand in an index of classes, lists once per class,
+// rules once per demand and class. Labels of a job that no rule names make no demand of
+// their own. Jobs with the same demand and size are one shape, unless a list allows
 // their tenant by name: a node that cannot hold one of them is not looked at again
 // for the others, because what is free only shrinks during a pass. For the same
 // reason a size that is not smaller than one that found no room is not tried.

@@ -10,15 +10,22 @@ import (
 // what speaks against the others. It looks at every node, and not at in.Jobs.
 func Explain(in Input, job Job) Reasons {
 	var p Planner
-	job.Pending = slices.DeleteFunc(slices.Clone(job.Pending), func(r ledger.Pending) bool { return r.Tasks.Empty() })
-	if len(job.Pending) == 0 {
-		job.Pending = []ledger.Pending{{Tasks: ledger.Tasks(0, 1)}}
+	var pending []ledger.Pending
+	var ready []ledger.Time
+	for i := range job.Pending {
+		if !job.Pending[i].Tasks.Empty() {
+			pending, ready = append(pending, job.Pending[i]), append(ready, job.readyAt(i))
+		}
 	}
+	if len(pending) == 0 {
+		pending = []ledger.Pending{{Tasks: ledger.Tasks(0, 1)}}
+	}
+	job.Pending, job.Ready = pending, ready
 	in.Jobs = []Job{job}
 	in.Params.SampleSize, in.Params.ReasonLooksMax = 0, 0
 	p.prepare(in)
 	j := &p.jobs[0]
-	p.readAvoid(j.firstLeft())
+	p.readAvoid(j, j.firstLeft())
 	r, _ := p.tally(j, len(p.nodes), true, CodeFits)
 	return *r
 }
@@ -55,8 +62,8 @@ func (p *Planner) reasonsOf(j *job) *Reasons {
 	if r.fits == 0 {
 		return r.Reasons
 	}
-	p.readAvoid(j.firstLeft())
-	if len(p.avoid) > 0 || j.SpreadMax > 0 || j.ModuleBytes > p.diskMin {
+	p.readAvoid(j, j.firstLeft())
+	if len(p.avoid) > 0 || j.SpreadMax > 0 || j.ModuleBytes > p.diskMin || j.longest > p.untilMin {
 		own, _ := p.tally(j, p.reasonLooks(), true, CodeLimit)
 		return own
 	}
@@ -130,6 +137,8 @@ func (p *Planner) tally(j *job, looks int, own bool, fits Code) (*Reasons, uint3
 			c.Need = dimension(&j.Spec.Task, code-int(CodeFullMemory))
 		case c.Code == CodeDisk:
 			c.Need = j.ModuleBytes
+		case c.Code == CodeLeaves:
+			c.Need = uint64(j.longest+999_999_999) / 1_000_000_000
 		}
 		r.add(*c)
 	}
@@ -145,10 +154,12 @@ func (p *Planner) tallyNodes(r *Reasons, j *job, l *pool, looks int, own bool, f
 		p.markDenied(j, true)
 		defer p.markDenied(j, false)
 	}
+	lift := false
 	if own {
 		p.readHeld(j)
+		lift = len(p.avoid) > 0 && p.mayReturn(j, j.firstLeft())
 	}
-	task := &j.Spec.Task
+	task, leaving := &j.Spec.Task, ruled{}
 	// All jobs of a pool ask the same nodes: these stay in the processor's cache.
 	w := newWalk(l.size(), p.in.Seed^uint64(p.shapes[j.shape].key.pool))
 	for range looks {
@@ -165,11 +176,17 @@ func (p *Planner) tallyNodes(r *Reasons, j *job, l *pool, looks int, own bool, f
 				r.FreeAt = nd.busy
 			}
 		} else if own {
-			code, have = p.fitsHow(j, n, fits)
+			code, have = p.fitsHow(j, n, fits, lift)
 		}
 		c := &counts[code]
 		c.Nodes++
 		c.Nearest = max(c.Nearest, have)
+		if code == CodeLeaves {
+			leaving.name(nd.in.ID)
+		}
+	}
+	if r.Sampled == 0 {
+		counts[CodeLeaves].Detail = leaving.count(CodeLeaves).Detail
 	}
 	return counts, seen
 }
@@ -185,12 +202,14 @@ func (p *Planner) markDenied(j *job, to bool) {
 }
 
 // fitsHow returns the code of a node that has room, and for CodeDisk the room
-// that it has for modules.
-func (p *Planner) fitsHow(j *job, n int32, fits Code) (code Code, have uint64) {
-	code = p.refuses(j, n, false)
+// that it has for modules, for CodeLeaves the seconds that it stays.
+func (p *Planner) fitsHow(j *job, n int32, fits Code, lift bool) (code Code, have uint64) {
+	code = p.refuses(j, n, lift)
 	switch {
 	case code == CodeDisk:
 		return code, p.nodes[n].disk
+	case code == CodeLeaves:
+		return code, uint64(max(p.stays(p.nodes[n].in), 0)) / 1_000_000_000
 	case code == CodeFits && p.overQuota(j):
 		return CodeQuota, 0
 	case code == CodeFits:
@@ -220,6 +239,10 @@ func (p *Planner) tallyClasses(r *Reasons, j *job, l *pool) uint64 {
 		}
 		r.add(c)
 	}
+	for i := range d.denied {
+		r.add(d.denied[i].count(CodeLabelDenied))
+	}
+	r.add(d.unallowed.count(CodeLabelNotAllowed))
 	size, denied, allowed := uint64(l.size()), uint32(0), uint32(len(l.own))
 	if j.tenant >= 0 {
 		t := &p.tenants[j.tenant]
@@ -239,6 +262,24 @@ func (p *Planner) tallyClasses(r *Reasons, j *job, l *pool) uint64 {
 	r.add(Count{Code: CodeDenied, Nodes: denied})
 	r.add(Count{Code: CodeNotAllowed, Nodes: d.closed - allowed})
 	return size
+}
+
+// count is the reason that nodes have which are out by a rule.
+func (r *ruled) count(code Code) Count {
+	detail := ""
+	if r.rule.Name != "" {
+		detail = r.rule.String() + " "
+	}
+	for i, id := range r.first {
+		more := string(id)
+		if i > 0 {
+			more = ", " + more
+		}
+		if len(detail)+len(more) <= ledger.DetailBytesMax {
+			detail += more
+		}
+	}
+	return Count{Code: code, Detail: detail, Nodes: r.nodes}
 }
 
 // capacityOf says why a node has no room, whose free capacity is short in

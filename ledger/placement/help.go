@@ -3,6 +3,7 @@ package placement
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/dugnad/dugnad/ledger"
 )
@@ -31,6 +32,11 @@ func (c Count) String() string {
 		return text("node lacks the label ", "nodes lack the label ") + c.Detail
 	case c.Code == CodeSecret:
 		return text("node is not given the secret ", "nodes are not given the secret ") + c.Detail
+	case c.Code == CodeLabelDenied:
+		rule, nodes, _ := strings.Cut(c.Detail, " ")
+		return text("node denies jobs with the label ", "nodes deny jobs with the label ") + rule + ": " + nodes
+	case c.Code == CodeLabelNotAllowed:
+		return text("node allows only jobs with other labels: ", "nodes allow only jobs with other labels: ") + c.Detail
 	case c.Code == CodeDenied:
 		return text("node denies the tenant", "nodes deny the tenant")
 	case c.Code == CodeNotAllowed:
@@ -41,6 +47,8 @@ func (c Count) String() string {
 		return fmt.Sprintf("%s %s: %s needed, at most %s free", text("node has", "nodes have"), c.lack("free "), c.quantity(c.Need), c.quantity(c.Nearest))
 	case c.Code == CodeDisk:
 		return fmt.Sprintf("%s: %s needed, at most %s free", text("node has no room for the module", "nodes have no room for the module"), bytesText(c.Need), bytesText(c.Nearest))
+	case c.Code == CodeLeaves:
+		return fmt.Sprintf("%s: a task may take %d s, the last is off in %d s: %s", text("node is switched off too soon", "nodes are switched off too soon"), c.Need, c.Nearest, c.Detail)
 	case c.Code == CodeAvoided:
 		return text("node failed these tasks before", "nodes failed these tasks before")
 	case c.Code == CodeSpread:
@@ -104,6 +112,13 @@ func (c Count) help() string {
 		return "drop the demand " + c.Detail + ", or label nodes"
 	case c.Code == CodeSecret:
 		return "set the secret " + c.Detail + " for other nodes, or for all"
+	case c.Code == CodeLabelDenied:
+		rule, _, _ := strings.Cut(c.Detail, " ")
+		return "do without the label " + rule + ", or ask the operators"
+	case c.Code == CodeLabelNotAllowed:
+		return "ask the operators which labels they let in"
+	case c.Code == CodeLeaves && c.Nearest > 0:
+		return fmt.Sprintf("set a timeout of at most %d s", c.Nearest)
 	case c.Code == CodeDenied, c.Code == CodeNotAllowed:
 		return "ask the operators to let the tenant in"
 	case c.Code == CodeSmallSlots && c.Nearest > 0:
@@ -113,7 +128,7 @@ func (c Count) help() string {
 	case c.Code == CodeDisk:
 		return "make the module smaller than " + bytesText(c.Nearest)
 	case c.Code == CodeAvoided:
-		return "see why the tasks failed: they go back to the same node only after a wait"
+		return "see why the tasks failed: they wait for other nodes, and go back to the same one after a while"
 	case c.Code == CodeSpread:
 		return "allow more on each value of the spread label"
 	case c.Code == CodeQuota:

@@ -47,7 +47,7 @@ type Tenure struct {
 type Job struct {
 	ID ledger.JobID
 	// Spec is read only, and of it Tenant, Module, Band, Task, FuelMax,
-	// Constraints, Features and SpreadLabel. It must not be nil.
+	// Constraints, Features, SpreadLabel, Labels and TimeoutNanos. It must not be nil.
 	Spec *ledger.JobSpec
 	// ModuleBytes is the module's size; zero when unknown or not needed.
 	ModuleBytes uint64
@@ -57,8 +57,11 @@ type Job struct {
 	// SpreadMax bounds the slots that the job holds on nodes with the same value
 	// of SpreadLabel; zero is no bound.
 	SpreadMax uint32
-	// Pending are the ready ranges; of each, Tasks and Avoid are read.
+	// Pending are the ready ranges; of each, Tasks, Avoid, Cause and Refusals are read.
 	Pending []ledger.Pending
+	// Ready is since when each of them is, by index, as far as is known: where it is
+	// missing or zero, Since counts.
+	Ready []ledger.Time
 	// Running counts the slots that the job's leases hold, by the value of
 	// SpreadLabel; each value occurs once. Without a SpreadLabel it has at most
 	// one entry, whose value is not read.
@@ -125,6 +128,9 @@ type Node struct {
 	// Allow lists the only tenants that may run here, when it is not empty;
 	// Deny those that may not.
 	Allow, Deny []ledger.TenantID
+	// AllowLabels are the rules of which a job has to meet one, when there are any;
+	// DenyLabels those of which it may meet none.
+	AllowLabels, DenyLabels []ledger.LabelRule
 	// Reliability is 0 to ReliabilityMax; more counts as ReliabilityMax.
 	Reliability uint32
 	Offer       Offer
@@ -152,6 +158,11 @@ type Offer struct {
 	DiskBytes uint64
 	// WaitNanos is how long a task would wait there before it begins.
 	WaitNanos int64
+	// Until is when the node's machine is switched off; zero is not.
+	Until ledger.Time
+	// Changed is when what the operator wants became what it is, as far as that was seen:
+	// a refusal for that reason from before it counts for nothing. Zero is long ago.
+	Changed ledger.Time
 }
 
 // Output is a plan. It shares no memory with the Planner that made it.

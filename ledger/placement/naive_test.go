@@ -17,7 +17,6 @@ type naive struct {
 	running []map[string]uint32
 	quota   map[ledger.TenantID]Quota
 	placed  []int
-	lift    bool // do not look at Avoid
 }
 
 func newNaive(in Input) *naive {
@@ -84,6 +83,15 @@ func (m *naive) static(j *Job, n *Node) Code {
 			return CodeSecret
 		}
 	}
+	covers := func(r ledger.LabelRule) bool {
+		return slices.ContainsFunc(j.Spec.Labels, func(l ledger.Label) bool { return l.Name == r.Name && (r.Value == "" || r.Value == l.Value) })
+	}
+	if slices.ContainsFunc(n.DenyLabels, covers) {
+		return CodeLabelDenied
+	}
+	if len(n.AllowLabels) > 0 && !slices.ContainsFunc(n.AllowLabels, covers) {
+		return CodeLabelNotAllowed
+	}
 	if slices.Contains(n.Deny, j.Spec.Tenant) {
 		return CodeDenied
 	}
@@ -124,9 +132,11 @@ func (m *naive) check(i, r int, n *Node) Code {
 	switch {
 	case !m.holds(j, n) && j.ModuleBytes > m.disk[n.ID]:
 		return CodeDisk
-	case !m.lift && slices.Contains(j.Pending[r].Avoid, n.ID):
+	case m.leaves(j, n):
+		return CodeLeaves
+	case !m.lifted(i, r) && m.avoids(i, r, n):
 		return CodeAvoided
-	case j.SpreadMax > 0 && j.Spec.SpreadLabel != "" && m.running[i][m.value(j, n)] >= j.SpreadMax:
+	case m.spreadFull(i, n):
 		return CodeSpread
 	}
 	if left, ok := m.quota[j.Spec.Tenant]; ok && (left.MemoryBytes < task.MemoryBytes || left.FuelRate == 0) {
@@ -135,20 +145,57 @@ func (m *naive) check(i, r int, n *Node) Code {
 	return CodeFits
 }
 
-// lifted reports whether the job may go back to a node that it avoids.
-func (m *naive) lifted(i, r int) bool {
+// leaves reports whether a node is switched off before a task may have ended.
+func (m *naive) leaves(j *Job, n *Node) bool {
+	longest := j.Spec.TimeoutNanos
+	if longest == 0 {
+		longest = m.in.Params.TimeoutNanos
+	}
+	return n.Offer.Until != 0 && m.in.Now+ledger.Time(longest) > n.Offer.Until
+}
+
+// ready is since when a range is ready.
+func (m *naive) ready(i, r int) ledger.Time {
 	j := &m.in.Jobs[i]
-	if m.in.Now-j.Since <= ledger.Time(m.in.Params.AvoidNanosMax) {
+	if r < len(j.Ready) && j.Ready[r] != 0 {
+		return j.Ready[r]
+	}
+	return j.Since
+}
+
+// avoids reports whether a range keeps away from a node, if there is another.
+func (m *naive) avoids(i, r int, n *Node) bool {
+	p := &m.in.Jobs[i].Pending[r]
+	last := len(p.Avoid) > 0 && p.Avoid[len(p.Avoid)-1] == n.ID
+	over := last && p.Cause == ledger.CausePreference && n.Offer.Changed > m.ready(i, r)-ledger.RefusalNanos<<p.Refusals
+	return slices.Contains(p.Avoid, n.ID) && !over
+}
+
+// lifted reports whether a range may go back to a node that it avoids: no other would do
+// even if it were empty and it was not lost, or it has waited for long and no other has
+// room.
+func (m *naive) lifted(i, r int) bool {
+	j, p := &m.in.Jobs[i], &m.in.Jobs[i].Pending[r]
+	waited := m.in.Now-m.ready(i, r) > ledger.Time(m.in.Params.AvoidNanosMax)
+	if p.Cause == ledger.CauseLost && !waited {
 		return false
 	}
-	for k := range m.in.Nodes {
-		n := &m.in.Nodes[k]
-		room := m.holds(j, n) || j.ModuleBytes <= m.disk[n.ID]
-		if m.static(j, n) == CodeFits && room && !slices.Contains(j.Pending[r].Avoid, n.ID) {
+	return !slices.ContainsFunc(m.in.Nodes, func(n Node) bool {
+		if waited && !j.Spec.Task.Fits(m.free[n.ID]) || m.spreadFull(i, &n) && waited {
 			return false
 		}
-	}
-	return true
+		room := m.holds(j, &n) || j.ModuleBytes <= m.disk[n.ID]
+		if !j.Spec.Task.Fits(n.Offer.Free.Plus(n.Reserved).Minus(n.Offer.Over)) {
+			return false
+		}
+		return m.static(j, &n) == CodeFits && room && !m.leaves(j, &n) && !m.avoids(i, r, &n)
+	})
+}
+
+// spreadFull reports whether a node's value of the job's spread label has its share.
+func (m *naive) spreadFull(i int, n *Node) bool {
+	j := &m.in.Jobs[i]
+	return j.SpreadMax > 0 && j.Spec.SpreadLabel != "" && m.running[i][m.value(j, n)] >= j.SpreadMax
 }
 
 func (m *naive) value(j *Job, n *Node) string {

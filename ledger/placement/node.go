@@ -3,6 +3,7 @@ package placement
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -29,8 +30,8 @@ type fetched struct {
 	module, next int32
 }
 
-// class is the usable nodes with equal labels, features and lists, which are given the
-// same secrets.
+// class is the usable nodes with equal labels, features, lists and rules, which are given
+// the same secrets.
 type class struct {
 	node  *Node
 	nodes []int32
@@ -80,7 +81,7 @@ func (p *Planner) readNodes() {
 	}
 	p.away, p.stale, p.usable, p.diskMin = [nodeStates]uint32{}, 0, 0, ^uint64(0)
 	p.all = total{}
-	p.nodes, p.withheld = slices.Grow(p.nodes, len(in)), p.withheld[:0]
+	p.nodes, p.withheld, p.untilMin = slices.Grow(p.nodes, len(in)), p.withheld[:0], math.MaxInt64
 	for _, i := range p.order {
 		p.readNode(&in[i])
 	}
@@ -103,6 +104,7 @@ func (p *Planner) readNode(in *Node) {
 		n.standing = p.standing(in)
 		n.class = p.classFor(in)
 		p.diskMin = min(p.diskMin, n.disk)
+		p.untilMin = min(p.untilMin, p.stays(in))
 		p.usable++
 		if in.Hold > 0 {
 			p.withheld = append(p.withheld, int32(len(p.nodes)))
@@ -115,6 +117,14 @@ func (p *Planner) readNode(in *Node) {
 // tooOld reports whether an offer from that time is no longer believed.
 func (p *Planner) tooOld(at ledger.Time) bool {
 	return at == 0 || int64(p.in.Now)-int64(at) > p.params.OfferAgeNanosMax
+}
+
+// stays returns how long a node is there, as far as its operator has said.
+func (p *Planner) stays(in *Node) int64 {
+	if in.Offer.Until == 0 {
+		return math.MaxInt64
+	}
+	return int64(in.Offer.Until - p.in.Now)
 }
 
 // standing is what a node scores whatever the job.
@@ -144,6 +154,7 @@ func (p *Planner) classFor(in *Node) int32 {
 	for _, t := range in.Deny {
 		k = appendString(k, string(t))
 	}
+	k = appendRules(appendRules(k, in.AllowLabels), in.DenyLabels)
 	for _, b := range p.boundTo[in.ID] {
 		k = binary.AppendUvarint(k, uint64(b))
 	}
@@ -159,8 +170,13 @@ func (p *Planner) classFor(in *Node) int32 {
 	return c
 }
 
-// readLists notes whom a class's lists name.
+// readLists notes whom a class's lists name, and which labels.
 func (p *Planner) readLists(c int32, in *Node) {
+	for _, rules := range [][]ledger.LabelRule{in.AllowLabels, in.DenyLabels} {
+		for _, r := range rules {
+			p.rules[r] = struct{}{}
+		}
+	}
 	for _, id := range in.Allow {
 		if t := p.tenantFor(id); !endsWith(t.allowed, c) {
 			t.allowed = append(t.allowed, c)
@@ -214,6 +230,14 @@ func intern[K comparable](m map[K]int32, k K) int32 {
 		m[k] = i
 	}
 	return i
+}
+
+func appendRules(k []byte, rules []ledger.LabelRule) []byte {
+	k = binary.AppendUvarint(k, uint64(len(rules)))
+	for _, r := range rules {
+		k = appendString(appendString(k, r.Name), r.Value)
+	}
+	return k
 }
 
 func appendString(k []byte, s string) []byte {

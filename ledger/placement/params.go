@@ -94,9 +94,12 @@ type Params struct {
 	LeaseNanosMin, LeaseNanosMax int64
 	// OfferAgeNanosMax is how old an offer may be.
 	OfferAgeNanosMax int64
-	// AvoidNanosMax is how long a job waits before its tasks go back to a node
-	// that failed them, when there is no other.
+	// AvoidNanosMax is how long tasks that may go to other nodes, which are full, wait
+	// for these before they go back to one that failed them; those that were lost wait
+	// for others that may come as well.
 	AvoidNanosMax int64
+	// TimeoutNanos is how long a task may take whose job does not say it.
+	TimeoutNanos int64
 	// WaitNanosMax is the expected wait that scores nothing, FetchBytesMax the
 	// size of a module from which not to hold it does.
 	WaitNanosMax  int64
@@ -134,7 +137,8 @@ func Default() Params {
 		LeaseNanosMin:      30 * second,
 		LeaseNanosMax:      3600 * second,
 		OfferAgeNanosMax:   15 * second,
-		AvoidNanosMax:      60 * second,
+		AvoidNanosMax:      10 * second,
+		TimeoutNanos:       3600 * second,
 		WaitNanosMax:       10 * second,
 		FetchBytesMax:      8 << 20,
 	}
@@ -179,6 +183,7 @@ func (p Params) Validate() error {
 		},
 		{p.OfferAgeNanosMax < 1, "OfferAgeNanosMax is below 1"},
 		{p.AvoidNanosMax < 0, "AvoidNanosMax is negative"},
+		{p.TimeoutNanos < 1, "TimeoutNanos is below 1"},
 		{p.WaitNanosMax < 1, "WaitNanosMax is below 1"},
 		{p.FetchBytesMax < 1, "FetchBytesMax is below 1"},
 	} {

@@ -50,6 +50,7 @@ func TestParamsValidate(t *testing.T) {
 		"LeaseNanosMax":      func(p *Params) { p.LeaseNanosMax = int64(ledger.SpanMax) + 1 },
 		"OfferAgeNanosMax":   func(p *Params) { p.OfferAgeNanosMax = 0 },
 		"AvoidNanosMax":      func(p *Params) { p.AvoidNanosMax = -1 },
+		"TimeoutNanos":       func(p *Params) { p.TimeoutNanos = 0 },
 		"WaitNanosMax":       func(p *Params) { p.WaitNanosMax = 0 },
 		"FetchBytesMax":      func(p *Params) { p.FetchBytesMax = 0 },
 	} {

@@ -1,6 +1,10 @@
 package placement
 
-import "github.com/dugnad/dugnad/ledger"
+import (
+	"slices"
+
+	"github.com/dugnad/dugnad/ledger"
+)
 
 // nodeStates counts the states of a node that have a name, and one for others.
 const nodeStates = int(ledger.NodeGone) + 2
@@ -26,6 +30,10 @@ type Planner struct {
 	usable  uint32
 	index   index
 	diskMin uint64 // least room for modules on any usable node
+	// untilMin is how long the usable node stays that is switched off first.
+	untilMin int64
+	// rules are those for labels of any usable node.
+	rules map[ledger.LabelRule]struct{}
 
 	demands []demand
 	tenants []tenant
@@ -68,9 +76,8 @@ type Planner struct {
 	reasonOf map[reasonKey]found
 	key      []byte
 
-	lifted bool // the node that choose returned is one to be avoided
-	looks  int  // how many nodes reasons may still look at
-	out    Output
+	looks int // how many nodes reasons may still look at
+	out   Output
 }
 
 // job is where the planning of one job stands.
@@ -81,8 +88,9 @@ type job struct {
 	// tenants, or -1.
 	spread, quota, tenant int32
 	hash                  moduleHash
-	expected              int64
-	remote                uint64 // the score for locality of a node without the module
+	// expected is how long a task is likely to run, longest how long it may.
+	expected, longest int64
+	remote            uint64 // the score for locality of a node without the module
 	// at is the range in hand, rest what is left of it.
 	at         int
 	rest       ledger.Range
@@ -166,7 +174,7 @@ func (p *Planner) placeNext(j *job) bool {
 		if p.overQuota(j) {
 			return false
 		}
-		if n := p.choose(j, &j.Pending[j.at]); n >= 0 {
+		if n := p.choose(j, j.at); n >= 0 {
 			p.place(j, n)
 			return true
 		}
@@ -187,19 +195,20 @@ func (j *job) advance() {
 	}
 }
 
-// firstLeft returns the first range of which tasks are left. There must be one.
-func (j *job) firstLeft() *ledger.Pending {
+// firstLeft returns the index of the first range of which tasks are left. There must be
+// one.
+func (j *job) firstLeft() int {
 	if j.behind >= 0 {
-		return &j.Pending[j.behind]
+		return j.behind
 	}
 	if !j.rest.Empty() {
-		return &j.Pending[j.at]
+		return j.at
 	}
 	i := j.at + 1
 	for j.Pending[i].Tasks.Empty() {
 		i++
 	}
-	return &j.Pending[i]
+	return i
 }
 
 // overQuota reports whether j's tenant may not lease another task.
@@ -213,7 +222,8 @@ func (p *Planner) place(j *job, n int32) {
 	slots, count := p.amount(j, j.rest.Count(), n)
 	p.out.Placements = append(p.out.Placements, ledger.Placement{
 		Job: j.ID, Start: j.rest.First, Count: count, Node: nd.in.ID, Slots: slots,
-		Expiry: p.in.Now + ledger.Time(p.lease(j, slots, count, nd)), Heed: !p.lifted,
+		Expiry: p.in.Now + ledger.Time(p.lease(j, slots, count, nd)), Heed: !slices.Contains(j.Pending[j.at].Avoid, nd.in.ID),
+		Refusals: j.refusals(j.at, nd.in.ID),
 	})
 	_, j.rest = j.rest.Split(count)
 	j.left -= uint64(count)

@@ -71,7 +71,7 @@ func (p *Planner) preempt() {
 			p.again(at)
 			continue
 		}
-		p.readAvoid(j.firstLeft())
+		p.readAvoid(j, j.firstLeft())
 		p.readHeld(j)
 		key := bandShape{j.shape, j.Spec.Band}
 		if p.stuck[key] {

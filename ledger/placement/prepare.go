@@ -25,6 +25,7 @@ func (p *Planner) prepare(in Input) {
 		p.reasonOf = make(map[reasonKey]found)
 		p.yields = make(map[int32]*yield)
 		p.stuck = make(map[bandShape]bool)
+		p.rules = make(map[ledger.LabelRule]struct{})
 	}
 	p.readBounds()
 	p.readNodes()
@@ -60,6 +61,7 @@ func (p *Planner) release() {
 	clear(p.reasonOf)
 	clear(p.yields)
 	clear(p.stuck)
+	clear(p.rules)
 	p.index.clear()
 	p.forgetHeld()
 	clear(p.nodes)
@@ -96,7 +98,10 @@ func (p *Planner) readJob(in *Job) {
 		j.claim = p.claimFor(in.Spec.Tenant)
 		p.claimants[j.claim].count++
 		j.shape = p.shapeFor(in, j.tenant)
-		j.expected = p.expected(in)
+		j.expected, j.longest = p.expected(in), p.params.TimeoutNanos
+		if in.Spec.TimeoutNanos > 0 {
+			j.longest = in.Spec.TimeoutNanos
+		}
 		j.remote = scoreMax - ratio(min(in.ModuleBytes, p.params.FetchBytesMax), p.params.FetchBytesMax)
 		if in.Spec.SpreadLabel != "" {
 			j.spread = p.spreadFor(in.Spec.SpreadLabel)

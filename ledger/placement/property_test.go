@@ -71,10 +71,16 @@ func drawNode(t *rapid.T, i int) Node {
 	n := Node{Node: rec, Operator: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "operator"), Reliability: uint32(few("trust", 1200))}
 	n.Allow = rapid.SampledFrom([][]ledger.TenantID{nil, nil, {"t1"}, {"t1", "t2"}}).Draw(t, "allow")
 	n.Deny = rapid.SampledFrom([][]ledger.TenantID{nil, nil, nil, {"t1"}}).Draw(t, "deny")
+	rules := func(what string) []ledger.LabelRule {
+		return rapid.SampledFrom([][]ledger.LabelRule{nil, nil, nil, {{Name: "team"}}, {{Name: "team", Value: "a"}}, {{Name: "team", Value: "b"}, {Name: "purpose"}}}).Draw(t, what)
+	}
+	n.AllowLabels, n.DenyLabels = rules("labels allowed"), rules("labels denied")
 	n.Offer = Offer{
 		At: now - ledger.Time(rapid.SampledFrom([]int64{0, 1, 15e9, 16e9}).Draw(t, "age")), DiskBytes: few("disk", 6),
 		Free:      ledger.Resources{MemoryBytes: few("free", 20), FuelRate: few("free", 20), Slots: uint32(few("free", 20)), ScratchBytes: 9},
 		WaitNanos: int64(few("wait", 12)) * 1e9,
+		Until:     rapid.SampledFrom([]ledger.Time{0, 0, 0, now - 1, now + 10e9, now + 3600e9}).Draw(t, "until"),
+		Changed:   rapid.SampledFrom([]ledger.Time{0, now - 7e9}).Draw(t, "changed"),
 	}
 	if rapid.Bool().Draw(t, "holds") {
 		n.Held = NewFilter(1)
@@ -96,6 +102,10 @@ func drawJob(t *rapid.T, i int) Job {
 		nil, nil, {{Label: "zone", Value: "n"}}, {{Label: "zone", Not: true}}, {{Label: "zone", Value: "s", Not: true}},
 	}).Draw(t, "constraints")
 	spec.Features = rapid.SampledFrom([][]string{nil, nil, {"simd"}}).Draw(t, "features")
+	spec.Labels = rapid.SampledFrom([][]ledger.Label{
+		nil, {{Name: "other", Value: "x"}}, {{Name: "team", Value: "a"}}, {{Name: "team", Value: "c"}}, {{Name: "purpose", Value: "x"}, {Name: "team", Value: "b"}},
+	}).Draw(t, "job labels")
+	spec.TimeoutNanos = rapid.SampledFrom([]int64{0, 10e9, 10e9 + 1, 3600e9}).Draw(t, "timeout")
 	j := Job{ID: ledger.JobID{byte(i)}, Spec: spec, ModuleBytes: uint64(spec.Module[0]) * 2, ExpectedNanos: int64(few("expected", 3)) * 1e8}
 	j.SpreadMax = uint32(few("spread max", 3))
 	j.Since = now - ledger.Time(few("waiting", 100))*1e9
@@ -107,7 +117,13 @@ func drawJob(t *rapid.T, i int) Job {
 		}
 		first += 40
 		avoid := rapid.SampledFrom([][]ledger.NodeID{nil, nil, {"n00000"}, {"n00001", "n00000"}, {"gone"}}).Draw(t, "avoid")
-		j.Pending = append(j.Pending, ledger.Pending{Tasks: r, Avoid: avoid})
+		j.Pending = append(j.Pending, ledger.Pending{
+			Tasks: r, Avoid: avoid, Refusals: uint8(few("refusals", 1)),
+			Cause: rapid.SampledFrom([]ledger.Cause{ledger.CauseOutcome, ledger.CauseLost, ledger.CausePreference}).Draw(t, "cause"),
+		})
+	}
+	for range rapid.IntRange(0, len(j.Pending)).Draw(t, "known") {
+		j.Ready = append(j.Ready, rapid.SampledFrom([]ledger.Time{0, now, now - 5e9, now - 6e9, now - 10e9, now - 11e9}).Draw(t, "ready"))
 	}
 	// A tenant's secret has the same nodes for all jobs.
 	if rapid.IntRange(0, 3).Draw(t, "secret A") == 0 {
@@ -164,15 +180,15 @@ func follow(t fataler, m *naive, k int, p ledger.Placement) {
 	}
 	if avoids := slices.Contains(m.in.Jobs[i].Pending[r].Avoid, p.Node); p.Heed == avoids {
 		t.Fatalf("placement %d: Heed is %v, that the range avoids the node %v", k, p.Heed, avoids)
+	} else if from := m.in.Jobs[i].Pending[r]; (p.Refusals > 0) != (avoids && from.Cause == ledger.CausePreference) || p.Refusals > 0 && p.Refusals != from.Refusals+1 {
+		t.Fatalf("placement %d: %d refusals from %+v", k, p.Refusals, from)
 	}
-	m.lift = m.lifted(i, r)
 	for range p.Slots {
 		if code := m.check(i, r, n); code != CodeFits {
 			t.Fatalf("placement %d: %+v is not feasible: %v", k, p, code)
 		}
 		m.applySlot(i, n)
 	}
-	m.lift = false
 	_, m.rest[i][r] = m.rest[i][r].Split(p.Count)
 	m.placed[i]++
 }

@@ -21,6 +21,8 @@ const (
 	CodeLabel
 	// CodeSecret: a secret of the job is for other nodes.
 	CodeSecret
+	CodeLabelDenied
+	CodeLabelNotAllowed
 	CodeDenied
 	CodeNotAllowed
 	// CodeSmall… : the node is too small even when empty.
@@ -34,6 +36,8 @@ const (
 	CodeFullSlots
 	CodeFullScratch
 	CodeDisk
+	// CodeLeaves: the node's machine is switched off before a task has ended for sure.
+	CodeLeaves
 	CodeAvoided
 	CodeSpread
 	// CodeQuota: the node fits, and the tenant may not lease more.
@@ -48,10 +52,10 @@ const (
 )
 
 var codeNames = [codes]string{
-	"fits", "node-state", "offer-stale", "feature", "label", "secret", "tenant-denied", "tenant-not-allowed",
+	"fits", "node-state", "offer-stale", "feature", "label", "secret", "job-label-denied", "job-label-not-allowed", "tenant-denied", "tenant-not-allowed",
 	"small-memory", "small-fuel-rate", "small-slots", "small-scratch",
 	"full-memory", "full-fuel-rate", "full-slots", "full-scratch",
-	"disk", "avoided", "spread", "quota", "limit", "other",
+	"disk", "power-off", "avoided", "spread", "quota", "limit", "other",
 }
 
 // String returns the code's stable name.
@@ -88,11 +92,12 @@ type Reasons struct {
 // Count is a number of nodes that fail the same constraint first.
 type Count struct {
 	Code Code
-	// Detail is the feature, the demand on a label, the secret, or the node's state.
+	// Detail is the feature, the demand on a label, the secret, the rule for a job's label and the
+	// first nodes that have it, the first nodes that leave, or the node's state.
 	Detail string
 	Nodes  uint32
-	// Need and Nearest are set for capacity and disk: what the job needs, and the
-	// most that one of these nodes has.
+	// Need and Nearest are set for capacity, disk and CodeLeaves: what the job needs, and
+	// the most that one of these nodes has; times are in seconds.
 	Need, Nearest uint64
 }
 

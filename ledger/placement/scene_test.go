@@ -102,6 +102,10 @@ func (s *scene) node(args []string) error {
 		"op":       &n.Operator,
 		"allow":    func(v string) { n.Allow = ids[ledger.TenantID](v) },
 		"deny":     func(v string) { n.Deny = ids[ledger.TenantID](v) },
+		"only":     func(v string) { n.AllowLabels = rules(v) },
+		"keep-out": func(v string) { n.DenyLabels = rules(v) },
+		"until":    func(v string) { n.Offer.Until = later(v) },
+		"changed":  func(v string) { n.Offer.Changed = later(v) },
 		"trust":    &n.Reliability, "disk": &n.Offer.DiskBytes, "age": &age, "wait": &wait, "busy": &busy,
 		"holds": func(v string) {
 			modules := strings.Split(v, ",")
@@ -124,8 +128,10 @@ func (s *scene) job(args []string) error {
 	j := Job{Spec: spec}
 	copy(j.ID[:], args[0])
 	spec.Module = sha256.Sum256([]byte(args[0]))
-	expect, waiting := time.Second, time.Duration(0)
+	expect, waiting, timeout := time.Second, time.Duration(0), time.Duration(0)
 	var avoid []ledger.NodeID
+	var ready ledger.Time
+	var cause ledger.Cause
 	err := settings(args[1:], setters{
 		"tenant": func(v string) { spec.Tenant = ledger.TenantID(v) },
 		"module": func(v string) { spec.Module = sha256.Sum256([]byte(v)) },
@@ -144,8 +150,20 @@ func (s *scene) job(args []string) error {
 			name, nodes, _ := strings.Cut(v, ":")
 			j.Bound = append(j.Bound, Bound{ledger.SecretName(name), ids[ledger.NodeID](nodes)})
 		},
-		"tasks": func(v string) { j.Pending = append(j.Pending, ledger.Pending{Tasks: taskRange(v), Avoid: avoid}) },
-		"avoid": func(v string) { avoid = ids[ledger.NodeID](v) },
+		"tasks": func(v string) {
+			j.Pending = append(j.Pending, ledger.Pending{Tasks: taskRange(v), Avoid: avoid, Cause: cause})
+			j.Ready = append(j.Ready, ready)
+		},
+		"ready":   func(v string) { ready = later(v) },
+		"lost":    func(v string) { ready, cause = later(v), ledger.CauseLost },
+		"refused": func(v string) { ready, cause = later(v)+ledger.RefusalNanos, ledger.CausePreference },
+		"labels": func(v string) {
+			for _, r := range rules(v) {
+				spec.Labels = append(spec.Labels, ledger.Label(r))
+			}
+		},
+		"timeout": &timeout,
+		"avoid":   func(v string) { avoid = ids[ledger.NodeID](v) },
 		"running": func(v string) {
 			for _, r := range strings.Split(v, ",") {
 				value, n, _ := strings.Cut(r, ":")
@@ -154,10 +172,29 @@ func (s *scene) job(args []string) error {
 			}
 		},
 	})
+	spec.TimeoutNanos = int64(timeout)
 	j.ExpectedNanos, j.Since = int64(expect), now-ledger.Time(waiting)
 	s.names[j.ID] = args[0]
 	s.in.Jobs = append(s.in.Jobs, j)
 	return err
+}
+
+// later is a time that is so long after that of the scene, or with a minus before.
+func later(v string) ledger.Time {
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		panic(err)
+	}
+	return now + ledger.Time(d)
+}
+
+// rules reads "team,purpose=x".
+func rules(v string) (out []ledger.LabelRule) {
+	for _, r := range strings.Split(v, ",") {
+		name, value, _ := strings.Cut(r, "=")
+		out = append(out, ledger.LabelRule{Name: name, Value: value})
+	}
+	return out
 }
 
 // taskRange reads "0-9,12".

@@ -39,6 +39,19 @@ type Snapshot struct {
 	reads  int // leases that may still be read
 	// bound has which nodes the secrets are for that a pass has come upon.
 	bound map[boundKey][]ledger.NodeID
+	// ready is since when ranges that avoid nodes are, as of the last Read, and wasReady
+	// as of the one before.
+	ready, wasReady map[tried]ledger.Time
+}
+
+// tried is a range that was given to a node before. What is placed of one goes from its
+// front.
+type tried struct {
+	job             ledger.JobID
+	end             uint32
+	attempt, losses uint32
+	cause           ledger.Cause
+	last            ledger.NodeID
 }
 
 // leases is the slots that a job's leases held when it had that many events: each
@@ -79,7 +92,7 @@ func (s *Snapshot) Read(tx ledger.Tx, b *ledger.Backlog, params Params, now ledg
 	}
 	slices.SortFunc(s.ranks, rank.compare)
 	for _, r := range s.ranks {
-		if err := s.readJob(tx, queue[r.at]); err != nil {
+		if err := s.readJob(tx, queue[r.at], now); err != nil {
 			return Input{}, err
 		}
 	}
@@ -96,7 +109,10 @@ func (s *Snapshot) begin(params Params) {
 	if s.uses == nil {
 		s.uses = make(map[ledger.TenantID]*use)
 		s.held = make(map[ledger.JobID]leases)
+		s.ready, s.wasReady = make(map[tried]ledger.Time), make(map[tried]ledger.Time)
 	}
+	s.ready, s.wasReady = s.wasReady, s.ready
+	clear(s.ready)
 	clear(s.jobs)
 	clear(s.nodes)
 	s.jobs, s.nodes, s.quotas, s.claims, s.ranks = s.jobs[:0], s.nodes[:0], s.quotas[:0], s.claims[:0], s.ranks[:0]
@@ -177,7 +193,7 @@ func QuotaOf(t *ledger.Tenant) (Quota, bool) {
 	return Quota{t.ID, left(t.Quota.MemoryBytes, t.Leased.MemoryBytes), left(t.Quota.FuelRate, t.Rate)}, true
 }
 
-func (s *Snapshot) readJob(tx ledger.Tx, q *ledger.QueuedJob) error {
+func (s *Snapshot) readJob(tx ledger.Tx, q *ledger.QueuedJob, now ledger.Time) error {
 	j := Job{ID: q.Job.ID, Spec: q.Spec, Pending: q.Ranges, Since: q.Job.Queued, ExpectedNanos: expectedNanos(&q.Job)}
 	var err error
 	if j.ModuleBytes, err = s.moduleBytes(tx, q.Spec.Module); err != nil {
@@ -189,6 +205,7 @@ func (s *Snapshot) readJob(tx ledger.Tx, q *ledger.QueuedJob) error {
 	if j.Bound, err = s.bounds(tx, q.Spec); err != nil {
 		return err
 	}
+	j.Ready = s.readyOf(q, now)
 	s.jobs = append(s.jobs, j)
 	return nil
 }
@@ -218,6 +235,28 @@ func (s *Snapshot) bounds(tx ledger.Tx, spec *ledger.JobSpec) (list []Bound, err
 func Bounds(tx ledger.Tx, spec *ledger.JobSpec) ([]Bound, error) {
 	var s Snapshot
 	return s.bounds(tx, spec)
+}
+
+// readyOf returns Job.Ready: of ranges that avoid nodes, since when they were seen in the
+// queue; nil when there are none.
+func (s *Snapshot) readyOf(q *ledger.QueuedJob, now ledger.Time) (ready []ledger.Time) {
+	for i := range q.Ranges {
+		r := &q.Ranges[i]
+		if len(r.Avoid) == 0 {
+			continue
+		}
+		key := tried{q.Job.ID, r.Tasks.End, r.Attempt, r.Losses, r.Cause, r.Avoid[len(r.Avoid)-1]}
+		at, known := s.wasReady[key]
+		if !known {
+			at = now
+		}
+		s.ready[key] = at
+		if ready == nil {
+			ready = make([]ledger.Time, len(q.Ranges))
+		}
+		ready[i] = at
+	}
+	return ready
 }
 
 // moduleBytes returns a module's size; zero when the ledger does not know it.

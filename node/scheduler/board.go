@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dugnad/dugnad/ledger"
@@ -33,8 +34,16 @@ type seat struct {
 	diskBytes     uint64
 	wait, busyFor time.Duration
 	operator      string
-	// allowed and denied are tenants.
-	allowed, denied        []ledger.TenantID
+	// allowed and denied are tenants, labelsAllowed and labelsDenied jobs' labels.
+	allowed, denied             []ledger.TenantID
+	labelsAllowed, labelsDenied []ledger.LabelRule
+	// until is when the node is switched off, zero is not.
+	until time.Time
+	// wanted stands for what the operator wants, once it was heard; changed is when this
+	// leader has seen that become another one, zero is that it has not.
+	wanted                 string
+	heard                  bool
+	changed                time.Time
 	raw                    []byte
 	held                   placement.Filter
 	at                     time.Time
@@ -64,7 +73,7 @@ func (l *lead) look(now time.Time) {
 			b.of[id] = s
 		}
 		was := *s
-		l.read(s, e)
+		l.read(s, e, now)
 		s.listedRound = b.round
 		back := l.brake.lostBy(id, was.at) && !l.brake.lostBy(id, s.at)
 		if back || was.listedRound != b.round-1 || now.Sub(was.at) > time.Duration(l.config.Params.OfferAgeNanosMax) || s.beats(&was) {
@@ -76,21 +85,11 @@ func (l *lead) look(now time.Time) {
 }
 
 // read takes an entry of the board into its seat.
-func (l *lead) read(s *seat, e capacity.Entry) {
+func (l *lead) read(s *seat, e capacity.Entry, now time.Time) {
 	o := &e.Offer
 	s.given = ledger.Resources{MemoryBytes: o.MemoryBytes, FuelRate: o.FuelRate, Slots: o.Slots}
 	s.diskBytes, s.wait, s.busyFor, s.at = o.DiskBytes, o.Wait, o.BusyFor, e.At
-	s.operator, s.allowed, s.denied = "", nil, nil
-	for _, label := range o.Labels {
-		switch label.Key {
-		case placement.SpreadOperator:
-			s.operator = label.Value
-		case capacity.LabelTenantAllowed:
-			s.allowed = append(s.allowed, ledger.TenantID(label.Value))
-		case capacity.LabelTenantDenied:
-			s.denied = append(s.denied, ledger.TenantID(label.Value))
-		}
-	}
+	s.listen(o.Labels, now)
 	if sameBytes(s.raw, e.Held) {
 		return
 	}
@@ -101,6 +100,48 @@ func (l *lead) read(s *seat, e capacity.Entry) {
 	}
 }
 
+// listen takes in what an operator wants.
+func (s *seat) listen(labels []capacity.Label, now time.Time) {
+	wanted := ""
+	s.operator, s.allowed, s.denied, s.labelsAllowed, s.labelsDenied, s.until = "", nil, nil, nil, nil, time.Time{}
+	for _, label := range labels {
+		switch label.Key {
+		case placement.SpreadOperator:
+			s.operator = label.Value
+		case capacity.LabelTenantAllowed:
+			s.allowed = append(s.allowed, ledger.TenantID(label.Value))
+		case capacity.LabelTenantDenied:
+			s.denied = append(s.denied, ledger.TenantID(label.Value))
+		case capacity.LabelJobLabelAllowed:
+			s.labelsAllowed = append(s.labelsAllowed, ruleOf(label.Value))
+		case capacity.LabelJobLabelDenied:
+			s.labelsDenied = append(s.labelsDenied, ruleOf(label.Value))
+		case capacity.LabelUntil:
+			// What is no time comes from a later version, or from a liar.
+			s.until, _ = time.Parse(time.RFC3339, label.Value)
+		case capacity.LabelWanted:
+			wanted = label.Value
+		}
+	}
+	if s.heard && wanted != s.wanted {
+		s.changed = now
+	}
+	s.wanted, s.heard = wanted, true
+}
+
+// ruleOf reads what an offer says of labels.
+func ruleOf(text string) ledger.LabelRule {
+	name, value, _ := strings.Cut(text, "=")
+	return ledger.LabelRule{Name: name, Value: value}
+}
+
+// wants reports whether an operator lets a job's tasks in.
+func (s *seat) wants(spec *ledger.JobSpec) bool {
+	covers := func(r ledger.LabelRule) bool { return r.Covers(spec.Labels) }
+	return !slices.Contains(s.denied, spec.Tenant) && (len(s.allowed) == 0 || slices.Contains(s.allowed, spec.Tenant)) &&
+		!slices.ContainsFunc(s.labelsDenied, covers) && (len(s.labelsAllowed) == 0 || slices.ContainsFunc(s.labelsAllowed, covers))
+}
+
 // sameBytes reports whether a and b are the same memory.
 func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
@@ -108,7 +149,8 @@ func sameBytes(a, b []byte) bool {
 
 // beats reports whether a seat offers more of something than it did, or to others.
 func (s *seat) beats(was *seat) bool {
-	return !slices.Equal(s.allowed, was.allowed) || !slices.Equal(s.denied, was.denied) || !s.given.Fits(was.given) || s.diskBytes > was.diskBytes || !sameBytes(s.raw, was.raw)
+	return s.changed != was.changed || !s.until.Equal(was.until) || !slices.Equal(s.labelsAllowed, was.labelsAllowed) || !slices.Equal(s.labelsDenied, was.labelsDenied) ||
+		!slices.Equal(s.allowed, was.allowed) || !slices.Equal(s.denied, was.denied) || !s.given.Fits(was.given) || s.diskBytes > was.diskBytes || !sameBytes(s.raw, was.raw)
 }
 
 // census notes who has vanished or is back, and proposes to tell.
@@ -203,7 +245,13 @@ func (l *lead) tell(n *placement.Node) {
 		n.Operator = s.operator
 	}
 	n.Offer = placement.Offer{At: l.stamp(s.at), Free: s.free(n.Node), Over: s.over(n.Node), DiskBytes: s.diskBytes, WaitNanos: int64(s.wait)}
-	n.Held, n.Allow, n.Deny = s.held, s.allowed, s.denied
+	n.Held, n.Allow, n.Deny, n.AllowLabels, n.DenyLabels = s.held, s.allowed, s.denied, s.labelsAllowed, s.labelsDenied
+	if !s.until.IsZero() {
+		n.Offer.Until = stamp(s.until)
+	}
+	if !s.changed.IsZero() {
+		n.Offer.Changed = l.stamp(s.changed)
+	}
 	if s.busyFor > 0 {
 		n.BusyUntil = l.stamp(s.at.Add(s.busyFor))
 	}

@@ -160,8 +160,8 @@ func (l *lead) hold(jobs []placement.Job, now time.Time) {
 		if !slices.ContainsFunc(j.Pending, func(p ledger.Pending) bool { return p.Losses > 0 }) {
 			continue
 		}
-		kept := make([]ledger.Pending, 0, len(j.Pending))
-		for _, p := range j.Pending {
+		kept, ready := make([]ledger.Pending, 0, len(j.Pending)), make([]ledger.Time, 0, len(j.Ready))
+		for at, p := range j.Pending {
 			if p.Losses > 0 {
 				all := p.Tasks.Count()
 				p.Tasks, _ = p.Tasks.Split(left)
@@ -177,9 +177,12 @@ func (l *lead) hold(jobs []placement.Job, now time.Time) {
 			}
 			if !p.Tasks.Empty() {
 				kept = append(kept, p)
+				if at < len(j.Ready) {
+					ready = append(ready, j.Ready[at])
+				}
 			}
 		}
-		j.Pending = kept
+		j.Pending, j.Ready = kept, ready
 	}
 	l.metrics.held.Set(float64(total))
 }

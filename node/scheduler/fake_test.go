@@ -266,6 +266,16 @@ func (g *grid) deny(i int, tenants ...string) {
 	g.board.offers[e.Node] = e
 }
 
+// want is offer with four slots, and with a word of what its operator wants.
+func (g *grid) want(i int, key, value string) {
+	g.offer(i, 4)
+	g.board.mu.Lock()
+	defer g.board.mu.Unlock()
+	e := g.board.offers[p2p.NodeID(nodeID(i))]
+	e.Offer.Labels = []capacity.Label{{Key: key, Value: value}}
+	g.board.offers[e.Node] = e
+}
+
 // beats repeats the offers of nodes that are not silent.
 func (g *grid) beats() {
 	g.board.mu.Lock()

@@ -74,7 +74,7 @@ func TestOrderRuns(t *testing.T) {
 		g.wait(time.Minute)
 		g.expectRuns(id, "01 00:02", "01 00:04")
 		g.elect(true)
-		g.wait(2 * time.Minute)
+		g.run(2 * time.Minute) // its job goes on
 		g.expectRuns(id, "01 00:02", "01 00:04", "01 00:06 run_overlap")
 		g.expect("fires", g.count(&ledger.Fire{}), 3)
 		g.mustDo(&ledger.SetOrderState{Order: id, State: ledger.OrderPaused})

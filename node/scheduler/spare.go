@@ -188,11 +188,12 @@ func (p *pace) late(lease *ledger.Lease, elapsed time.Duration, c *Config) bool 
 type rooms struct {
 	nodes []*ledger.Node
 	free  map[ledger.NodeID]ledger.Resources
+	seats map[ledger.NodeID]*seat
 }
 
 // rooms returns the nodes that are up and whose offers are to be believed.
 func (l *lead) rooms(now time.Time) *rooms {
-	r := &rooms{free: map[ledger.NodeID]ledger.Resources{}}
+	r := &rooms{free: map[ledger.NodeID]ledger.Resources{}, seats: l.board.of}
 	for _, n := range l.backlog.Nodes() {
 		if s := l.board.of[n.ID]; n.State == ledger.NodeUp && l.fresh(s, now) {
 			r.nodes = append(r.nodes, n)
@@ -207,7 +208,8 @@ func (l *lead) rooms(now time.Time) *rooms {
 func (r *rooms) choose(s *straggler) ledger.NodeID {
 	var best *ledger.Node
 	for _, n := range r.nodes {
-		if n.ID == s.lease.Node || slices.Contains(s.lease.Avoid, n.ID) || !s.spec.Task.Fits(r.free[n.ID]) || !suits(n, &s.spec) || !given(n.ID, s.bound) {
+		if n.ID == s.lease.Node || slices.Contains(s.lease.Avoid, n.ID) || !s.spec.Task.Fits(r.free[n.ID]) || !suits(n, &s.spec) || !given(n.ID, s.bound) ||
+			!r.seats[n.ID].wants(&s.spec) {
 			continue
 		}
 		if best == nil || r.free[n.ID].Slots > r.free[best.ID].Slots {

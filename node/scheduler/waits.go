@@ -31,9 +31,8 @@ type waits struct {
 	beyond bool
 	// again says that a bound of the pass was reached.
 	again bool
-	// lifting says that something is blocked which has waited long enough to go
-	// back to a node that failed it, once no other could take it: it can help
-	// that one goes.
+	// lifting says that something waits for nodes which it does not avoid: when the last
+	// one of these goes it may return at once.
 	lifting bool
 	// touched says that a job changed that may have more ready tasks.
 	touched bool
@@ -51,7 +50,10 @@ type demand struct {
 	spec        *ledger.JobSpec
 	bound       []placement.Bound
 	moduleBytes uint64
-	avoid       []ledger.NodeID
+	// avoid are nodes that are of no help unless their operators have wanted something
+	// else after at.
+	avoid []ledger.NodeID
+	at    ledger.Time
 }
 
 // remember keeps what a pass has left of its jobs, and returns when avoided nodes
@@ -70,10 +72,8 @@ func (w *waits) remember(in *placement.Input, out *placement.Output, held map[le
 		w.left[o.Job] = left{o.Tasks, avoided}
 		w.careful = w.careful || avoided
 		if avoided {
-			switch end := j.Since + ledger.Time(in.Params.AvoidNanosMax) + 1; {
-			case end <= in.Now:
-				w.lifting = true
-			case lifted == 0 || end < lifted:
+			w.lifting = true
+			if end := returns(j, in); lifted == 0 || end > 0 && end < lifted {
 				lifted = end
 			}
 		}
@@ -81,7 +81,7 @@ func (w *waits) remember(in *placement.Input, out *placement.Output, held map[le
 			continue
 		}
 		known[o.Reasons] = struct{}{}
-		w.block(j, o.Reasons, avoided && j.Since+ledger.Time(in.Params.AvoidNanosMax) >= in.Now)
+		w.block(j, o.Reasons, avoided, in.Now)
 	}
 	for job, tasks := range held {
 		w.left[job] = left{w.left[job].tasks + tasks, true}
@@ -90,9 +90,23 @@ func (w *waits) remember(in *placement.Input, out *placement.Output, held map[le
 	return lifted
 }
 
+// returns is when the first of a job's ranges may go back to nodes that they avoid; zero
+// is that all may.
+func returns(j *placement.Job, in *placement.Input) (first ledger.Time) {
+	for i := range j.Pending {
+		if len(j.Pending[i].Avoid) == 0 {
+			continue
+		}
+		if at := j.ReturnAt(i, &in.Params) + 1; at > in.Now && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	return first
+}
+
 // block keeps what could help a job, and those that share its reasons. avoids says
 // that it will not go to nodes which it avoids.
-func (w *waits) block(j *placement.Job, r *placement.Reasons, avoids bool) {
+func (w *waits) block(j *placement.Job, r *placement.Reasons, avoids bool, now ledger.Time) {
 	w.again = w.again || r.Of(placement.CodeLimit) > 0
 	if r.Of(placement.CodeQuota) > 0 {
 		if w.quotas == nil {
@@ -108,7 +122,7 @@ func (w *waits) block(j *placement.Job, r *placement.Reasons, avoids bool) {
 		w.crowded = true
 		return
 	}
-	d := demand{spec: j.Spec, bound: j.Bound, moduleBytes: j.ModuleBytes}
+	d := demand{spec: j.Spec, bound: j.Bound, moduleBytes: j.ModuleBytes, at: now}
 	if avoids {
 		d.avoid = avoidedByAll(j.Pending)
 	}
@@ -142,7 +156,7 @@ func (l *lead) helps(n *ledger.Node, now time.Time) bool {
 	}
 	for i := range l.waits.demands {
 		d := &l.waits.demands[i]
-		if fits(d.spec.Task) && d.allows(n) && (d.moduleBytes <= s.diskBytes || s.held.Holds(d.spec.Module)) {
+		if fits(d.spec.Task) && d.allows(n) && (!slices.Contains(d.avoid, n.ID) || l.stamp(s.changed) > d.at) && (d.moduleBytes <= s.diskBytes || s.held.Holds(d.spec.Module)) {
 			return true
 		}
 	}
@@ -161,7 +175,7 @@ func (d *demand) allows(n *ledger.Node) bool {
 			return false
 		}
 	}
-	return given(n.ID, d.bound) && !slices.Contains(d.avoid, n.ID)
+	return given(n.ID, d.bound)
 }
 
 // given reports whether a node is given secrets that are for some nodes only.

@@ -61,6 +61,8 @@ func TestWakes(t *testing.T) {
 		"the secret is for it":         {bound, confiding(1), func(g *grid) { setSecret(g, 2, nodeID(0), nodeID(7)) }, 1},
 		"the secret is for all":        {bound, confiding(1), func(g *grid) { setSecret(g, 2) }, 1},
 		"the secret is removed":        {bound, confiding(1), func(g *grid) { g.mustDo(&ledger.DropSecret{Tenant: "t", Name: "KEY"}) }, 1},
+		"the label is denied no more":  {func(g *grid) { g.want(0, "job-label-denied", "team"); g.wait(2 * time.Second); g.jobs++ }, labelled(), func(g *grid) { g.offer(0, 4) }, 1},
+		"it is switched off later":     {func(g *grid) { g.want(0, "until", inMinutes(30)); g.wait(2 * time.Second); g.jobs++ }, spec(1), func(g *grid) { g.want(0, "until", inMinutes(90)) }, 1},
 		"another is denied no more":    {func(g *grid) { g.deny(0, "t", "u"); g.wait(2 * time.Second); g.jobs++ }, spec(1), func(g *grid) { g.deny(0, "t") }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,6 +96,17 @@ func TestWakes(t *testing.T) {
 }
 
 // large asks for many slots in one task.
+// labelled is one task with a label.
+func labelled() ledger.JobSpec {
+	s := spec(1)
+	s.Labels = []ledger.Label{{Name: "team", Value: "a"}}
+	return s
+}
+
+func inMinutes(n int) string {
+	return time.Now().Add(time.Duration(n) * time.Minute).Format(time.RFC3339)
+}
+
 func large(slots uint32) ledger.JobSpec {
 	s := spec(1)
 	s.Task.Slots = slots
@@ -158,8 +171,8 @@ func setQuota(g *grid, mebibytes uint64) {
 	g.mustDo(&ledger.SetQuota{Tenant: "t", Weight: 1, BandMax: ledger.BandTop, Quota: ledger.Quota{MemoryBytes: mebibytes * mib}})
 }
 
-// TestAvoided: tasks that have failed on the only node go back to it when they may,
-// and the scheduler does not plan until then.
+// TestAvoided: tasks that have failed go back to the only node as soon as their back-off
+// is over, and the scheduler does not plan until then.
 func TestAvoided(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t)
@@ -174,20 +187,17 @@ func TestAvoided(t *testing.T) {
 		g.mustDo(&ledger.Report{Node: nodeID(0), Leases: []ledger.LeaseReport{{
 			Epoch: l.Epoch, Runs: []ledger.Run{{Count: 1, State: ledger.TaskFailed}},
 		}}})
-		queued := time.Unix(0, int64(g.job(id).Queued))
-		g.wait(time.Until(queued.Add(time.Duration(g.config.Params.AvoidNanosMax))))
-		g.expect("tasks out", out(g.job(id)), 0)
-		g.expect("passes", g.passes(), 2)
 		g.wait(time.Second)
-		g.expect("tasks out after the wait", out(g.job(id)), 1)
-		g.expect("passes after the wait", g.passes(), 3)
+		g.expect("tasks out after the back-off", out(g.job(id)), 1)
+		g.expect("passes after the back-off", g.passes(), 2)
 	})
 }
 
-// TestLastResort: a task that has waited long enough goes back to the node that
-// failed it as soon as the only other one is out, and not before.
+// TestLastResort: a task goes back to the node that failed it as soon as the only other
+// one, which is full, is out, or when it has waited long enough for that.
 func TestLastResort(t *testing.T) {
 	for name, leave := range map[string]func(g *grid){
+		"stays": func(*grid) {},
 		"drains": func(g *grid) {
 			g.mustDo(&ledger.SetNodeState{Node: nodeID(1), State: ledger.NodeDraining})
 		},
@@ -211,7 +221,7 @@ func TestLastResort(t *testing.T) {
 				g.mustDo(&ledger.Report{Node: nodeID(0), Leases: []ledger.LeaseReport{{
 					Epoch: failing, Runs: []ledger.Run{{Count: 1, State: ledger.TaskFailed}},
 				}}})
-				g.run(time.Duration(g.config.Params.AvoidNanosMax) + time.Second)
+				g.run(time.Duration(g.config.Params.AvoidNanosMax) - time.Second)
 				g.expect("tasks out while another node could take it", out(g.job(id)), 0)
 				leave(g)
 				g.run(2 * time.Second)

@@ -51,6 +51,14 @@ const (
 	LabelWithheld = "withheld"
 	// LabelUntil is when the machine is switched off, in RFC 3339.
 	LabelUntil = "until"
+	// LabelJobLabelAllowed names a label of jobs, as NAME or NAME=VALUE, once for each;
+	// where there is one no others may run there. LabelJobLabelDenied names one that may
+	// not.
+	LabelJobLabelAllowed = "job-label-allowed"
+	LabelJobLabelDenied  = "job-label-denied"
+	// LabelWanted stands for all that the operator wants: it is another one when that
+	// has changed.
+	LabelWanted = "wanted"
 )
 
 // Offer is what a node can give now, on top of what it runs.
