@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/dugnad/dugnad/p2p"
 	"github.com/dugnad/dugnad/p2p/capacity"
 	"github.com/dugnad/dugnad/p2p/content"
+	"github.com/dugnad/dugnad/runtime/task"
 )
 
 // awaitEntry waits until the board of a node has an entry that is ok.
@@ -44,6 +47,45 @@ func holds(t *testing.T, e capacity.Entry, h content.Hash) bool {
 		t.Fatal(err)
 	}
 	return f.Holds(ledger.ModuleID(h))
+}
+
+// wants has a member's operator want something, of which the offer tells, and for which
+// leases are refused that come all the same.
+func wants(ctx context.Context, t *testing.T, founder, member *Node) {
+	t.Helper()
+	labels := func(e capacity.Entry) (all []string) {
+		for _, l := range e.Offer.Labels {
+			all = append(all, l.Key+" "+l.Value)
+		}
+		return all
+	}
+	var before []string
+	awaitEntry(ctx, t, founder, member.Host().Self(), "what is wanted has a name", func(e capacity.Entry) bool {
+		before = labels(e)
+		return slices.ContainsFunc(e.Offer.Labels, func(l capacity.Label) bool { return l.Key == capacity.LabelWanted })
+	})
+	if err := member.SetPreferences("labels: {allow: [team, purpose=research], deny: [team=b]}"); err != nil {
+		t.Fatal(err)
+	}
+	awaitEntry(ctx, t, founder, member.Host().Self(), "labels are told", func(e capacity.Entry) bool {
+		now := labels(e)
+		for _, want := range []string{"job-label-allowed team", "job-label-allowed purpose=research", "job-label-denied team=b"} {
+			if !slices.Contains(now, want) {
+				return false
+			}
+		}
+		return !slices.ContainsFunc(now, func(l string) bool { return strings.HasPrefix(l, capacity.LabelWanted) && slices.Contains(before, l) })
+	})
+	for label, want := range map[ledger.Label]ledger.Cause{
+		{Name: "team", Value: "a"}: ledger.CauseNone, {Name: "team", Value: "b"}: ledger.CausePreference, {Name: "zone", Value: "a"}: ledger.CausePreference,
+	} {
+		if got := member.accept(ledger.Lease{}, ledger.JobSpec{Tenant: "default", Labels: []ledger.Label{label}}); got != want {
+			t.Errorf("a lease with %v: %s, want %s", label, got, want)
+		}
+	}
+	if longest := placement.Default().TimeoutNanos; longest != int64(task.Default().Timeout) {
+		t.Errorf("the planner takes %d ns for the timeout of jobs that say none", longest)
+	}
 }
 
 // TestOfferIsKeptTrue: the leader learns how fast a member is, what room it has and what
@@ -76,6 +118,7 @@ func TestOfferIsKeptTrue(t *testing.T) {
 	awaitEntry(ctx, t, founder, id, "a pinned object takes room", func(e capacity.Entry) bool {
 		return e.Offer.DiskBytes == uint64(second.DiskBytes)-diskStepBytes && e.Offer.FuelRate == 1000
 	})
+	wants(ctx, t, founder, member)
 	if err := member.store.Unpin(hash, objectOwner); err != nil {
 		t.Fatal(err)
 	}

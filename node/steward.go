@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,7 +98,11 @@ func (n *Node) accept(l ledger.Lease, spec ledger.JobSpec) ledger.Cause {
 		}
 		return p.Limits.WithDefaults().Timeout
 	}
-	if reason := n.steward.Refuses(string(spec.Tenant), longest); reason != "" {
+	var labels []string
+	for _, l := range spec.Labels {
+		labels = append(labels, l.Name+"="+l.Value)
+	}
+	if reason := n.steward.Refuses(string(spec.Tenant), labels, longest); reason != "" {
 		n.log.Info("the operator does not want a lease", "epoch", l.Epoch, "job", l.Job, "reason", reason)
 		return ledger.CausePreference
 	}
@@ -123,6 +128,15 @@ func (n *Node) given(o capacity.Offer) capacity.Offer {
 	}
 	for _, t := range s.Preferences.TenantsDenied {
 		label(capacity.LabelTenantDenied, t)
+	}
+	for _, l := range s.Preferences.LabelsAllowed {
+		label(capacity.LabelJobLabelAllowed, l)
+	}
+	for _, l := range s.Preferences.LabelsDenied {
+		label(capacity.LabelJobLabelDenied, l)
+	}
+	if !s.Wanted.IsZero() {
+		label(capacity.LabelWanted, strconv.FormatInt(s.Wanted.UnixMilli(), 36))
 	}
 	if !s.Grant.Until.IsZero() {
 		label(capacity.LabelUntil, s.Grant.Until.UTC().Format(time.RFC3339))

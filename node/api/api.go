@@ -77,6 +77,8 @@ type Job struct {
 	RetentionSeconds uint64     `json:"retention_seconds" doc:"How long it is kept when it has ended"`
 	KeptUntil        *time.Time `json:"kept_until,omitempty" doc:"When it is forgotten, with its results; known when it has ended"`
 
+	Labels map[string]string `json:"labels,omitempty" doc:"What it is, to those who give machines"`
+
 	Reads  []Read `json:"reads,omitempty" doc:"What other jobs have put out and its tasks are given"`
 	Spares uint32 `json:"spares,omitempty" doc:"Number of tasks that have a second attempt at present"`
 	Usage  Usage  `json:"usage"`

@@ -12,22 +12,24 @@ const (
 // Order is a standing order: what makes jobs at the times of a schedule, or on every
 // node that meets its constraints.
 type Order struct {
-	ID       string     `json:"id" doc:"32 hexadecimal digits"`
-	Name     string     `json:"name,omitempty"`
-	Tenant   string     `json:"tenant"`
-	Kind     string     `json:"kind" enum:"cron,daemon"`
-	Module   string     `json:"module" doc:"sha256: and 64 hexadecimal digits"`
-	Count    uint32     `json:"count" doc:"Number of tasks of each job"`
-	State    string     `json:"state" enum:"active,paused,ended"`
-	Schedule string     `json:"schedule,omitempty"`
-	Timezone string     `json:"timezone,omitempty"`
-	Overlap  string     `json:"overlap,omitempty"`
-	CatchUp  string     `json:"catch_up,omitempty"`
-	Created  time.Time  `json:"created"`
-	Changed  time.Time  `json:"changed" doc:"When its state last changed"`
-	Next     *time.Time `json:"next,omitempty" doc:"When it runs next"`
-	Open     uint32     `json:"open" doc:"Its jobs that have not ended"`
-	Made     uint64     `json:"made" doc:"Jobs that it made"`
+	ID     string `json:"id" doc:"32 hexadecimal digits"`
+	Name   string `json:"name,omitempty"`
+	Tenant string `json:"tenant"`
+	Kind   string `json:"kind" enum:"cron,daemon"`
+	Module string `json:"module" doc:"sha256: and 64 hexadecimal digits"`
+	Count  uint32 `json:"count" doc:"Number of tasks of each job"`
+	State  string `json:"state" enum:"active,paused,ended"`
+	// Labels are those of its jobs.
+	Labels   map[string]string `json:"labels,omitempty" doc:"What its jobs are, to those who give machines"`
+	Schedule string            `json:"schedule,omitempty"`
+	Timezone string            `json:"timezone,omitempty"`
+	Overlap  string            `json:"overlap,omitempty"`
+	CatchUp  string            `json:"catch_up,omitempty"`
+	Created  time.Time         `json:"created"`
+	Changed  time.Time         `json:"changed" doc:"When its state last changed"`
+	Next     *time.Time        `json:"next,omitempty" doc:"When it runs next"`
+	Open     uint32            `json:"open" doc:"Its jobs that have not ended"`
+	Made     uint64            `json:"made" doc:"Jobs that it made"`
 	// Succeeded, Failed and Killed are those of them that ended.
 	Succeeded uint64 `json:"succeeded"`
 	Failed    uint64 `json:"failed"`

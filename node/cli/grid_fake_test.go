@@ -207,7 +207,12 @@ func (f *fakeGrid) listJobs(r *http.Request) (any, *api.Problem) {
 	q := r.URL.Query()
 	limit, _ := strconv.Atoi(q.Get("limit"))
 	for _, j := range f.jobs {
+		var labels []string
+		if q.Get("label") != "" {
+			labels = strings.Split(q.Get("label"), ",")
+		}
 		switch state := q.Get("state"); {
+		case !labelled(j.Labels, labels):
 		case j.ID <= q.Get("after") || state != "" && j.State != state:
 		case len(out.Jobs) == min(limit, 2):
 			out.Next = out.Jobs[1].ID

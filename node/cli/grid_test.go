@@ -32,7 +32,7 @@ func full(t *testing.T) *fakeGrid {
 		{ID: jobA, Name: "done\x1b[2J", State: api.JobSucceeded, Count: 1, Tasks: api.Tasks{Succeeded: 1}, Created: testTime, Finished: &testTime, Reads: []api.Read{
 			{Job: jobB, Stream: "stdout", Input: "counts"}, {Job: jobC, Stream: "stderr", Lines: true},
 		}},
-		{ID: jobB, Name: "render", State: api.JobActive, Count: 3, Tasks: api.Tasks{Succeeded: 1, Failed: 1, Queued: 1}, Created: testTime},
+		{ID: jobB, Name: "render", State: api.JobActive, Count: 3, Tasks: api.Tasks{Succeeded: 1, Failed: 1, Queued: 1}, Created: testTime, Labels: map[string]string{"team": "a", "purpose": "x"}},
 		{ID: jobC, State: api.JobWaiting, Count: 4, Tasks: api.Tasks{Waiting: 4}, Created: testTime},
 	}
 	f.tasks[jobB] = []fakeTask{
@@ -66,6 +66,13 @@ func TestListings(t *testing.T) {
 			args: "job ls --all --state succeeded", stdout: "JOB                               NAME      STATE      TASKS  CREATED               FINISHED\n" +
 				jobA + "  done?[2J  succeeded  1/1    2026-03-04T05:06:07Z  2026-03-04T05:06:07Z\n",
 		},
+		{
+			args: "job ls --all --label team --label purpose=x", stdout: "JOB                               NAME    STATE   TASKS  CREATED               FINISHED\n" +
+				jobB + "  render  active  2/3    2026-03-04T05:06:07Z  -\n",
+		},
+		{args: "job ls --label team=b", stdout: "JOB  NAME  STATE  TASKS  CREATED  FINISHED\n"},
+		{args: "run @/m.wasm --label team", code: 125, stderr: "dugnad: --label team: is not K=V, each 1 to 63 of A-Z, a-z, 0-9, ., _, / and -, a letter or a digit first\n"},
+		{args: "run @/m.wasm --label a=b --label a=c", code: 125, stderr: "dugnad: --label a=c: a is given twice\n"},
 		{args: "job ls --state dead", code: 125, stderr: "dugnad: --state: \"dead\" is none of waiting, active, stopping, succeeded, failed, killed\n"},
 		{
 			args: "job show 01910", code: 125,
@@ -82,6 +89,7 @@ func TestListings(t *testing.T) {
 				"2     failed  2        -     trap     0     0.0 MiB  0s    7       unreachable\n",
 		},
 		{args: "job why " + jobB, stdout: "1 tasks wait\nNODES  REASON       NEED  MOST  HELP\n2      full-memory  9     7     wait\n"},
+		{args: "job show " + jobB, stdout: "job       " + jobB + "\nname      render\nstate     active\npriority  0\nlabels    purpose=x, team=a\ntasks     3: 1 queued, 1 succeeded, 1 failed\ncreated   2026-03-04T05:06:07Z\nfuel      0\ntime      0s\n"},
 		{args: "job cancel 0190", stdout: jobA + "\n"},
 		{args: "job wait " + jobA},
 		{args: "job logs " + jobB, stdout: "one\n3\n", stderr: "oops\n"},

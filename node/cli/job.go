@@ -191,6 +191,7 @@ func (g *grid) printPlan(p *api.Plan, job *jobspec.Job) error {
 func (a *app) jobListCommand() *cobra.Command {
 	var state string
 	var all bool
+	var labels []string
 	cmd := a.gridCommand(&cobra.Command{
 		Use: "ls", Short: "List the jobs and standing orders that have not ended",
 	}, func(ctx context.Context, g *grid, _ []string) error {
@@ -203,13 +204,14 @@ func (a *app) jobListCommand() *cobra.Command {
 		}
 		var list listing
 		var err error
-		if list.Jobs, err = g.jobs(ctx, states); err != nil {
+		if list.Jobs, err = g.jobs(ctx, states, labels...); err != nil {
 			return err
 		}
 		if state == "" {
 			if list.Orders, err = g.orders(ctx, all); err != nil {
 				return err
 			}
+			list.Orders = slices.DeleteFunc(list.Orders, func(o api.Order) bool { return !labelled(o.Labels, labels) })
 		}
 		return g.printListing(&list)
 	})
@@ -217,7 +219,26 @@ func (a *app) jobListCommand() *cobra.Command {
 	fs := cmd.Flags()
 	choiceFlag(cmd, &state, "state", "only jobs in this `state`: "+strings.Join(states, ", "), states)
 	fs.BoolVar(&all, "all", false, "also the jobs that have ended")
+	fs.StringSliceVar(&labels, "label", nil, "only jobs with this label, as `K` or K=V (repeatable: all of them)")
 	return cmd
+}
+
+// labelled reports whether labels are among those of a job, each asked for as K or K=V.
+func labelled(of map[string]string, labels []string) bool {
+	return !slices.ContainsFunc(labels, func(l string) bool {
+		name, value, given := strings.Cut(l, "=")
+		have, ok := of[name]
+		return !ok || given && have != value
+	})
+}
+
+// labelTexts are labels as they are written, in order.
+func labelTexts(of map[string]string) string {
+	list := make([]string, 0, len(of))
+	for _, name := range sortedKeys(of) {
+		list = append(list, name+"="+of[name])
+	}
+	return strings.Join(list, ", ")
 }
 
 // listing is jobs, and the standing orders that make some of them.
@@ -249,12 +270,12 @@ func (g *grid) printListing(list *listing) error {
 	return t.flush()
 }
 
-// jobs lists the jobs in some states, in order of id.
-func (g *grid) jobs(ctx context.Context, states []string) (out api.Jobs, err error) {
+// jobs lists the jobs in some states and with all of the labels, in order of id.
+func (g *grid) jobs(ctx context.Context, states []string, labels ...string) (out api.Jobs, err error) {
 	out.Jobs = []api.Job{}
 	for _, state := range states {
 		for p := (client.Page{Limit: api.PageMax}); ; {
-			list, err := g.client.Jobs(ctx, state, p)
+			list, err := g.client.Jobs(ctx, state, p, labels...)
 			if err != nil {
 				return out, err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,6 +61,7 @@ func (g *grid) printJob(j *api.Job, why string) error {
 	t.fact("why", why)
 	t.fact("because of", j.Blame)
 	t.fact("priority", strconv.Itoa(int(j.Band)))
+	t.fact("labels", labelTexts(j.Labels))
 	t.fact("tasks", taskCounts(j))
 	for _, r := range j.Reads {
 		t.fact("reads", readText(&r))
@@ -163,9 +165,18 @@ func (g *grid) printWhy(w *api.Why) error {
 		if r.Detail != "" {
 			what += " " + r.Detail
 		}
-		t.row(strconv.FormatUint(uint64(r.Nodes), 10), what, amount(r.Need), amount(r.Have), r.Help)
+		need, have := amount(r.Need), amount(r.Have)
+		if r.What == "power-off" {
+			need, have = inSeconds(r.Need), inSeconds(r.Have)
+		}
+		t.row(strconv.FormatUint(uint64(r.Nodes), 10), what, need, have, r.Help)
 	}
 	return t.flush()
+}
+
+// inSeconds writes a number of seconds as a time.
+func inSeconds(n uint64) string {
+	return quantity.FormatDuration(time.Duration(min(n, math.MaxInt64/uint64(time.Second))) * time.Second)
 }
 
 // amount is a number, or nothing for 0.

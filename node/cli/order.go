@@ -129,6 +129,7 @@ func (g *grid) printOrder(o *api.Order) error {
 	t.fact("schedule", rhythm(o))
 	t.fact("overlap", o.Overlap)
 	t.fact("catch up", o.CatchUp)
+	t.fact("labels", labelTexts(o.Labels))
 	t.fact("created", g.when(&o.Created))
 	t.fact("next run", g.when(o.Next))
 	t.fact("jobs", orderCounts(o))

@@ -51,6 +51,8 @@ type runFlags struct {
 	hosts    []string
 	// secrets are variables and what they are given, secretFiles where that is here.
 	secrets, secretFiles []string
+	// labels are those of the job on the grid.
+	labels []string
 }
 
 // job is what one dugnad run has to do, checked.
@@ -76,8 +78,9 @@ type job struct {
 	// secretFiles has the files of some of them, by name.
 	secrets     []guestSecret
 	secretFiles map[string]string
-	// id is that of the job on the grid, if it runs there.
-	id string
+	// id is that of the job on the grid, if it runs there, and labels are its own.
+	id     string
+	labels map[string]string
 }
 
 const runLong = `Runs a WebAssembly module (WASI preview 1) in a sandbox of its own and exits
@@ -176,6 +179,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fs.Uint64Var(&f.seed, "seed", 0, "* choose stream `N` of deterministic randomness")
 	f.outbound.register(fs, allowRunHelp)
 	fs.StringSliceVar(&f.hosts, "http-host", nil, "`host` that the guest may reach with --allow-http, *.NAME for all below one; can be repeated (default any of the public internet)")
+	fs.StringArrayVar(&f.labels, "label", nil, "`K=V`: what the job is to those who give machines to the grid (repeatable)")
 	fs.BoolVar(&f.json, "json", false, "* print one JSON object per attempt, with outcome, usage and output")
 	choiceFlag(cmd, &f.grid, "grid", "* `WHEN` to run on the grid: auto, never or always; auto is when a node runs here and stdin is no dialogue", []string{gridAuto, gridNever, gridAlways})
 	f.where.register(fs)
@@ -212,6 +216,9 @@ func (a *app) newJob(f *runFlags, args []string) (*job, error) {
 		j.spec.Limits.Fuel = uint64(jobspec.DefaultFuel(j.count)) // as in a job file
 	}
 	if j.spec.Env, err = guestEnv(f.env, a.Environ); err != nil {
+		return nil, err
+	}
+	if j.labels, err = jobLabels(f.labels); err != nil {
 		return nil, err
 	}
 	if j.spec.Inputs, err = guestInputs(f.inputs); err != nil {
@@ -257,6 +264,26 @@ func guestEnv(flags, environ []string) ([]string, error) {
 		out = append(out, e)
 	}
 	return out, nil
+}
+
+// jobLabels turns K=V into a job's labels.
+func jobLabels(flags []string) (map[string]string, error) {
+	if len(flags) == 0 {
+		return nil, nil
+	}
+	labels := map[string]string{}
+	for _, l := range flags {
+		name, value, _ := strings.Cut(l, "=")
+		_, twice := labels[name]
+		switch {
+		case !jobspec.ValidLabel(name) || !jobspec.ValidLabel(value):
+			return nil, usageError("--label %s: is not K=V, each %s", l, jobspec.LabelForm)
+		case twice:
+			return nil, usageError("--label %s: %s is given twice", l, name)
+		}
+		labels[name] = value
+	}
+	return labels, nil
 }
 
 // guestInputs turns NAME=PATH into inputs with absolute paths that exist.

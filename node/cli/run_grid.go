@@ -111,7 +111,7 @@ func (a *app) runOnGrid(ctx context.Context, j *job, c *client.Client) (err erro
 func (a *app) gridJob(ctx context.Context, j *job, c *client.Client, module jobspec.Hash) (*jobspec.Job, error) {
 	l, spec := j.spec.Limits, jobspec.Default()
 	spec.Name, spec.Module.Object, spec.Count, spec.Args = j.name, module, j.count, j.spec.Args[1:]
-	spec.Env = map[string]string{}
+	spec.Env, spec.Labels = map[string]string{}, j.labels
 	for _, e := range j.spec.Env {
 		name, value, _ := strings.Cut(e, "=")
 		spec.Env[name] = value

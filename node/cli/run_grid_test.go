@@ -24,7 +24,7 @@ func TestGridRequests(t *testing.T) {
 	} {
 		r := newTestRun(t)
 		f.requests = nil
-		code := r.run("run", "@/m.wasm", "--grid", "always", "--api", f.url, "--env", "K=v", "--count", "1", "--input", "i=@/in.txt", "--", "a", "b")
+		code := r.run("run", "@/m.wasm", "--grid", "always", "--api", f.url, "--env", "K=v", "--label", "team=a", "--label", "purpose=x", "--count", "1", "--input", "i=@/in.txt", "--", "a", "b")
 		if code != 0 || r.stdout.String() != "a bv\n" || len(r.runner.specs) != 0 {
 			t.Errorf("exit code %d, stdout %q, stderr %q", code, r.stdout.String(), r.stderr.String())
 		}
@@ -40,7 +40,7 @@ func TestGridRequests(t *testing.T) {
 		}
 	}
 	j := f.specs[0]
-	if j.Name != "m.wasm" || j.Retry.Attempts != 1 || string(f.objects[j.Inputs[0].Object.String()]) != "input" {
+	if j.Labels["team"] != "a" || len(j.Labels) != 2 || j.Name != "m.wasm" || j.Retry.Attempts != 1 || string(f.objects[j.Inputs[0].Object.String()]) != "input" {
 		t.Errorf("submitted %+v", j)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -298,8 +299,8 @@ func (c *Client) Wait(ctx context.Context, id string, f Fresh) (api.Job, error) 
 }
 
 // Jobs lists jobs, those in a state or all.
-func (c *Client) Jobs(ctx context.Context, state string, p Page) (api.Jobs, error) {
-	return read[api.Jobs](ctx, c, "/jobs", p.in(query{"state": state}))
+func (c *Client) Jobs(ctx context.Context, state string, p Page, labels ...string) (api.Jobs, error) {
+	return read[api.Jobs](ctx, c, "/jobs", p.in(query{"state": state, "label": strings.Join(labels, ",")}))
 }
 
 // Why says what a job waits for.

@@ -227,6 +227,14 @@ func TestRefusals(t *testing.T) {
 		{"preference", func(c *Config) {
 			c.Accept = func(ledger.Lease, ledger.JobSpec) ledger.Cause { return ledger.CausePreference }
 		}, nil, ledger.CausePreference},
+		{"label", func(c *Config) {
+			c.Accept = func(_ ledger.Lease, spec ledger.JobSpec) ledger.Cause {
+				if (ledger.LabelRule{Name: "team", Value: "b"}).Covers(spec.Labels) {
+					return ledger.CausePreference
+				}
+				return ledger.CauseModule
+			}
+		}, func(s *ledger.JobSpec) { s.Labels = []ledger.Label{{Name: "team", Value: "b"}} }, ledger.CausePreference},
 		{"slots", nil, func(s *ledger.JobSpec) { s.Task.Slots = 9 }, ledger.CauseFull},
 		{"payload", nil, func(s *ledger.JobSpec) { s.Payload = []byte("?") }, ledger.CauseRefused},
 		{"input bytes", func(c *Config) { c.InputBytesMax = 1 }, nil, ledger.CauseFull},

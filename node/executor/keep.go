@@ -315,6 +315,12 @@ func (e *Executor) takeUp(l *ledger.Lease, j ledger.Job, spec ledger.JobSpec) {
 
 // welcome says whether a lease is taken: CauseNone, or why it is refused.
 func (e *Executor) welcome(l *ledger.Lease, spec *ledger.JobSpec, full bool) (ledger.Cause, *jobspec.Program, error) {
+	// What the operator does not want is said first: that may be over before anything else is.
+	if e.config.Accept != nil {
+		if cause := e.config.Accept(*l, *spec); cause != ledger.CauseNone {
+			return cause, nil, errors.New("not accepted")
+		}
+	}
 	switch {
 	case e.away:
 		return ledger.CauseRefused, nil, errHandedBack
@@ -324,11 +330,6 @@ func (e *Executor) welcome(l *ledger.Lease, spec *ledger.JobSpec, full bool) (le
 	case spec.Task.Slots > e.config.Slots:
 		e.metrics.limit("slots")
 		return ledger.CauseFull, nil, fmt.Errorf("%w: %d of %d", ErrSlots, spec.Task.Slots, e.config.Slots)
-	}
-	if e.config.Accept != nil {
-		if cause := e.config.Accept(*l, *spec); cause != ledger.CauseNone {
-			return cause, nil, errors.New("not accepted")
-		}
 	}
 	program, err := jobspec.DecodeProgram(spec.Payload)
 	if err != nil {

@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -247,6 +250,45 @@ type jobQuery struct {
 	// Newest turns the order round; ids that were made from a key lie anywhere.
 	Newest bool   `query:"newest" doc:"The latest first: in descending order of id, which begins with the time of submission. After then continues with older ones"`
 	State  string `query:"state" doc:"Only jobs in this state" enum:"waiting,active,stopping,succeeded,failed,killed,"`
+	// Labels are rules as operators write them.
+	Labels []string `query:"label" doc:"Only jobs with these labels, each as NAME or NAME=VALUE"`
+}
+
+// wanted is what a list of jobs is narrowed to.
+type wanted struct {
+	state  string
+	labels []ledger.LabelRule
+}
+
+func (q *jobQuery) wanted() (w wanted, err error) {
+	w.state = q.State
+	if len(q.Labels) > ledger.JobLabelsMax {
+		return w, api.NewProblem(api.CodeInvalid, fmt.Sprintf("%d labels are asked for, at most %d", len(q.Labels), ledger.JobLabelsMax), "ask for less")
+	}
+	for _, text := range q.Labels {
+		name, value, given := strings.Cut(text, "=")
+		if !ledger.ValidJobLabel(name) || given && !ledger.ValidJobLabel(value) {
+			return w, api.NewProblem(api.CodeInvalid, fmt.Sprintf("%q is no label", text), "write NAME or NAME=VALUE, each "+jobspec.LabelForm)
+		}
+		w.labels = append(w.labels, ledger.LabelRule{Name: name, Value: value})
+	}
+	return w, nil
+}
+
+// has reports whether a job is in the state, of which an empty one is any, and has the
+// labels.
+func (w *wanted) has(tx ledger.Tx, job *ledger.Job) (bool, error) {
+	if w.state != "" && job.State.String() != w.state {
+		return false, nil
+	}
+	if len(w.labels) == 0 {
+		return true, nil
+	}
+	spec, err := ledger.FindSpec(tx, job.ID)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(w.labels, func(r ledger.LabelRule) bool { return !r.Covers(spec.Labels) }), nil
 }
 
 // listScanMax bounds the jobs that one request for a page looks at.
@@ -257,11 +299,15 @@ func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], 
 	if err != nil {
 		return nil, err
 	}
+	want, err := q.wanted()
+	if err != nil {
+		return nil, err
+	}
 	out := api.Jobs{Jobs: []api.Job{}}
 	a, limit := who(ctx), page(q.Limit)
 	out.Index, err = s.read(ctx, q.At, func(tx ledger.Tx) error {
 		if q.Newest {
-			return listNewest(tx, a, after, limit, q.State, &out)
+			return listNewest(tx, a, after, limit, &want, &out)
 		}
 		for looked := 0; ; {
 			list, err := ledger.JobsOf(tx, a.Tenant, after, limit)
@@ -271,7 +317,7 @@ func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], 
 			for i := range list {
 				after = list[i].ID
 				looked++
-				if full, err := a.addJob(tx, &list[i], q.State, limit, &out); err != nil || full {
+				if full, err := a.addJob(tx, &list[i], &want, limit, &out); err != nil || full {
 					return err
 				}
 			}
@@ -287,11 +333,11 @@ func (s *server) listJobs(ctx context.Context, q *jobQuery) (*answer[api.Jobs], 
 	return &answer[api.Jobs]{out}, err
 }
 
-// addJob adds a job to a page when it is in the state, of which an empty one is any, and
-// the asker sees it. A page that is full goes on behind that job.
-func (a *asker) addJob(tx ledger.Tx, job *ledger.Job, state string, limit int, out *api.Jobs) (full bool, _ error) {
-	if state != "" && job.State.String() != state {
-		return false, nil
+// addJob adds a job to a page when it is wanted and the asker sees it. A page that is full
+// goes on behind that job.
+func (a *asker) addJob(tx ledger.Tx, job *ledger.Job, want *wanted, limit int, out *api.Jobs) (full bool, _ error) {
+	if ok, err := want.has(tx, job); err != nil || !ok {
+		return false, err
 	}
 	if ok, err := a.sees(tx, job); err != nil || !ok {
 		return false, err

@@ -24,7 +24,7 @@ const (
 )
 
 // listNewest adds the jobs before one to a page, the latest first.
-func listNewest(tx ledger.Tx, a *asker, before ledger.JobID, limit int, state string, out *api.Jobs) error {
+func listNewest(tx ledger.Tx, a *asker, before ledger.JobID, limit int, wanted *wanted, out *api.Jobs) error {
 	for looked := 0; looked < newestScanMax; {
 		want := max(limit-len(out.Jobs), newestRead)
 		list, err := newest(tx, a.Tenant, before, want)
@@ -34,7 +34,7 @@ func listNewest(tx ledger.Tx, a *asker, before ledger.JobID, limit int, state st
 		for i := range slices.Backward(list) {
 			before = list[i].ID
 			looked++
-			if full, err := a.addJob(tx, &list[i], state, limit, out); err != nil || full {
+			if full, err := a.addJob(tx, &list[i], wanted, limit, out); err != nil || full {
 				return err
 			}
 		}

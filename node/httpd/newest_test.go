@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,8 +41,9 @@ func jobsAt(t *testing.T, milliseconds []int64, keys int) (tx ledger.Tx, ids []l
 		sum := sha256.Sum256(fmt.Append(nil, i))
 		ids = append(ids, ledger.JobID(sum[:16]))
 	}
-	for _, id := range ids {
+	for i, id := range ids {
 		do(&ledger.Submit{Job: id, Spec: ledger.JobSpec{
+			Labels: []ledger.Label{{Name: "number", Value: fmt.Sprint(i)}, {Name: "odd", Value: fmt.Sprint(i%2 == 1)}},
 			Tenant: "acme", Module: ledger.ModuleID{1}, Count: 1, Task: ledger.Resources{MemoryBytes: 1 << 20, FuelRate: 1000, Slots: 1},
 			FuelMax: 1000, Retry: ledger.Retry{AttemptsMax: 1, LossesMax: 1, BackoffNanos: 1e9, BackoffMaxNanos: 1e9}, LossGraceNanos: 1e9,
 		}})
@@ -107,19 +109,51 @@ func TestListNewest(t *testing.T) {
 	tx, ids := jobsAt(t, []int64{1, 2, 3, 4, 5}, 0)
 	a := &asker{Tenant: "acme"}
 	var first, second, none api.Jobs
-	if err := listNewest(tx, a, ledger.JobID{}, 3, "active", &first); err != nil {
+	if err := listNewest(tx, a, ledger.JobID{}, 3, &wanted{state: "active"}, &first); err != nil {
 		t.Fatal(err)
 	}
 	if len(first.Jobs) != 3 || first.Jobs[0].ID != ids[4].String() || first.Next != ids[2].String() {
 		t.Errorf("first page %+v", first)
 	}
-	if err := listNewest(tx, a, ids[2], 3, "", &second); err != nil {
+	if err := listNewest(tx, a, ids[2], 3, &wanted{state: ""}, &second); err != nil {
 		t.Fatal(err)
 	}
 	if len(second.Jobs) != 2 || second.Jobs[1].ID != ids[0].String() || second.Next != "" {
 		t.Errorf("second page %+v", second)
 	}
-	if err := listNewest(tx, a, ledger.JobID{}, 3, "failed", &none); err != nil || len(none.Jobs) != 0 || none.Next != "" {
+	if err := listNewest(tx, a, ledger.JobID{}, 3, &wanted{state: "failed"}, &none); err != nil || len(none.Jobs) != 0 || none.Next != "" {
 		t.Errorf("none failed: %+v, %v", none, err)
+	}
+}
+
+// TestListLabels: a page has the jobs with all of some labels, and what is no label is told.
+func TestListLabels(t *testing.T) {
+	tx, ids := jobsAt(t, []int64{1, 2, 3, 4, 5}, 0)
+	for _, c := range []struct {
+		labels []string
+		want   []int
+	}{{[]string{"odd=true"}, []int{3, 1}}, {[]string{"odd"}, []int{4, 3, 2, 1, 0}}, {[]string{"odd=true", "number=3"}, []int{3}}, {[]string{"odd=true", "number=4"}, nil}, {[]string{"even"}, nil}} {
+		want, err := (&jobQuery{Labels: c.labels}).wanted()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got api.Jobs
+		if err := listNewest(tx, &asker{Tenant: "acme"}, ledger.JobID{}, 9, &want, &got); err != nil || len(got.Jobs) != len(c.want) {
+			t.Errorf("%q: %+v, %v", c.labels, got.Jobs, err)
+			continue
+		}
+		for i, j := range got.Jobs {
+			if j.ID != ids[c.want[i]].String() || j.Labels["number"] != fmt.Sprint(c.want[i]) {
+				t.Errorf("%q: job %d is %+v", c.labels, i, j)
+			}
+		}
+	}
+	for _, text := range []string{"", "=", "a=", "te am", "\x1b[31m", strings.Repeat("a", ledger.JobLabelBytesMax+1)} {
+		if _, err := (&jobQuery{Labels: []string{text}}).wanted(); err == nil || strings.Contains(err.Error(), "\x1b") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := (&jobQuery{Labels: make([]string, ledger.JobLabelsMax+1)}).wanted(); err == nil {
+		t.Error("too many labels are asked for")
 	}
 }

@@ -194,7 +194,7 @@ func readOrder(tx ledger.Tx, o *ledger.Order) (api.Order, error) {
 	}
 	out := api.Order{
 		ID: o.ID.String(), Name: o.Name, Tenant: string(o.Tenant), Kind: o.Kind.String(), Module: module(spec.Module), Count: spec.Count,
-		State: o.State.String(), Schedule: o.Schedule, Timezone: o.Zone, Created: *when(o.Created), Changed: *when(o.Changed), Open: o.Open,
+		State: o.State.String(), Labels: labels(&spec), Schedule: o.Schedule, Timezone: o.Zone, Created: *when(o.Created), Changed: *when(o.Changed), Open: o.Open,
 		Made: o.Made, Succeeded: o.Succeeded, Failed: o.Failed, Killed: o.Killed, Skipped: o.Skipped, Refused: o.Refused, Missed: o.Missed,
 	}
 	if o.Kind == ledger.OrderCron {

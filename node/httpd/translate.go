@@ -54,7 +54,7 @@ func readJob(tx ledger.Tx, j *ledger.Job) (api.Job, error) {
 	out := api.Job{
 		ID: j.ID.String(), Tenant: string(j.Tenant), Module: module(spec.Module), State: j.State.String(), Cause: cause(j.Cause),
 		Band: j.Band, Count: j.Count, Tasks: tally(j.Tasks), Created: *when(j.Created), Queued: when(j.Queued), Placed: when(j.Placed),
-		Stopped: when(j.Stopped), Finished: when(j.Finished), Usage: usage(j.Usage), Spares: j.Spares, Events: j.Events,
+		Stopped: when(j.Stopped), Finished: when(j.Finished), Usage: usage(j.Usage), Spares: j.Spares, Events: j.Events, Labels: labels(&spec),
 	}
 	out.RetentionSeconds = uint64(time.Duration(spec.Retention()) / time.Second)
 	if j.State.Final() {
@@ -75,6 +75,18 @@ func readJob(tx ledger.Tx, j *ledger.Job) (api.Job, error) {
 		out.Name, out.Reads = p.Name, reads(p)
 	}
 	return out, nil
+}
+
+// labels are a job's as JSON has them.
+func labels(spec *ledger.JobSpec) map[string]string {
+	if len(spec.Labels) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(spec.Labels))
+	for _, l := range spec.Labels {
+		out[l.Name] = l.Value
+	}
+	return out
 }
 
 // reads lists what a program takes of other jobs.

@@ -15,7 +15,7 @@ import (
 var synonyms = map[string]string{
 	"attempt": "limits.timeout", "band": "priority", "command": "args", "cmd": "args",
 	"cron": "schedule", "cpu": "limits.fuel", "deadline": "deadlines.total", "depends_on": "after",
-	"environment": "env", "files": "inputs", "image": "module", "labels": "constraints.labels", "needs": "after",
+	"environment": "env", "files": "inputs", "image": "module", "needs": "after",
 	"parallelism": "count", "replicas": "count", "retries": "retry.attempts", "secret": "secrets", "wasm": "module",
 }
 

@@ -58,6 +58,7 @@ var docs = map[string]string{
 
 	"constraints":        "What a node must be like; all must be met.",
 	"constraints.labels": "Labels of the node: zone: oslo, zone: \"!oslo\" for any other, zone: \"!\" for none at all; a list of such values; or a list of zone=oslo, zone!=oslo, !zone.",
+	"labels":             "What the job is, in words that are between tenants and operators: purpose: research. Operators let jobs in, or keep them away, by label.",
 	"capabilities":       "What tasks may do beyond computing: http lets them make HTTP requests. The tenant needs it, and only nodes whose operators allow it are taken.",
 	"http":               "Which of the HTTP requests that are allowed at all the tasks may make.",
 	"http.hosts":         "The hosts: names, *.NAME for every name below one, addresses. Left out, any host of the public internet.",

@@ -37,6 +37,8 @@ type Job struct {
 	Retry       Retry       `json:"retry"`
 	Deadlines   Deadlines   `json:"deadlines,omitzero"`
 	Constraints Constraints `json:"constraints,omitzero"`
+	// Labels say what the job is to those who give machines.
+	Labels map[string]string `json:"labels,omitempty"`
 	// Capabilities are what tasks may do beyond computing, by the names of package abi.
 	Capabilities []string `json:"capabilities,omitempty"`
 	HTTP         HTTP     `json:"http,omitzero"`

@@ -179,9 +179,27 @@ func TestSpec(t *testing.T) {
 			{Label: "arch", Value: "amd64"},
 		},
 		Features: []string{"simd"}, SpreadLabel: "operator", After: []ledger.JobID{id}, AfterAny: true, SparesMax: 10,
+		TimeoutNanos: 90e9,
 	}
 	if diff := cmp.Diff(want, spec); diff != "" {
 		t.Errorf("the specification (-want +got):\n%s", diff)
+	}
+}
+
+// TestSpecLabels: the ledger is told labels in order, and no timeout that the job does not
+// ask for.
+func TestSpecLabels(t *testing.T) {
+	job, err := Parse(files(t, "good")["testdata/good/job_labels.yaml"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	order, err := job.Order("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []ledger.Label{{Name: "example.org/team", Value: "A-7"}, {Name: "purpose", Value: "research"}, {Name: "year", Value: "2026"}}
+	if diff := cmp.Diff(want, order.Spec.Labels); diff != "" || order.Spec.TimeoutNanos != 0 {
+		t.Errorf("the labels (-want +got):\n%s\nthe timeout: %d", diff, order.Spec.TimeoutNanos)
 	}
 }
 

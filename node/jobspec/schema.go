@@ -52,6 +52,7 @@ const (
 	hashPattern     = `^sha256:[0-9a-fA-F]{64}$`
 	jobIDPattern    = `^[0-9a-fA-F]{32}$`
 	secretPattern   = `^[A-Za-z_][A-Za-z0-9_]{0,63}$`
+	labelPattern    = `^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`
 	retryOnPattern  = `^exit:[1-9][0-9]*$`
 )
 
@@ -91,6 +92,10 @@ func typeSchema(t reflect.Type, path string, standard any) map[string]any {
 			s = map[string]any{"type": "object", "additionalProperties": words()}
 		}
 		return s
+	case "labels":
+		value := words()
+		value["pattern"] = labelPattern
+		return map[string]any{"type": "object", "additionalProperties": value}
 	case "secrets":
 		return map[string]any{"type": "object", "additionalProperties": pattern(secretPattern)}
 	case "constraints.features":

@@ -44,7 +44,7 @@ func (j *Job) Spec(tenant ledger.TenantID) (ledger.JobSpec, error) {
 		QueueNanos: int64(j.Deadlines.Queue), TotalNanos: int64(j.Deadlines.Total), LossGraceNanos: int64(j.Retry.LossGrace),
 		Constraints: slices.Clone(j.Constraints.Labels), Features: j.features(), SpreadLabel: j.Spread,
 		After: j.dependencies(), AfterAny: j.After.Condition == Finished, AfterOne: j.After.Condition == Any,
-		RetentionNanos: j.retention(), SparesMax: j.spares(), Secrets: j.secrets(), Payload: payload,
+		RetentionNanos: j.retention(), SparesMax: j.spares(), Secrets: j.secrets(), Labels: j.labels(), TimeoutNanos: j.timeout(), Payload: payload,
 	}, nil
 }
 
@@ -81,6 +81,23 @@ func (j *Job) secrets() (names []ledger.SecretName) {
 		names = append(names, ledger.SecretName(name))
 	}
 	return slices.Compact(names)
+}
+
+// labels returns the labels in order of name.
+func (j *Job) labels() (list []ledger.Label) {
+	for _, name := range slices.Sorted(maps.Keys(j.Labels)) {
+		list = append(list, ledger.Label{Name: name, Value: j.Labels[name]})
+	}
+	return list
+}
+
+// timeout returns JobSpec.TimeoutNanos. The ledger is not told what holds for jobs that do
+// not ask for anything else.
+func (j *Job) timeout() int64 {
+	if j.Limits.Timeout == Duration(task.Default().Timeout) {
+		return 0
+	}
+	return int64(j.Limits.Timeout)
 }
 
 // validTenant repeats what the ledger asks of a tenant's name.

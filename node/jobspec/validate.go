@@ -45,6 +45,7 @@ func (j *Job) check() *checker {
 	}
 	j.checkEnvironment(c)
 	j.checkSecrets(c)
+	j.checkLabels(c)
 	j.checkInputs(c)
 	j.checkRetry(c)
 	j.checkPlace(c)
@@ -125,6 +126,27 @@ func (j *Job) checkSecrets(c *checker) {
 		if !ledger.ValidSecretName(ledger.SecretName(secret)) {
 			// Somebody may have written the secret itself.
 			c.add(field, "is not the name of a secret", "write the name under which dugnad secret set has kept it: 1 to 64 of A-Z, a-z, 0-9 and _, no digit first")
+		}
+	}
+}
+
+// LabelForm says what the names of a job's labels, and their values, are made of.
+const LabelForm = "1 to 63 of A-Z, a-z, 0-9, ., _, / and -, a letter or a digit first"
+
+// ValidLabel reports whether a text is of LabelForm.
+func ValidLabel(text string) bool { return ledger.ValidJobLabel(text) }
+
+func (j *Job) checkLabels(c *checker) {
+	names := slices.Sorted(maps.Keys(j.Labels))
+	if len(names) > ledger.JobLabelsMax {
+		c.add("labels", fmt.Sprintf("has %d labels, at most %d", len(names), ledger.JobLabelsMax), "keep those that operators look for")
+	}
+	for _, name := range names {
+		switch field := below("labels", name); {
+		case !ValidLabel(name):
+			c.add(field, "the name "+quote(name)+" is not "+LabelForm, "correct it; what a node must have goes into constraints.labels")
+		case !ValidLabel(j.Labels[name]):
+			c.add(field, "the value "+quote(j.Labels[name])+" is not "+LabelForm, "correct it; what a node must have goes into constraints.labels")
 		}
 	}
 }

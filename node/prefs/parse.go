@@ -70,6 +70,12 @@ func (p *Preferences) fields(r *reader) map[string]take {
 				"deny":  func(n *yaml.Node, path string) { p.TenantsDenied = r.tenants(n, path) },
 			})
 		},
+		"labels": func(n *yaml.Node, path string) {
+			r.pairs(n, path, map[string]take{
+				"allow": func(n *yaml.Node, path string) { p.LabelsAllowed = r.labels(n, path) },
+				"deny":  func(n *yaml.Node, path string) { p.LabelsDenied = r.labels(n, path) },
+			})
+		},
 	}
 }
 
@@ -277,6 +283,20 @@ func (r *reader) tenants(n *yaml.Node, path string) (list []string) {
 	for _, item := range r.list(n, path, ListMax, help) {
 		if strings.Trim(item.Value, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || item.Value == "" || len(item.Value) > 64 {
 			r.fail(item, path, shown(item.Value)+" is no tenant's name: 1 to 64 of a-z, 0-9 and -", help)
+			continue
+		}
+		list = append(list, item.Value)
+	}
+	return list
+}
+
+// labels reads a list of labels of jobs, with values or without.
+func (r *reader) labels(n *yaml.Node, path string) (list []string) {
+	const help = "write a list such as [purpose=research, team]"
+	for _, item := range r.list(n, path, LabelsMax, help) {
+		name, value, given := strings.Cut(item.Value, "=")
+		if !jobspec.ValidLabel(name) || given && !jobspec.ValidLabel(value) {
+			r.fail(item, path, shown(item.Value)+" is no label of a job: NAME or NAME=VALUE, each "+jobspec.LabelForm, help)
 			continue
 		}
 		list = append(list, item.Value)

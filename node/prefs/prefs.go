@@ -6,6 +6,7 @@ package prefs
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,8 @@ const (
 	// ListMax bounds the tenants that each list names, so that an offer has room for
 	// all of them.
 	ListMax = 16
+	// LabelsMax bounds the labels of jobs that each list names, for the same reason.
+	LabelsMax = 8
 	// SpansMax bounds the spans of one day.
 	SpansMax = 16
 	// HandBackLeast and HandBackMost bound Preferences.HandBack.
@@ -72,6 +75,10 @@ type Preferences struct {
 	// TenantsAllowed are the only tenants that may run here, unless it is empty;
 	// TenantsDenied may not.
 	TenantsAllowed, TenantsDenied []string
+	// LabelsAllowed are labels of which a job must have one, unless it is empty; jobs
+	// with one of LabelsDenied may not run here. Each is NAME, for any value, or
+	// NAME=VALUE.
+	LabelsAllowed, LabelsDenied []string
 }
 
 // Default is what a file that says nothing means.
@@ -89,6 +96,21 @@ func (p *Preferences) Tenant(id string) string {
 		return fmt.Sprintf("tenant %s is denied", id)
 	case len(p.TenantsAllowed) > 0 && !slices.Contains(p.TenantsAllowed, id):
 		return fmt.Sprintf("tenant %s is not among those allowed", id)
+	}
+	return ""
+}
+
+// Labels says why the tasks of a job with labels, each NAME=VALUE, are not to run here;
+// empty is that they may.
+func (p *Preferences) Labels(labels []string) string {
+	covers := func(rule string) bool {
+		return slices.ContainsFunc(labels, func(l string) bool { return l == rule || strings.HasPrefix(l, rule+"=") })
+	}
+	if i := slices.IndexFunc(p.LabelsDenied, covers); i >= 0 {
+		return fmt.Sprintf("jobs with the label %s are denied", p.LabelsDenied[i])
+	}
+	if len(p.LabelsAllowed) > 0 && !slices.ContainsFunc(p.LabelsAllowed, covers) {
+		return "only jobs with one of the labels " + strings.Join(p.LabelsAllowed, ", ") + " are allowed"
 	}
 	return ""
 }

@@ -49,13 +49,19 @@ func TestMistakes(t *testing.T) {
 		"tenants: acme":                             "line 1, column 10: tenants: is no mapping",
 		"tenants: {allow: [Acme]}":                  "line 1, column 19: tenants.allow: Acme is no tenant's name: 1 to 64 of a-z, 0-9 and -",
 		"tenants: {only: [acme]}":                   "line 1, column 11: tenants.only: is not known: there are allow, deny",
-		"- cores":                                   "line 1, column 1: the file is a list: write lines such as cores: 50%",
-		"cores: 1\n---\ncores: 2":                   "the file holds a second document: keep one",
-		"cores: [1":                                 "line 1: not YAML:",
-		"hours:\n\tmonday: always":                  "not YAML:",
-		strings.Repeat("#", FileBytesMax+1):         "the file has 16385 bytes, at most 16384",
-		"\x1b[31m: 1":                               "not YAML:",
-		`"\e[31mred": 1`:                            `"\x1b[31mred": is not known`,
+		"labels: team":                              "line 1, column 9: labels: is no mapping",
+		"labels: {allow: [te am]}":                  "line 1, column 18: labels.allow: te am is no label of a job: NAME or NAME=VALUE, each 1 to 63 of A-Z, a-z, 0-9, ., _, / and -, a letter or a digit first: write a list such as [purpose=research, team]",
+		"labels: {deny: [team=]}":                   "line 1, column 17: labels.deny: team= is no label of a job",
+		"labels: {deny: ['a=b=c']}":                 "labels.deny: a=b=c is no label of a job",
+		"labels: {only: [a]}":                       "line 1, column 10: labels.only: is not known: there are allow, deny",
+		"labels: {deny: [" + strings.Repeat("a,", LabelsMax+1) + "]}": "labels.deny: has 9 entries, at most 8",
+		"- cores":                           "line 1, column 1: the file is a list: write lines such as cores: 50%",
+		"cores: 1\n---\ncores: 2":           "the file holds a second document: keep one",
+		"cores: [1":                         "line 1: not YAML:",
+		"hours:\n\tmonday: always":          "not YAML:",
+		strings.Repeat("#", FileBytesMax+1): "the file has 16385 bytes, at most 16384",
+		"\x1b[31m: 1":                       "not YAML:",
+		`"\e[31mred": 1`:                    `"\x1b[31mred": is not known`,
 		"tenants: {allow: [" + strings.Repeat("a,", ListMax+1) + "]}": "tenants.allow: has 17 entries, at most 16",
 	} {
 		_, err := Parse([]byte(text))
@@ -74,7 +80,7 @@ func TestMistakes(t *testing.T) {
 func TestText(t *testing.T) {
 	standard := Default()
 	for _, text := range []string{"", "# nothing\n", "{}", Text} {
-		if p := parsed(t, text); p.Hours != nil || p.PowerOff != nil || p.Cores != 0 || p.HandBack != standard.HandBack || !p.Allows(CapabilityHTTP) || p.Tenant("anybody") != "" {
+		if p := parsed(t, text); p.Hours != nil || p.PowerOff != nil || p.Cores != 0 || p.HandBack != standard.HandBack || !p.Allows(CapabilityHTTP) || p.Tenant("anybody") != "" || p.Labels(nil) != "" || p.Labels([]string{"a=b"}) != "" {
 			t.Errorf("%q means %+v", text, p)
 		}
 	}
@@ -91,6 +97,14 @@ func TestText(t *testing.T) {
 	}
 	if p.Tenant("acme") != "" || p.Tenant("third") == "" || p.Tenant("other") == "" {
 		t.Error("the tenants' lists are not kept to")
+	}
+	for label, allowed := range map[string]bool{"purpose=research": true, "purpose=fun": false, "team=b": true, "tea=b": false, "purpose=mining": false, "": false} {
+		if reason := p.Labels([]string{"x=y", label}); (reason == "") != allowed {
+			t.Errorf("a job with the label %s: %q", label, reason)
+		}
+	}
+	if reason := p.Labels([]string{"purpose=mining", "team=a"}); reason != "jobs with the label purpose=mining are denied" {
+		t.Errorf("a job that is denied: %q", reason)
 	}
 }
 
@@ -189,6 +203,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(Text)
 	f.Add("hours:\n  monday: [1:00-2:00]\ncores: 25%")
 	f.Add("a: &a [*a]")
+	f.Add("labels: {allow: [a, b=c], deny: [d]}")
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := Parse([]byte(text))
 		if err != nil {
@@ -198,8 +213,13 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		g := p.Evaluate(time.Unix(1.8e9, 0), Sensed{OtherLoad: 1})
-		if p.OnlyWhenIdle && g.Paused == "" || p.Cores < 0 || p.Cores > CoresMax || len(p.TenantsAllowed) > ListMax || p.HandBack < HandBackLeast {
+		if p.OnlyWhenIdle && g.Paused == "" || p.Cores < 0 || p.Cores > CoresMax || len(p.TenantsAllowed) > ListMax || len(p.LabelsDenied) > LabelsMax || p.HandBack < HandBackLeast {
 			t.Fatalf("%+v, %+v", p, g)
+		}
+		for _, rule := range p.LabelsDenied {
+			if name, _, valued := strings.Cut(rule, "="); p.Labels([]string{rule}) == "" || !valued && p.Labels([]string{name + "=x"}) == "" {
+				t.Fatalf("%q lets in what %q denies", text, rule)
+			}
 		}
 	})
 }

@@ -51,4 +51,10 @@ const Text = `# What this machine gives to the grid. Take away the # of a line t
 #tenants:
 #  allow: [acme]
 #  deny: [other]
+
+# Which jobs may run here by their labels (dugnad run --label), and which may not: a name,
+# or a name with a value. With allow, a job needs one of these.
+#labels:
+#  allow: [purpose=research, team]
+#  deny: [purpose=mining]
 `

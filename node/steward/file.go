@@ -197,6 +197,9 @@ func (s *Steward) act() {
 	}
 	was, mode := s.told, s.mode
 	s.told = now
+	if !was.done || now.text != was.text || now.will != was.will || now.key != was.key || now.frozen != was.frozen {
+		s.state.Wanted = s.config.Now()
+	}
 	switch {
 	case now.frozen && mode == giving:
 		s.mode, s.frozenAt = frozen, s.config.Now()

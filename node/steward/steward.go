@@ -116,6 +116,9 @@ type State struct {
 	Preferences prefs.Preferences
 	// Text is the file that they are of.
 	Text string
+	// Wanted is when what the operator wants, by word or by preferences, began to be as
+	// it is.
+	Wanted time.Time
 }
 
 // Steward is open until its Run has returned. Its methods are safe for concurrent use.
@@ -184,7 +187,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		broken:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_preferences_broken", Help: "1 while the file of preferences has mistakes: the ones before are in force."}),
 		load:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "dugnad_preferences_other_load_ratio", Help: "What other programs use of all processors, from 0 to 1, where preferences ask for it."}),
 		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_preferences_reads_total", Help: "How often the file of preferences was read anew, by result: ok or refused."}, []string{"result"}),
-		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_preferences_leases_refused_total", Help: "Leases that were refused, by reason: withheld, tenant or time."}, []string{"reason"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dugnad_preferences_leases_refused_total", Help: "Leases that were refused, by reason: withheld, tenant, label or time."}, []string{"reason"}),
 	}
 	return m, metric.RegisterAll(r, []prometheus.Collector{m.withheld, m.broken, m.load, m.reloads, m.refusals})
 }
@@ -321,16 +324,20 @@ func (s *Steward) Allows(capability string) bool {
 	return s.state.Preferences.Allows(capability)
 }
 
-// Refuses says why a lease with tasks of a tenant, each of which may take as long as
-// longest says, is not taken now; empty is that it may be.
-func (s *Steward) Refuses(tenant string, longest func() time.Duration) string {
+// Refuses says why a lease with tasks of a tenant's job, which has labels and of which each
+// task may take as long as longest says, is not taken now; empty is that it may be. Labels
+// are written NAME=VALUE.
+func (s *Steward) Refuses(tenant string, labels []string, longest func() time.Duration) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	reason, label := s.state.Preferences.Tenant(tenant), "tenant"
 	switch {
 	case s.state.Withheld != "":
 		reason, label = s.state.Withheld, "withheld"
-	case reason == "":
+	case reason != "":
+	case s.state.Preferences.Labels(labels) != "":
+		reason, label = s.state.Preferences.Labels(labels), "label"
+	default:
 		reason, label = s.lasts(longest), "time"
 	}
 	if reason == "" {

@@ -157,12 +157,12 @@ func TestIdle(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, t.TempDir(), "only_when_idle: true\nhand_back: 10s\ncores: 50%")
 	f.await(t, "share 0.5 frozen false", "store 0", "band 0 0", "offer")
-	if reason := s.Refuses("default", func() time.Duration { return time.Hour }); reason != "" {
+	if reason := s.Refuses("default", nil, func() time.Duration { return time.Hour }); reason != "" {
 		t.Errorf("an idle machine refuses: %s", reason)
 	}
 	f.set(func() { f.sensed.OtherLoad = 0.83 })
 	f.await(t, "share 0.5 frozen true", "hand back", "offer")
-	if reason := s.Refuses("default", nil); !strings.Contains(reason, "other programs use 83 %") {
+	if reason := s.Refuses("default", nil, nil); !strings.Contains(reason, "other programs use 83 %") {
 		t.Errorf("a machine in use refuses with %q", reason)
 	}
 	f.set(func() { f.sensed.OtherLoad = 0.1 })
@@ -192,7 +192,7 @@ func TestTell(t *testing.T) {
 	}
 	f.await(t, "share -1 frozen true", "hand back", "offer")
 	again, err := Open(Config{Dir: dir, Sensor: f, Now: f.clock})
-	if err != nil || again.State().Will != WillPause || again.Refuses("default", nil) == "" {
+	if err != nil || again.State().Will != WillPause || again.Refuses("default", nil, nil) == "" {
 		t.Errorf("after a restart the node is told to %q, %v", again.State().Will, err)
 	}
 	if err := s.Tell(WillStop); err != nil {
@@ -295,18 +295,26 @@ func TestReloadNow(t *testing.T) {
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	s := serve(t, f, t.TempDir(), "timezone: UTC\npower_off: {every_day: 13:00-14:00}\ntenants: {deny: [bad]}")
+	s := serve(t, f, t.TempDir(), "timezone: UTC\npower_off: {every_day: 13:00-14:00}\ntenants: {deny: [bad]}\nlabels: {deny: [team=b]}")
 	f.await(t, "store 0", "band 0 0", "offer")
 	for longest, refused := range map[time.Duration]bool{time.Hour: false, time.Hour + 1: true} {
-		if reason := s.Refuses("default", func() time.Duration { return longest }); (reason != "") != refused {
+		if reason := s.Refuses("default", nil, func() time.Duration { return longest }); (reason != "") != refused {
 			t.Errorf("a task of %s: %q", longest, reason)
 		}
 	}
-	if reason := s.Refuses("bad", func() time.Duration { return 0 }); reason != "tenant bad is denied" {
+	if reason := s.Refuses("bad", nil, func() time.Duration { return 0 }); reason != "tenant bad is denied" {
 		t.Errorf("a tenant that is denied: %q", reason)
 	}
+	short := func() time.Duration { return 0 }
+	if reason := s.Refuses("default", []string{"team=b"}, short); reason != "jobs with the label team=b are denied" || s.Refuses("default", []string{"team=a"}, short) != "" {
+		t.Errorf("a label that is denied: %q", reason)
+	}
+	wanted := s.State().Wanted
 	f.set(func() { f.now = f.now.Add(time.Hour) })
 	f.await(t, "share -1 frozen true", "hand back", "offer", "hand back all")
+	if now := s.State().Wanted; !now.After(wanted) {
+		t.Errorf("what is wanted is as it was at %v", now)
+	}
 	f.set(func() { f.now = f.now.Add(time.Hour) })
 	f.await(t, "share -1 frozen false", "resume", "offer")
 }

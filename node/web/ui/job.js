@@ -7,7 +7,7 @@ import { ago, bytes, clock, count, duration, fuel, percent, short, stretch } fro
 import { ended, jobName } from './jobs.js';
 import { output } from './output.js';
 import { nodeName } from './overview.js';
-import { button, card, choices, crumbs, empty, facts, link, nodeLink, table } from './parts.js';
+import { button, card, chips, choices, crumbs, empty, facts, link, nodeLink, table } from './parts.js';
 import { taskMap } from './taskmap.js';
 
 const pageTasks = 50;
@@ -90,6 +90,9 @@ function stopButton(job, { ask, refresh }) {
   return button('Stop', () => ask('Stop this job?', `${jobName(job)}: tasks that run are ended, those that wait are not begun.`, 'Stop it', stop), { class: 'danger' });
 }
 
+// amount writes what a reason is about: times are in seconds.
+const amount = (reason, n) => (reason.what === 'power-off' ? duration(n || 0) : count(n || 0));
+
 // waits says why a job waits, or why it failed.
 function waits(job, why) {
   const waiting = (job.tasks.queued || 0) + (job.tasks.waiting || 0) + (job.tasks.unreachable || 0);
@@ -98,7 +101,7 @@ function waits(job, why) {
   const reason = (r, i) => h('li', { key: i },
     h('div', { class: 'reason-bar', 'aria-hidden': 'true' }, h('i', { style: { width: `${(100 * r.nodes) / most}%` } })),
     h('div', {}, h('b', {}, `${count(r.nodes)} × ${r.what}`), r.detail && h('span', { class: 'mono' }, ` ${r.detail}`),
-      r.need > 0 && h('span', { class: 'muted' }, ` needs ${count(r.need)}, at most ${count(r.have)} there`),
+      r.need > 0 && h('span', { class: 'muted' }, ` needs ${amount(r, r.need)}, at most ${amount(r, r.have)} there`),
       r.help && h('div', { class: 'muted' }, r.help)));
   return h('section', { class: `card why ${job.state}`, key: 'why', 'aria-labelledby': 'why' },
     h('h2', { id: 'why' }, final(job.state) ? 'Why it ended so' : 'Why it waits'),
@@ -120,6 +123,7 @@ const about = (job) => facts([
   ['Tenant', link('#/tenant', job.tenant, 'name')],
   ['Priority', job.band],
   ['Submitted', moment(job.created)],
+  job.labels && ['Labels', chips(Object.entries(job.labels).map(([name, value]) => `${name}=${value}`))],
   job.finished && ['Ended', moment(job.finished)],
   job.kept_until && ['Kept until', clock(job.kept_until)],
   job.cause && ['Stopped because of', job.cause],

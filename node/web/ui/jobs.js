@@ -45,7 +45,7 @@ export function listPage({ query, refresh, draw }) {
     want += step * 2;
     refresh();
   };
-  const matches = (j) => `${j.name || ''} ${j.id} ${j.module}`.toLowerCase().includes(word.toLowerCase());
+  const matches = (j) => `${j.name || ''} ${j.id} ${j.module} ${Object.entries(j.labels || {}).map(([name, value]) => `${name}=${value}`).join(' ')}`.toLowerCase().includes(word.toLowerCase());
   const nothing = (jobs) => (jobs.length || state ? empty('No job is like that.') : empty('No jobs yet. ', link('#/submit', 'Submit one', ''), '.'));
   page.load = (signal) => newest(want, state, signal);
   page.view = ({ jobs, more }) => {
@@ -53,7 +53,7 @@ export function listPage({ query, refresh, draw }) {
     return h('div', {},
       h('div', { class: 'head' }, h('h1', {}, 'Jobs'), link('#/orders', 'Standing orders', 'button')),
       h('form', { class: 'filter', role: 'search', onsubmit: (e) => e.preventDefault() },
-        h('input', { type: 'search', 'aria-label': 'Filter by name, id or module', placeholder: 'Name, id or module', oninput: type }),
+        h('input', { type: 'search', 'aria-label': 'Filter by name, id, module or label', placeholder: 'Name, id, module or label', oninput: type }),
         choices('State', states, state, choose)),
       found.length ? h('section', { class: 'card' }, jobTable(found, 'Jobs, the latest first')) : nothing(jobs),
       h('p', { class: 'muted', role: 'status' }, `${count(found.length)} shown`, more && ' of more'),

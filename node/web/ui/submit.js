@@ -15,9 +15,10 @@ const fields = [
   { name: 'limits.fuel', label: 'Fuel a task', hint: 'such as 1.5G; left out, the default', width: 'third' },
   { name: 'limits.memory', label: 'Memory a task', hint: 'such as 64MiB', width: 'third' },
   { name: 'limits.timeout', label: 'Timeout', hint: 'such as 90s or 10m', width: 'third' },
-  { name: 'args', label: 'Arguments', hint: 'one a line', area: 3, read: lines, width: 'third' },
-  { name: 'env', label: 'Environment', hint: 'NAME=value, one a line', area: 3, read: pairs, width: 'third' },
-  { name: 'constraints.labels', label: 'Only nodes with', hint: 'label=value, one a line', area: 3, read: lines, width: 'third' },
+  { name: 'args', label: 'Arguments', hint: 'one a line', area: 3, read: lines, width: 'half' },
+  { name: 'env', label: 'Environment', hint: 'NAME=value, one a line', area: 3, read: pairs, width: 'half' },
+  { name: 'constraints.labels', label: 'Only nodes with', hint: 'label=value, one a line', area: 3, read: lines, width: 'half' },
+  { name: 'labels', label: 'Labels', hint: 'for operators: purpose=research, one a line', area: 3, read: pairs, width: 'half' },
   { name: 'stdin', label: 'Standard input', hint: 'what every task reads', area: 3, read: () => undefined, width: 'wide' },
 ];
 
