@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,12 +24,15 @@ import (
 
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
+	"github.com/dugnad/dugnad/node/warrant"
 )
 
 // confided is a grid on whose second node jobs with secrets run.
 type confided struct {
 	*guarded
 	module string
+	// spans is what the nodes have sent of jobs.
+	spans *transcript
 }
 
 func newConfided(ctx context.Context, t *testing.T, token func(g *guarded) string) (*confided, string) {
@@ -38,13 +43,16 @@ func newConfided(ctx context.Context, t *testing.T, token func(g *guarded) strin
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	g := newGuarded(t, 3)
+	spans := &transcript{}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(spans, r.Body) }))
+	t.Cleanup(collector.Close)
+	g := newGuarded(t, 3, "--trace-endpoint", collector.URL)
 	holder := token(g)
 	m, err := g.client(holder, 1).PushModule(ctx, bytes.NewReader(read(t, file)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &confided{g, m.Module}, holder
+	return &confided{g, m.Module, spans}, holder
 }
 
 // newValue is a secret that is nowhere else.
@@ -384,12 +392,66 @@ func (g *confided) search(ctx context.Context, token, value string, jobs ...stri
 		g.Error(err)
 	}
 	look("a node's status", fmt.Append(nil, s))
-	for _, id := range jobs {
-		if err := g.client(token, 1).Watch(ctx, id, 1, func(e api.Event) error {
+	// The last thing that has become of the first job, and of one that comes after it.
+	for i, last := range []string{"placed", "submitted"} {
+		if err := g.client(token, 1).Watch(ctx, jobs[i], 0, func(e api.Event) error {
 			look("an event", fmt.Append(nil, e))
-			return context.Canceled
-		}); err != nil && !errors.Is(err, context.Canceled) {
+			if e.Kind == last {
+				return errSeen
+			}
+			return nil
+		}); !errors.Is(err, errSeen) {
 			g.Error(err)
+		}
+	}
+	g.views(ctx, token, look, jobs)
+	until(g.T, "spans of the job", func() bool {
+		text, _ := g.spans.read()
+		look("a span", []byte(text))
+		return strings.Contains(text, jobs[0])
+	})
+}
+
+// errSeen ends a watch that has seen what it was for.
+var errSeen = errors.New("seen")
+
+// views looks at what nodes answer to browsers and programs: views, pages, problems.
+func (g *confided) views(ctx context.Context, token string, look func(where string, in []byte), jobs []string) {
+	g.Helper()
+	parsed, err := warrant.Parse(token)
+	if err != nil {
+		g.Fatal(err)
+	}
+	paths := map[string]int{
+		"/v1/secrets": 200, "/v1/custodians": 200, "/v1/jobs": 200, "/v1/modules": 200, "/v1/nodes": 200, "/v1/tenants/acme": 200,
+		"/v1/secrets/API_KEY": 405, "/v1/jobs/none": 422, "/openapi.json": 200, "/": 200,
+	}
+	for _, id := range jobs {
+		for _, of := range []string{"", "/why", "/tasks"} {
+			paths["/v1/jobs/"+id+of] = 200
+		}
+	}
+	for at, host := range g.hosts {
+		for path, status := range paths {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path, nil)
+			if err != nil {
+				g.Fatal(err)
+			}
+			proof, err := parsed.Mint(warrant.Call{Host: host, Method: r.Method, Path: path}, time.Now())
+			if err != nil {
+				g.Fatal(err)
+			}
+			r.Header.Set("Authorization", proof)
+			res, err := http.DefaultClient.Do(r)
+			if err != nil {
+				g.Fatal(err)
+			}
+			b, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if err != nil || res.StatusCode != status || len(b) == 0 {
+				g.Errorf("%s at node %d: %d, want %d, %d bytes, %v", path, at, res.StatusCode, status, len(b), err)
+			}
+			look(path, append(b, fmt.Sprint(res.Header)...))
 		}
 	}
 }

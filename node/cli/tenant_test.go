@@ -35,13 +35,14 @@ type guarded struct {
 	secret []string
 }
 
-func newGuarded(t *testing.T, nodes int) *guarded {
+func newGuarded(t *testing.T, nodes int, more ...string) *guarded {
 	t.Helper()
 	g := &guarded{T: t}
 	for i := range nodes {
 		flags := ownAddress()
 		host := strings.Split(flags[2], "/")[2] + ":4611"
 		flags = append(flags, "--name", fmt.Sprint("n", i), "--slots", "2", "--api-listen", host, "--api-auth", "token")
+		flags = append(flags, more...)
 		if i > 0 {
 			flags = append(flags, "--join", g.nodes[0].invite(t))
 		}
