@@ -60,6 +60,10 @@ func newGate(s *server, next http.Handler) (*gate, error) {
 	metric.Register(s.Registerer, &open, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dugnad_api_sessions", Help: "Sessions of browsers, with those that have not begun and those that are over and not forgotten.",
 	}, func() float64 { return float64(s.login.sessions.count()) }), &err)
+	var short prometheus.GaugeFunc
+	metric.Register(s.Registerer, &short, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dugnad_api_shortages", Help: "Tenants that this node refused for want of a quota and has accepted nothing of since: at most 10,000 are remembered.",
+	}, func() float64 { return float64(s.short.count()) }), &err)
 	var revoked prometheus.GaugeFunc
 	metric.Register(s.Registerer, &revoked, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dugnad_api_revocations", Help: "Tokens that were taken back and are remembered, by this node's copy of the ledger: at most 65,536.",

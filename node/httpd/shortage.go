@@ -19,6 +19,8 @@ const (
 	// retryQuota is after how many seconds it may help to ask again when tasks of the
 	// tenant have to be placed or to end first: nobody knows when that is.
 	retryQuota = 5
+	// limitShortages is what a tenant beyond shortagesMax is counted under.
+	limitShortages = "shortages"
 )
 
 // shortages remembers since when tenants are refused for want of something.
@@ -46,6 +48,13 @@ func (s *shortages) begin(id ledger.TenantID, code ledger.Code, now time.Time) t
 		codes[code] = now
 	}
 	return codes[code]
+}
+
+// count returns how many tenants are remembered.
+func (s *shortages) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.since)
 }
 
 // refused reports whether a tenant is remembered as one that is refused.
@@ -117,6 +126,8 @@ func (s *server) refuseTenant(id ledger.TenantID, r ledger.Result) *api.Problem 
 	if since := s.short.begin(id, r.Code, now); !since.IsZero() {
 		short.Since = &since
 		p.Detail += ", since " + since.Format(time.RFC3339)
+	} else {
+		s.limits.WithLabelValues(limitShortages).Inc()
 	}
 	if until != nil {
 		p.RetryAfter = int(until.Sub(now)/time.Second) + 1

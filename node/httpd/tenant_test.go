@@ -22,9 +22,11 @@ import (
 	"github.com/dugnad/dugnad/ledger/ledgertest"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/sharing"
+	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/node/warrant/warranttest"
 	"github.com/dugnad/dugnad/p2p/content"
+	"github.com/dugnad/dugnad/p2p/metric/metrictest"
 )
 
 // written is a ledger in memory whose clock stands still.
@@ -34,6 +36,8 @@ type written struct {
 	now ledger.Time
 	// first is applied before the next command: somebody else was quicker.
 	first ledger.Command
+	// commands counts what was applied.
+	commands int
 }
 
 func newWritten() *written {
@@ -48,6 +52,7 @@ func (w *written) Do(ctx context.Context, c ledger.Command) (ledger.Result, uint
 			return r, 0, errors.Join(err, errors.New("apply what was first"))
 		}
 	}
+	w.commands++
 	answer, err := ledger.Apply(w.Memory, 1, ledger.Encode(ledger.Envelope{Now: w.now, Body: c}))
 	if err != nil {
 		return ledger.Result{}, 0, err
@@ -349,6 +354,93 @@ func TestShortagesAreBounded(t *testing.T) {
 	s.over(ledger.TenantID(rune(7)))
 	if at := s.begin("one more", ledger.CodeQuotaJobs, now); !at.Equal(now) {
 		t.Errorf("there is room, and one more is remembered since %v", at)
+	}
+}
+
+// TestShortagesOfNodes: each node says since when it has refused a tenant, refuses what is
+// still too much without asking the ledger to, and accepts as soon as there is room,
+// whatever others have seen.
+func TestShortagesOfNodes(t *testing.T) {
+	var c Config
+	one := newShopOf(t, nobody{admin: true}, func(is *Config) { c = *is })
+	registry := prometheus.NewRegistry()
+	c.Registerer = registry
+	other := *one
+	var err error
+	if other.handler, err = Handler(c); err != nil {
+		t.Fatal(err)
+	}
+	one.book.do(t, &ledger.PutModule{Module: ledger.ModuleID{1}, Bytes: 1})
+	quota := func(jobs uint32) {
+		one.book.do(t, &ledger.SetQuota{Tenant: "acme", Quota: ledger.Quota{Jobs: jobs}, Only: ledger.QuotaJobs})
+	}
+	submit := func(at *shop) *httptest.ResponseRecorder {
+		return at.ask(false, "POST", "/v1/jobs", "module: "+module(ledger.ModuleID{1})+"\n")
+	}
+	refuses := func(at *shop, commands int) time.Time {
+		t.Helper()
+		before := one.book.commands
+		p := expect[api.Problem](at, submit(at), 429)
+		if p.Code != "quota_jobs" || p.Quota.Since == nil || one.book.commands-before != commands {
+			t.Fatalf("refused with %+v, %+v, by %d commands, want %d", p, p.Quota, one.book.commands-before, commands)
+		}
+		return *p.Quota.Since
+	}
+	remembers := func(want float64) {
+		t.Helper()
+		if got := metrictest.Value(t, registry, "dugnad_api_shortages"); got != want {
+			t.Errorf("%v tenants are remembered, want %v", got, want)
+		}
+	}
+	quota(1)
+	expect[api.Submitted](one, submit(one), 201)
+	first := refuses(one, 1)
+	if at := refuses(one, 0); !at.Equal(first) {
+		t.Errorf("refused since %v, at first %v", at, first)
+	}
+	// The other node has not refused anybody so far: it asks the ledger, once.
+	remembers(0)
+	second := refuses(&other, 1)
+	if at := refuses(&other, 0); second.Equal(first) || !at.Equal(second) {
+		t.Errorf("the other node refuses since %v and %v, the first one since %v", second, at, first)
+	}
+	remembers(1)
+	// What one of them accepts the other need not hear of to accept.
+	quota(3)
+	expect[api.Submitted](&other, submit(&other), 201)
+	remembers(0)
+	expect[api.Submitted](one, submit(one), 201)
+	if at := refuses(one, 1); at.Equal(first) {
+		t.Errorf("refused since %v though a job was accepted since", at)
+	}
+	refuses(&other, 1)
+	remembers(1)
+}
+
+// TestShortagesAreCounted: of a tenant beyond so many it is not said since when.
+func TestShortagesAreCounted(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	limits, err := turnstile.Limits(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, err := refusals(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{limits: limits, refusals: refused}
+	for i := range shortagesMax {
+		s.short.begin(ledger.TenantID(rune(i)), ledger.CodeQuotaJobs, time.Now())
+	}
+	r := ledger.Result{Code: ledger.CodeQuotaJobs, What: "jobs", Have: 2, Max: 1}
+	if p := s.refuseTenant("one more", r); p.Quota.Since != nil || p.Quota.Missing != 1 {
+		t.Errorf("%+v, %+v", p, p.Quota)
+	}
+	if p := s.refuseTenant(ledger.TenantID(rune(7)), r); p.Quota.Since == nil {
+		t.Errorf("%+v, %+v", p, p.Quota)
+	}
+	if got := metrictest.Value(t, registry, "dugnad_api_limit_reached_total", limitShortages); got != 1 {
+		t.Errorf("%v are counted", got)
 	}
 }
 
