@@ -79,6 +79,9 @@ func (c *checker) tenant(key, value []byte) {
 	}
 	delete(c.tenants, t.ID)
 	equal(string(key[1:]), string(t.ID), "tenant %s: key", t.ID)
+	if r := (&CreateTenant{Tenant: t.ID, Weight: t.Weight, BandMax: t.BandMax, Capabilities: t.Capabilities}).check(); r.Code != CodeOK {
+		wrong("tenant %s: %s is %d", t.ID, r.What, r.Have)
+	}
 	equal(t.FuelReserved, want.FuelReserved, "tenant %s: reserved fuel", t.ID)
 	equal(t.Leased, want.Leased, "tenant %s: leased resources", t.ID)
 	equal(t.Queued, want.Queued, "tenant %s: queued tasks", t.ID)

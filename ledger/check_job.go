@@ -151,6 +151,9 @@ func (c *checker) leases(j *Job, spec *JobSpec, tasks *Tally) {
 func (c *checker) lease(j *Job, spec *JobSpec, l *Lease) {
 	c.tries(j, spec, l.Attempt, l.Losses)
 	c.timer(l.Timer, timerLease, whatLease(l.Node, l.Epoch), "lease %d", l.Epoch)
+	if l.Notice != 0 && (l.Spare || l.Notice != l.Preempted+NoticeNanos || l.For <= j.Band || l.Expiry > l.Notice+NoticeLateNanos) {
+		wrong("job %s: lease %d, of band %d, has notice until %s for band %d since %s, and expires at %s", j.ID, l.Epoch, j.Band, l.Notice, l.For, l.Preempted, l.Expiry)
+	}
 	take := spec.Task.Times(l.Slots)
 	if c.nodes[l.Node] == nil {
 		c.nodes[l.Node] = &Node{}

@@ -125,7 +125,8 @@ func secretKeys(w *wire, p *[]SecretKey) {
 	})
 }
 
-func (c *PutSecret) apply(s *session) Result {
+// check refuses what no secret can be.
+func (c *PutSecret) check() Result {
 	switch {
 	case !validTenant(c.Tenant):
 		return refuse(CodeInvalid, "tenant")
@@ -141,7 +142,11 @@ func (c *PutSecret) apply(s *session) Result {
 			return refuse(CodeInvalid, "node "+string(clip(n)))
 		}
 	}
-	if r := checkSecretKeys(c.Keys); r.Code != CodeOK {
+	return checkSecretKeys(c.Keys)
+}
+
+func (c *PutSecret) apply(s *session) Result {
+	if r := c.check(); r.Code != CodeOK {
 		return r
 	}
 	if s.tenant(c.Tenant) == nil {
@@ -293,6 +298,13 @@ func (c *checker) secret(key, value []byte) {
 		wrong("secret %s: tenant %s is missing", s.Name, s.Tenant)
 	}
 	c.expect(keySecretValue(s.Tenant, s.Name), "secret %s of %s: value", s.Name, s.Tenant)
+	put := PutSecret{Tenant: s.Tenant, Name: s.Name, Nodes: s.Nodes, Keys: s.Keys, Value: c.get(keySecretValue(s.Tenant, s.Name))}
+	if r := put.check(); r.Code != CodeOK {
+		wrong("secret %s of %s: %s", s.Name, s.Tenant, r.What)
+	}
+	if s.Version == 0 {
+		wrong("secret %s of %s has no version", s.Name, s.Tenant)
+	}
 	c.want[tableSecret]++
 }
 
@@ -300,5 +312,8 @@ func (c *checker) custodian(key, value []byte) {
 	var k Custodian
 	c.parse(key, value, &k)
 	equal(string(key[1:]), string(k.Node), "custodian %s: key", k.Node)
+	if len(k.Card) == 0 || len(k.Card) > CardBytesMax {
+		wrong("custodian %s: a card of %d bytes", k.Node, len(k.Card))
+	}
 	c.want[tableCustodian]++
 }
