@@ -20,6 +20,7 @@ import (
 
 	"github.com/dugnad/dugnad/node/client"
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/nodetest"
 	"github.com/dugnad/dugnad/runtime/worker"
 )
 
@@ -78,7 +79,7 @@ func childListen() []string {
 // newChild makes a node that start starts.
 func newChild(t *testing.T, name string) *child {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), name)
+	dir := filepath.Join(nodetest.Dir(t), name)
 	c := &child{t: t, settings: childSettings{Dir: dir, Name: name, Version: "1", Listen: childListen()}}
 	c.client = openClient(t, client.Config{
 		URL: "http://node", Dial: func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, c.dir()) },

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dugnad/dugnad/node/audit"
+	"github.com/dugnad/dugnad/node/nodetest"
 )
 
 // TestAuditCommand: the log is shown whether a node runs or not, the last of it, and
@@ -58,7 +59,7 @@ func TestAuditCommand(t *testing.T) {
 // TestAuditFollow: what a running node notes is shown as it comes, until stopped.
 func TestAuditFollow(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, nil, t.TempDir(), "--loopback", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--name", "n").up(t)
+	n := startNode(t, nil, nodetest.Dir(t), "--loopback", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--name", "n").up(t)
 	cmd := dugnadCommand(t, nil, "audit", "-f", "--node-dir", n.dir)
 	f := &nodeProcess{dir: n.dir, cmd: cmd, out: &transcript{}, errOut: &transcript{}, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = f.out, f.errOut

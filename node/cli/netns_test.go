@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/nodetest"
 )
 
 // network is a small internet of network namespaces: machines at a switch, and one
@@ -143,7 +144,7 @@ func TestHosts(t *testing.T) {
 	n.masquerade("router", "inside", "11.77.0.3")
 	t.Parallel()
 
-	folder := t.TempDir()
+	folder := nodetest.Dir(t)
 	start := func(name string, flags ...string) *nodeProcess {
 		return startNode(t, n.wrapper(name), filepath.Join(folder, name), append(flags, "--name", name)...).up(t)
 	}

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dugnad/dugnad/node/nodetest"
 )
 
 // fetchFile makes the request on its stdin, and exits with the code of an error.
@@ -30,7 +32,7 @@ func TestOutbound(t *testing.T) {
 	defer s.Close()
 	host := strings.TrimPrefix(s.URL, "http://")
 	_, port, _ := strings.Cut(host, ":")
-	founder := startNode(t, nil, filepath.Join(t.TempDir(), "n0"), append(ownAddress(), "--name", "n0", "--slots", "1")...).up(t)
+	founder := startNode(t, nil, filepath.Join(nodetest.Dir(t), "n0"), append(ownAddress(), "--name", "n0", "--slots", "1")...).up(t)
 	run := func(words string, flags ...string) ended {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -72,7 +74,7 @@ func TestOutbound(t *testing.T) {
 	until(t, "the reason of the wait", func() bool {
 		return strings.Contains(run("job why "+job).stdout, "only operators are missing")
 	})
-	willing := startNode(t, nil, filepath.Join(t.TempDir(), "n1"), append(ownAddress(), "--name", "n1", "--slots", "1", "--join", founder.invite(t),
+	willing := startNode(t, nil, filepath.Join(nodetest.Dir(t), "n1"), append(ownAddress(), "--name", "n1", "--slots", "1", "--join", founder.invite(t),
 		"--allow-http", "--http-port", port, "--http-allow-address", "127.0.0.1")...).up(t)
 	founder.meets(t, willing)
 	want(run("job wait "+job), 0, "", "")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/nodetest"
 )
 
 // knows finds what a node has logged of a member, in a line with a text.
@@ -25,7 +26,7 @@ func behindGateway(t *testing.T, lies string) (n *network, gateway, founder *nod
 	n = newNetwork(t)
 	n.masquerade("router", "inside", "11.77.0.3")
 	gateway = n.gateway("router", lies)
-	return n, gateway, startNode(t, n.wrapper("inside"), filepath.Join(t.TempDir(), "inside"), "--name", "inside").up(t)
+	return n, gateway, startNode(t, n.wrapper("inside"), filepath.Join(nodetest.Dir(t), "inside"), "--name", "inside").up(t)
 }
 
 // TestPortMapping: a router that speaks UPnP lets connections through to a node that
@@ -41,7 +42,7 @@ func TestPortMapping(t *testing.T) {
 		return strings.Count(s.Address, "/11.77.0.3/") == 2
 	})
 	t.Logf("it is at %s, the router maps %s", s.Address, n.mapped("router"))
-	public := startNode(t, n.wrapper("public"), filepath.Join(t.TempDir(), "public"), "--name", "public", "--join", inside.invite(t)).up(t)
+	public := startNode(t, n.wrapper("public"), filepath.Join(nodetest.Dir(t), "public"), "--name", "public", "--join", inside.invite(t)).up(t)
 	if met := public.knows(t, s.Node, "msg=\"member connected"); !strings.Contains(met, "/11.77.0.3/") {
 		t.Errorf("they have met at %s", met)
 	}
@@ -88,7 +89,7 @@ func TestReach(t *testing.T) {
 	n.masquerade("other-router", "other", "11.77.0.4")
 	t.Parallel()
 
-	folder := t.TempDir()
+	folder := nodetest.Dir(t)
 	start := func(name string, flags ...string) *nodeProcess {
 		return startNode(t, n.wrapper(name), filepath.Join(folder, name), append(flags, "--name", name)...).up(t)
 	}

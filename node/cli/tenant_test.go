@@ -19,6 +19,7 @@ import (
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/client"
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/nodetest"
 	"github.com/dugnad/dugnad/node/warrant"
 	"github.com/dugnad/dugnad/node/warrant/warranttest"
 )
@@ -46,7 +47,7 @@ func newGuarded(t *testing.T, nodes int, more ...string) *guarded {
 		if i > 0 {
 			flags = append(flags, "--join", g.nodes[0].invite(t))
 		}
-		g.nodes = append(g.nodes, startNode(t, nil, filepath.Join(t.TempDir(), fmt.Sprint("n", i)), flags...).up(t))
+		g.nodes = append(g.nodes, startNode(t, nil, filepath.Join(nodetest.Dir(t), fmt.Sprint("n", i)), flags...).up(t))
 		g.hosts = append(g.hosts, host)
 	}
 	g.nodes[0].meets(t, g.nodes[1:]...)

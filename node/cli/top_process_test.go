@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/nodetest"
 )
 
 // terminal is a pseudo terminal, and what was written to it.
@@ -103,7 +104,7 @@ func (term *terminal) settings(t *testing.T) unix.Termios {
 // and leaves the terminal as it was, by a key and by a signal.
 func TestTopOnTerminal(t *testing.T) {
 	t.Parallel()
-	node := startNode(t, nil, t.TempDir(), ownAddress()...).up(t)
+	node := startNode(t, nil, nodetest.Dir(t), ownAddress()...).up(t)
 	node.status(t, "leads", func(s control.Status) bool { return s.Ledger.Leads })
 	for _, end := range []struct {
 		name string

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dugnad/dugnad/node/control"
+	"github.com/dugnad/dugnad/node/nodetest"
 	"github.com/dugnad/dugnad/p2p"
 )
 
@@ -20,7 +21,7 @@ type machine struct {
 
 func newMachine(tb testing.TB, name string) machine {
 	tb.Helper()
-	return machine{filepath.Join(tb.TempDir(), name), ownAddress()}
+	return machine{filepath.Join(nodetest.Dir(tb), name), ownAddress()}
 }
 
 // up starts the machine's node and waits for it.
