@@ -28,26 +28,9 @@ var errLogsEarly = errors.New("output of the task ends before the task has ended
 // the connection is cut.
 func (c *Client) Logs(ctx context.Context, id string, index uint32, q LogQuery, visit func(api.Log) error) error {
 	after := ""
-	for t := (trial{c: c}); ; {
-		ended, err := c.logs(ctx, id, index, q, &after, &t, visit)
-		var mine visitError
-		switch {
-		case errors.As(err, &mine):
-			return mine.err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err == nil && ended:
-			return nil
-		case err == nil:
-			err = cutError{errLogsEarly}
-		}
-		if !t.again(ctx, err) {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return err
-		}
-	}
+	return c.hold(ctx, errLogsEarly, func(t *trial) (bool, error) {
+		return c.logs(ctx, id, index, q, &after, t, visit)
+	})
 }
 
 // logs reads one stream, from behind the event after on, and reports whether it has told

@@ -23,18 +23,28 @@ const eventBytesMax = 1 << 20
 // asks again when the connection is cut.
 func (c *Client) Watch(ctx context.Context, id string, from uint32, visit func(api.Event) error) error {
 	next := max(from, 1)
+	return c.hold(ctx, errEarly, func(t *trial) (ended bool, err error) {
+		ended, err = c.watch(ctx, id, &next, t, visit)
+		return ended || err == nil && c.told(ctx, id, next), err
+	})
+}
+
+// hold opens a stream again until it has ended as it should, open returns a visitError,
+// whose error hold returns, or ctx ends. early is the error of a stream that is cut off
+// again and again.
+func (c *Client) hold(ctx context.Context, early error, open func(t *trial) (ended bool, err error)) error {
 	for t := (trial{c: c}); ; {
-		ended, err := c.watch(ctx, id, &next, &t, visit)
+		ended, err := open(&t)
 		var mine visitError
 		switch {
 		case errors.As(err, &mine):
 			return mine.err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil && (ended || c.told(ctx, id, next)):
+		case err == nil && ended:
 			return nil
 		case err == nil:
-			err = cutError{errEarly}
+			err = cutError{early}
 		}
 		if !t.again(ctx, err) {
 			if ctx.Err() != nil {

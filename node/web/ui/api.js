@@ -60,20 +60,15 @@ export async function beginning(path, bytesMax) {
   return { text: new TextDecoder().decode(all.subarray(0, bytesMax)), more: size > bytesMax };
 }
 
-// events calls visit with each event of a job, in order and once, and returns what
-// ends that. While nobody looks at the page it holds no connection: a browser has few
-// to one host.
-export function events(id, visit) {
-  let next = 1;
+// held opens a stream, and again where address says by then, until hear, which gets its
+// messages, returns true. It returns what ends that. While nobody looks at the page it
+// holds no connection: a browser has few to one host.
+function held(address, hear) {
   let source;
   const open = () => {
-    source = new EventSource(`/v1/jobs/${id}/events?from=${next}`);
+    source = new EventSource(address());
     source.onmessage = (message) => {
-      const e = JSON.parse(message.data);
-      if (e.number < next) return;
-      next = e.number + 1;
-      visit(e);
-      if (e.kind === 'finished') stop();
+      if (hear(JSON.parse(message.data), message.lastEventId)) stop();
     };
   };
   const turn = () => {
@@ -89,31 +84,28 @@ export function events(id, visit) {
   return stop;
 }
 
+// events calls visit with each event of a job, in order and once, and returns what
+// ends that.
+export function events(id, visit) {
+  let next = 1;
+  return held(() => `/v1/jobs/${id}/events?from=${next}`, (e) => {
+    if (e.number < next) return false;
+    next = e.number + 1;
+    visit(e);
+    return e.kind === 'finished';
+  });
+}
+
 // logs calls visit with what a task puts out, from the last bytes on as it comes, until
-// it has ended or signal says so. It holds a connection as events does.
+// it has ended or signal says so.
 export function logs(job, task, bytesMax, visit, signal) {
   let after = '';
-  let source;
-  const open = () => {
-    source = new EventSource(`/v1/jobs/${job}/tasks/${task}/logs?tail=${bytesMax}&after=${after}`);
-    source.onmessage = (message) => {
-      after = message.lastEventId;
-      const log = JSON.parse(message.data);
-      visit(log);
-      if (log.kind === 'ended') stop();
-    };
-  };
-  const turn = () => {
-    source.close();
-    if (!document.hidden) open();
-  };
-  const stop = () => {
-    document.removeEventListener('visibilitychange', turn);
-    source.close();
-  };
-  document.addEventListener('visibilitychange', turn);
+  const stop = held(() => `/v1/jobs/${job}/tasks/${task}/logs?tail=${bytesMax}&after=${after}`, (log, id) => {
+    after = id;
+    visit(log);
+    return log.kind === 'ended';
+  });
   signal.addEventListener('abort', stop, { once: true });
-  open();
 }
 
 const pageMax = 1000;
