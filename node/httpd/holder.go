@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -23,9 +24,11 @@ const (
 	// RefusedPerSecond is how many requests of a token that would change something may be
 	// refused per second, in the long run, and be looked at all the same.
 	RefusedPerSecond = 50
-	// answerHold is how long the answer to a request is held back that came beyond these:
-	// whoever asks again at once is busy waiting, and not the node with answering.
-	answerHold = 250 * time.Millisecond
+	// answerHold is how long the answer to a request is held back that came beyond these,
+	// half as long to half as long again: whoever asks again at once is busy waiting, and
+	// not the node with answering, and those that are answered together do not come back
+	// together.
+	answerHold = time.Second
 	// heldMax bounds the answers that are held back from one token, heldAllMax from all.
 	// Beyond, the answer comes at once, and the connection is closed.
 	heldMax, heldAllMax = turnstile.PerOwnerMax, turnstile.ConnectionsMax
@@ -134,7 +137,7 @@ func (e *excess) wait(ctx context.Context) bool {
 		return false
 	}
 	defer h.leave(e.key)
-	timer := time.NewTimer(h.hold)
+	timer := time.NewTimer(h.hold/2 + rand.N(h.hold+1))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
