@@ -24,8 +24,18 @@ type guarded struct {
 
 func startGuarded(t *testing.T, change func(*ServerConfig)) *guarded {
 	t.Helper()
-	g := &guarded{root: warranttest.New(t), tx: ledgertest.NewMemory()}
-	h, err := Handler(Config{Ledger: book{tx: g.tx}, Grid: nobody{}, Tenant: "default", Roots: warrant.Roots{Grid: g.root.Public()}})
+	tx := ledgertest.NewMemory()
+	g := startGuardedOn(t, Config{Ledger: book{tx: tx}}, change)
+	g.tx = tx
+	return g
+}
+
+// startGuardedOn starts a port on a ledger, and what else a configuration has.
+func startGuardedOn(t *testing.T, config Config, change func(*ServerConfig)) *guarded {
+	t.Helper()
+	g := &guarded{root: warranttest.New(t)}
+	config.Grid, config.Tenant, config.Roots = nobody{}, "default", warrant.Roots{Grid: g.root.Public()}
+	h, err := Handler(config)
 	if err != nil {
 		t.Fatal(err)
 	}

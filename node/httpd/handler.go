@@ -82,7 +82,7 @@ func (s *server) register(mux *http.ServeMux) *huma.OpenAPI {
 	c.CreateHooks = nil // no $schema in answers
 	c.Transformers = append(c.Transformers, s.coded, noteAnswer)
 	a := humago.New(mux, c)
-	a.UseMiddleware(noteOperation, countRefused, s.permitted)
+	a.UseMiddleware(noteOperation, countOutcome, s.permitted)
 	s.jobs(a)
 	s.tasks(a)
 	s.modules(a)

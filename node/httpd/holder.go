@@ -24,6 +24,9 @@ const (
 	// RefusedPerSecond is how many requests of a token that would change something may be
 	// refused per second, in the long run, and be looked at all the same.
 	RefusedPerSecond = 50
+	// SubmittedPerSecond is how many jobs a token may submit per second, in the long run.
+	// Who has more work has it in jobs of many tasks.
+	SubmittedPerSecond = 50
 	// answerHold is how long the answer to a request is held back that came beyond these,
 	// half as long to half as long again: whoever asks again at once is busy waiting, and
 	// not the node with answering, and those that are answered together do not come back
@@ -41,9 +44,10 @@ const (
 // that, by the chain alone: who shows somebody else's chain can find out that its holder
 // is busy, and not make it so.
 type holders struct {
-	requests, refused *rates
-	limits            *limits
-	hold              time.Duration
+	requests, refused, submitted *rates
+
+	limits *limits
+	hold   time.Duration
 
 	mu   sync.Mutex
 	held map[string]int
@@ -51,7 +55,9 @@ type holders struct {
 }
 
 func newHolders(perSecond float64, p pace, l *limits) *holders {
-	return &holders{requests: newRates(perSecond), refused: newRates(p.refused), limits: l, hold: p.hold, held: map[string]int{}}
+	return &holders{
+		requests: newRates(perSecond), refused: newRates(p.refused), submitted: newRates(p.submitted), limits: l, hold: p.hold, held: map[string]int{},
+	}
 }
 
 // holdersOf returns the bounds at the port that a request has come to, nil where it has
@@ -86,6 +92,12 @@ func (h *holders) early(r *http.Request, key string) error {
 		if wait := h.refused.ahead(key, now); wait > 0 {
 			h.limits.refused.Inc()
 			return h.excess(key, wait, fmt.Sprintf("at most %g requests per second by this token may be refused", float64(h.refused.every)), "look why they are refused")
+		}
+	}
+	if r.Method == http.MethodPost && r.URL.Path == jobsPath {
+		if wait := h.submitted.ahead(key, now); wait > 0 {
+			h.limits.submitted.Inc()
+			return h.excess(key, wait, fmt.Sprintf("at most %g jobs per second may be submitted by this token", float64(h.submitted.every)), "submit one job of many tasks (count)")
 		}
 	}
 	if wait := h.requests.ahead(key, now); wait > 0 {
@@ -175,13 +187,20 @@ func delay(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// countRefused is the middleware that counts the requests of a token that would have
-// changed something, and were refused.
-func countRefused(c huma.Context, next func(huma.Context)) {
+// countOutcome is the middleware that counts the requests of a token by what came of
+// them: those that would have changed something, and were refused, and jobs that were
+// taken.
+func countOutcome(c huma.Context, next func(huma.Context)) {
 	next(c)
 	a, h := who(c.Context()), holdersOf(c.Context())
-	if status := c.Status(); h != nil && !onlyReads(c.Method()) && status >= 400 && status < 500 && len(a.IDs) > 0 {
+	if h == nil || len(a.IDs) == 0 || onlyReads(c.Method()) {
+		return
+	}
+	switch status := c.Status(); {
+	case status >= 400 && status < 500:
 		h.refused.charge(a.key(), time.Now())
+	case status < 300 && c.Operation().OperationID == submitJob:
+		h.submitted.charge(a.key(), time.Now())
 	}
 }
 

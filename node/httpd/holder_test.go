@@ -15,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dugnad/dugnad/ledger"
 	"github.com/dugnad/dugnad/node/api"
 	"github.com/dugnad/dugnad/node/audit"
 	"github.com/dugnad/dugnad/node/turnstile"
 	"github.com/dugnad/dugnad/node/warrant"
+	"github.com/dugnad/dugnad/p2p/content"
 )
 
 // seldom is a rate at which a bound, once reached, stays so for the length of a test.
@@ -106,6 +108,55 @@ func TestRefusedRate(t *testing.T) {
 	h.refused = newRates(seldom)
 	r, body := g.submit(t, kept)
 	isProblem(t, r, body, api.CodeInvalid)
+}
+
+// TestSubmittedRate: a token whose jobs were taken submits no more until some time has
+// passed, with whatever was made of it; it may do all else meanwhile, and others may all.
+func TestSubmittedRate(t *testing.T) {
+	w := newWritten()
+	objects, err := content.Open(t.Context(), content.Default(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = objects.Close() })
+	g := startGuardedOn(t, Config{Ledger: w, Objects: objects}, func(c *ServerConfig) {
+		p := defaultPace()
+		p.submitted, p.hold = seldom, 0
+		c.pace = &p
+	})
+	module := ledger.ModuleID{1}
+	w.do(t, &ledger.CreateTenant{Tenant: "acme", Weight: 1, BandMax: 3}, &ledger.CreateTenant{Tenant: "beta", Weight: 1, BandMax: 3}, &ledger.PutModule{Module: module, Bytes: 1, Holder: "n1"})
+	job := fmt.Sprintf(`{"module":"sha256:%x","limits":{"fuel":"1G"},"count":3}`, module[:])
+	first, second := g.root.Token(t, "acme", warrant.Limits{}), g.root.Token(t, "beta", warrant.Limits{})
+	narrowed, err := first.Narrow(warrant.Limits{Command: warrant.Run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name  string
+		token *warrant.Token
+		body  string
+		code  api.Code // empty: it is taken
+	}{
+		{"no job", &first, "no job", api.CodeInvalid},
+		{"a job", &first, job, ""},
+		{"another", &first, job, api.CodeTooOften},
+		{"by a token that was narrowed", &narrowed, job, api.CodeTooOften},
+		{"of another tenant", &second, job, ""},
+	} {
+		r, body := ask(t, g.clients(t)["HTTP/1.1"], http.MethodPost, g.url()+"/v1/jobs", http.Header{"Authorization": {g.proofOf(t, step.token)}}, strings.NewReader(step.body))
+		if step.code != "" {
+			isProblem(t, r, body, step.code)
+		} else if r.StatusCode != http.StatusCreated {
+			t.Errorf("%s: %s %s", step.name, r.Status, body)
+		}
+	}
+	if r, body := g.jobs(t, g.clients(t)["HTTP/1.1"], &first); r.StatusCode != http.StatusOK {
+		t.Errorf("to read: %s %s", r.Status, body)
+	}
+	if n := g.counted(t, "submitted_per_second"); n != 2 {
+		t.Errorf("%g were too many, want 2", n)
+	}
 }
 
 // TestHolderRate: where nothing is said a token has a bound at every port, and an address

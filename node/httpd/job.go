@@ -20,10 +20,16 @@ import (
 	"github.com/dugnad/dugnad/node/jobspec"
 )
 
+// The operation that submits a job, and where.
+const (
+	submitJob = "submit-job"
+	jobsPath  = api.Prefix + "/jobs"
+)
+
 // jobs registers what is done with jobs.
 func (s *server) jobs(a huma.API) {
 	submit := huma.Operation{
-		OperationID: "submit-job", Method: http.MethodPost, Path: api.Prefix + "/jobs", Summary: "Submit a job", Tags: []string{"jobs"},
+		OperationID: submitJob, Method: http.MethodPost, Path: jobsPath, Summary: "Submit a job", Tags: []string{"jobs"},
 		Description:   "The body is a job file, in JSON or YAML. When the answer is there the job is not lost any more. A file of kind cron or daemon makes a standing order.",
 		DefaultStatus: http.StatusCreated, MaxBodyBytes: api.JobBytesMax,
 	}

@@ -25,14 +25,17 @@ type pace struct {
 	// answerBytes of an answer have to be taken within answerTime.
 	answerBytes int
 	answerTime  time.Duration
-	// refused is how many requests of a token may be refused per second, hold how long
-	// the answer to others is held back.
-	refused float64
-	hold    time.Duration
+	// refused is how many requests of a token may be refused per second, submitted how
+	// many jobs it may submit, hold about how long the answer to others is held back.
+	refused, submitted float64
+	hold               time.Duration
 }
 
 func defaultPace() pace {
-	return pace{bodyBytes: 4 << 10, bodyTime: 30 * time.Second, answerBytes: 64 << 10, answerTime: time.Minute, refused: RefusedPerSecond, hold: answerHold}
+	return pace{
+		bodyBytes: 4 << 10, bodyTime: 30 * time.Second, answerBytes: 64 << 10, answerTime: time.Minute,
+		refused: RefusedPerSecond, submitted: SubmittedPerSecond, hold: answerHold,
+	}
 }
 
 // paced is a request's body that has to come at a pace, and to end.

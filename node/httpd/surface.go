@@ -31,7 +31,7 @@ const (
 
 // limits count what they refuse.
 type limits struct {
-	header, body, rate, refused, held, bodyPace, answerPace, quic prometheus.Counter
+	header, body, rate, refused, submitted, held, bodyPace, answerPace, quic prometheus.Counter
 }
 
 func newLimits(reg prometheus.Registerer) (*limits, error) {
@@ -41,7 +41,8 @@ func newLimits(reg prometheus.Registerer) (*limits, error) {
 	}
 	of := v.WithLabelValues
 	return &limits{
-		header: of("header_bytes"), body: of("body_bytes"), rate: of("requests_per_second"), refused: of("refused_per_second"), held: of("held_answers"),
+		header: of("header_bytes"), body: of("body_bytes"), rate: of("requests_per_second"), refused: of("refused_per_second"),
+		submitted: of("submitted_per_second"), held: of("held_answers"),
 		bodyPace: of("body_pace"), answerPace: of("answer_pace"), quic: of("quic_connections"),
 	}, nil
 }

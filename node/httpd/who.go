@@ -140,7 +140,7 @@ var (
 
 // permits has every operation of the interface. Whoever adds one says here who may.
 var permits = map[string]permit{
-	"submit-job": mayRun, "cancel-job": mayRun, "push-module": mayRun, "put-object": mayRun,
+	submitJob: mayRun, "cancel-job": mayRun, "push-module": mayRun, "put-object": mayRun,
 	"plan-job": mayRead, "list-jobs": mayRead, "show-job": mayRead, "explain-job": mayRead, "watch-job": mayRead, "job-schema": mayRead,
 	"list-tasks": mayRead, "map-tasks": mayRead, "show-task": mayRead, "follow-task": mayRead, "get-output": mayRead, "get-outputs": mayRead, "get-object": mayRead,
 	"list-orders": mayRead, "show-order": mayRead, "explain-order": mayRead,
